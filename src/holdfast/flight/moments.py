@@ -1,0 +1,236 @@
+"""Moments: one noticed fact each, in the past tense. A flight is a turn's moments told in order.
+
+Moments carry numbers, names and endings: never a body, a header value of the client's, or a credential.
+Times are not in them; whoever records a moment adds the `Instant`. Durations are in seconds.
+The docstring of each class is its page (`holdfast explain NAME`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.flight.endings import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One noticed fact."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived(Moment):
+    """A client's request head was read."""
+
+    method: str
+    path: str
+    "Without its query string."
+    agent: str
+    "The client's User-Agent, shortened."
+    profile: str
+    "The client profile that was chosen for it."
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEdited(Moment):
+    """The gateway changed the request before it went upstream; every such edit has a name and is noted."""
+
+    edit: str
+    "`identity encoding`, `unbuffer`, `fetch as stream`."
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeld(Moment):
+    """The request waits here because it may be a retry of a turn that is still running."""
+
+    other_turn: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Moment):
+    """The gateway began to ask upstream."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Moment):
+    """An upstream connection was at hand: fresh, or kept from an earlier request."""
+
+    attempt: int
+    address: str
+    took_s: float
+    reused: bool
+    tls: str | None = None
+    "Protocol version, or None where the connection is plain."
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSent(Moment):
+    """The last byte of the request went upstream."""
+
+    attempt: int
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersArrived(Moment):
+    """The upstream's status and headers arrived."""
+
+    attempt: int
+    status: int
+    request_id: str | None
+    "The provider's own id (`request-id`), to quote to its support."
+    content_type: str
+    edge_id: str | None = None
+    "`cf-ray` or the like, where the edge named itself."
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOpenedEarly(Moment):
+    """Upstream had not answered within the header patience: the client was given a 200 and keepalives meanwhile."""
+
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEventArrived(Moment):
+    """The answer's first event arrived."""
+
+    attempt: int
+    model: str | None
+    input_tokens: int | None
+    "Whole prompt: uncached, cache-read and cache-written tokens together; None where the event did not say."
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOpened(Moment):
+    """A content block opened."""
+
+    index: int
+    kind: str
+    "`text`, `thinking`, `tool_use`, ..."
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuietNoticed(Moment):
+    """Upstream fell silent for longer than the keepalive interval; keepalives to the client begin."""
+
+    phase: str
+    "What was under way, as in endings."
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuietEnded(Moment):
+    """Upstream spoke again, or the silence ended otherwise."""
+
+    quiet_s: float
+    keepalives: int
+    "How many were sent to the reader during this silence."
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderJoined(Moment):
+    """A client connection began to follow the answer."""
+
+    reader: int
+    "1 for the first connection of the turn."
+    how: str
+    "`first`; `retry` (the same request again); `fallback` (the same turn asked without streaming)."
+    behind_bytes: int
+    "How much of the answer was already there."
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLeft(Moment):
+    """A client connection was gone before the answer's end, and this is why we think it went."""
+
+    reader: int
+    verdict: str
+    "`gave_up`, `lost`, `moved_on`, `cancelled`, `superseded`."
+    limit: str | None
+    "Which limit of the client's ran out, for `gave_up`."
+    limit_s: float | None
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLagged(Moment):
+    """The client stopped reading while the answer went on; what it has not read waits in the stream log."""
+
+    reader: int
+    behind_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOrphaned(Moment):
+    """Nobody follows the answer any more; it goes on being generated for a retry, within limits."""
+
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanExpired(Moment):
+    """Nobody came back within an orphan's limits."""
+
+    limit: str
+    "`unheard` (too long), `size`, `displaced` (a newer orphan of the same agent), `moved on`."
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamStopped(Moment):
+    """The gateway told upstream to stop, by closing the connection."""
+
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Moment):
+    """An attempt's upstream exchange ended."""
+
+    attempt: int
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFinished(Moment):
+    """The answer's last event arrived."""
+
+    stop_reason: str | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHeard(Moment):
+    """The client's TCP acknowledged the last byte of the answer."""
+
+    reader: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKept(Moment):
+    """The answer was put into the attic because nobody heard it to its end."""
+
+    size: int
+    "Bytes."
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSaid(Moment):
+    """The gateway told the client an error of its own making, or one of upstream's that came late."""
+
+    status: int | None
+    "HTTP status; None where the error was said inside a stream that had already begun."
+    kind: str
+    "The dialect's error type, such as `overloaded_error`."
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded(Moment):
+    """The turn is over."""
+
+    ending: Ending

@@ -1,0 +1,96 @@
+"""What is written down of one turn while it lives: its head, its moments, its outcome.
+
+The gateway holds one record per turn and appends to it; the journal writes changed records now and then
+from its own thread. A record holds no body and no credential.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from holdfast.flight.endings import Ending
+from holdfast.flight.instant import Instant
+from holdfast.flight.moments import Moment
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_turn_id(at: Instant) -> str:
+    """A short id that sorts by time: 9 characters of wall time in milliseconds, 5 of chance (base 32)."""
+    milliseconds, head = at.wall_ms, []
+    for _ in range(9):
+        head.append(_ALPHABET[milliseconds & 31])
+        milliseconds >>= 5
+    return "".join(reversed(head)) + "".join(_ALPHABET[b & 31] for b in secrets.token_bytes(5))
+
+
+@dataclass(slots=True)
+class TurnRecord:
+    """One turn, as it will be found in the journal."""
+
+    turn_id: str
+    started: Instant
+    kind: str
+    "`turn` (protected), or `opaque` (carried, not protected)."
+    method: str
+    path: str
+    "Without query string."
+    agent: str = ""
+    profile: str = ""
+    session: str | None = None
+    "The client's own session id (`x-claude-code-session-id`), where it sends one."
+    subagent: str | None = None
+    upstream: str = ""
+    "Scheme, host and port only."
+    model: str | None = None
+    status: int | None = None
+    "The status the first client connection was given."
+    request_id: str | None = None
+    "The provider's id of the last attempt."
+    edge_id: str | None = None
+    request_bytes: int = 0
+    answer_bytes: int = 0
+    "Bytes of the answer as upstream sent them (chunk framing excluded)."
+    events: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    stop_reason: str | None = None
+    attempts: int = 0
+    "Requests sent upstream for this turn: how often it was generated, in whole or in part."
+    readers: int = 0
+    "Client connections that followed it."
+    keepalives: int = 0
+    longest_quiet_s: float = 0.0
+    "The longest silence of upstream after the request was sent."
+    spared: int = 0
+    "Client requests that were answered from this turn instead of being generated again."
+    saved_from: str | None = None
+    "The break that this turn survived, where the client's profile says it would have been lost without."
+    wasted_tokens: int | None = None
+    "Output tokens of an answer that nobody fetched."
+    ended: Instant | None = None
+    ending: Ending | None = None
+    moments: list[tuple[Instant, Moment]] = field(default_factory=list)
+
+    def note(self, at: Instant, moment: Moment) -> None:
+        """Append one moment."""
+        self.moments.append((at, moment))
+
+
+class Recorder(Protocol):
+    """Where the gateway puts what it noticed; `journal.Journal` writes it to disk, tests keep it in a list."""
+
+    def changed(self, record: TurnRecord) -> None:
+        """The record has news; write it when convenient. Cheap, never waits, never raises."""
+
+    def keep_answer(
+        self,
+        record: TurnRecord,
+        pieces: list[bytes],
+        *,
+        complete: bool,
+        content_type: str,
+    ) -> None:
+        """Put an answer (its exact bytes) into the attic. Never waits, never raises."""

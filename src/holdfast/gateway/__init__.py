@@ -1,0 +1,1 @@
+"""The gateway carries each turn and does not give up easily."""

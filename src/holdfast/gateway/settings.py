@@ -1,0 +1,137 @@
+"""Every setting of the gateway, with its default and the reason for it. Durations are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where requests go: scheme, host, port, and a path prefix that is put before the client's own path."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+    "Without a trailing slash; empty for none."
+
+    @classmethod
+    def parse(cls, url: str) -> Upstream:
+        """Read a base URL. Raises `ValueError` with advice where it cannot serve as one."""
+        parts: SplitResult = urlsplit(url.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"{_without_userinfo(url)!r} is not a base URL; give one like https://api.anthropic.com"
+            )
+        if parts.username or parts.password:
+            raise ValueError(
+                "a base URL with a user name or password in it is not accepted; send the key in a header"
+            )
+        if parts.query or parts.fragment:
+            raise ValueError("a base URL has no query and no fragment; leave out what follows '?' or '#'")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+
+    @property
+    def origin(self) -> str:
+        """`https://host:port`, for records and logs."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """What goes into the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+def _without_userinfo(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return tail if at else head + tail
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the gateway waits for what."""
+
+    keepalive_s: float = 10.0
+    "Silence towards the reader before a keepalive; under every client's 20 s banner and every 15 s proxy."
+    connect_s: float = 15.0
+    "DNS, TCP and TLS together, per attempt."
+    quiet_s: float = 45 * 60.0
+    "Silence of the application upstream before an honest error: 128k tokens at 50/s take 43 min."
+    orphan_s: float = 20 * 60.0
+    "How long an answer goes on being generated with nobody listening."
+    unheard_s: float = 5 * 60.0
+    "How long a finished, unheard answer can be taken by a retry; afterwards it is in the attic only."
+    cancel_grace_s: float = 2.0
+    "Between a cancel and telling upstream to stop; a retry within it still finds its turn."
+    twin_grace_s: float = 0.25
+    "How long a request waits to see whether the connection it may be replacing is really gone."
+    request_head_s: float = 30.0
+    "For a client to send its request head."
+    request_body_s: float = 60.0
+    "Between two pieces of a client's request body."
+    idle_connection_s: float = 75.0
+    "A client connection with no request on it."
+    drain_s: float = 600.0
+    "On SIGTERM, how long unfinished turns may go on."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the gateway takes."""
+
+    head_bytes: int = 64 * 1024
+    "Request line and headers together."
+    body_bytes: int = 64 * 1024 * 1024
+    "A request body; the largest known API limit is 32 MB."
+    connections: int = 4096
+    orphan_bytes: int = 64 * 1024 * 1024
+    "An orphan's answer."
+    memory_bytes: int = 256 * 1024
+    "Of one answer or one request body kept in memory; the rest is in an unlinked file."
+    answer_bytes: int = 1024 * 1024 * 1024
+    "One answer altogether."
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS towards upstream."""
+
+    ca_files: tuple[Path, ...] = ()
+    "Trusted in addition to the system's store (`SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`)."
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a gateway process is told."""
+
+    upstream: Upstream
+    prefix: str = ""
+    "`/<random>` under `run`: requests without it are refused. Empty for none."
+    tenant: str | None = None
+    "Under `run`, the run itself is the tenant; otherwise None, and the tenant comes from each request."
+    token: str | None = field(default=None, repr=False)
+    "The access token that clients must show (`holdfast-token` header, or as first path segment); None for none."
+    hosts: frozenset[str] = frozenset()
+    "Host names accepted in the Host header; empty accepts loopback names and the listening address only."
+    any_host: bool = False
+    "Accept every Host header (behind a TLS proxy that checks it)."
+    unbuffer: bool = False
+    "Splice `eager_input_streaming` into tools that lack it."
+    record: str = "lost"
+    "Which answers are kept: `none`, `lost` (those whose client had gone), `all`."
+    client_env: dict[str, str] = field(default_factory=dict)
+    "Under `run`: the timers that the command's environment sets, by variable name; nothing else of it."
+    proxy: str | None = field(default=None, repr=False)
+    "An HTTP proxy towards upstream (from `HTTPS_PROXY`, after `NO_PROXY`); may hold credentials."
+    tls: Tls = Tls()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    state_dir: Path | None = None
+    "Where journal, attic and spool live; None keeps nothing on disk."
