@@ -1,0 +1,52 @@
+# Every target makes .venv and installs what it needs; on a bare machine, Python 3.11+ and make are enough.
+# PYTHON=... picks the interpreter, ARGS=... is handed on (make test ARGS="-k deadlines").
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help setup run test lint clients bench long check docs pins clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): pyproject.toml requirements/run.txt requirements/dev.txt packaging/setup-venv
+	@packaging/setup-venv $(VENV)
+	@touch $@
+
+setup: $(STAMP) ## make .venv, nothing else
+
+run: $(STAMP) ## play the freeze without and with the gateway: no key, no client, no network
+	@$(BIN)/holdfast demo $(ARGS)
+
+lint: $(STAMP) ## ruff and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint ## lint, then every test but the long ones and those of real clients
+	$(BIN)/pytest -m "not client and not long" $(ARGS)
+
+clients: $(STAMP) ## drive the real clients (needs node and npm; skipped, and said so, where they are missing)
+	$(BIN)/pytest -m "client and not long" -rs $(ARGS)
+
+long: $(STAMP) ## the tests that take minutes, real clients at true length included
+	$(BIN)/pytest -m long --timeout=3600 -rs $(ARGS)
+
+bench: $(STAMP) ## ratios against nginx and others on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+check: test clients ## all that CI runs
+
+docs: $(STAMP) ## write docs/reference.md from the commands and vocabularies
+	$(BIN)/python -m holdfast.cli.reference docs/reference.md
+
+pins: $(STAMP) ## move requirements/*.txt to the newest versions allowed
+	packaging/refresh-pins $(BIN)/python
+
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
