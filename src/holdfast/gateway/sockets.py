@@ -1,0 +1,156 @@
+"""What a TCP socket knows about its peer, and the few options we set on it.
+
+Both sides of the gateway use this: what the kernel knows (who acknowledged what, and when) is the
+evidence for every ending, and it must be read before the socket is gone, that is inside
+`eof_received` or `connection_lost`. Everything here takes the socket object that
+`transport.get_extra_info("socket")` gives on asyncio and on uvloop, never waits and never raises for a
+socket that is already closed: then the facts are None, "not measured".
+Field names and numbers: reference D.2 (Linux `struct tcp_info`, macOS XNU headers; macOS is untested).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import struct
+import sys
+from typing import Protocol
+
+LINUX = sys.platform == "linux"
+DARWIN = sys.platform == "darwin"
+
+_TCP_INFO = 11
+_SIOCOUTQ = 0x5411
+_DARWIN_SO_NWRITE = 0x1024
+_DARWIN_TCP_KEEPALIVE = 0x10
+_DARWIN_TCP_RXT_CONNDROPTIME = 0x80
+_LINUX_TCP_USER_TIMEOUT = 18
+
+# The first 136 bytes of struct tcp_info; the struct only ever grows at its end.
+# 8 single bytes, 24 32-bit words, then pacing rates, bytes_acked and bytes_received as 64-bit words.
+_INFO = struct.Struct("=8B24I4Q")
+_STATES = (
+    "?",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+)
+
+Fact = str | int | float | bool | None
+
+
+class SocketLike(Protocol):
+    """A socket, or what uvloop gives in its place."""
+
+    def fileno(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
+
+def tcp_facts(sock: SocketLike) -> dict[str, Fact]:
+    """What the kernel knows of this connection. All None where it cannot be measured.
+
+    `tcp_state` is the state's name; `rtt_ms` the smoothed round trip; `retransmits` and `backoff` count
+    the present loss episode, `total_retrans` all of it; `probes` are keepalive or zero-window probes
+    without an answer; `unacked` counts segments (bytes: `unacked_bytes`). `last_*_ms` are milliseconds
+    since then: a small `last_ack_recv_ms` beside a large `last_data_recv_ms` is a peer whose kernel
+    lives and whose application is silent. `acked_bytes` and `tcp_received_bytes` count the whole
+    connection, TLS included.
+    """
+    fields = _read_info(sock)
+    if fields is None:
+        return dict.fromkeys(_NAMES)
+    words = fields[8:]
+    return {
+        "tcp_state": _STATES[fields[0]] if fields[0] < len(_STATES) else str(fields[0]),
+        "rtt_ms": words[15] / 1000.0,
+        "retransmits": fields[2],
+        "backoff": fields[4],
+        "total_retrans": words[23],
+        "probes": fields[3],
+        "unacked": words[4],
+        "last_data_sent_ms": words[9],
+        "last_data_recv_ms": words[11],
+        "last_ack_recv_ms": words[12],
+        "acked_bytes": words[26],
+        "tcp_received_bytes": words[27],
+    }
+
+
+_NAMES = (
+    "tcp_state",
+    "rtt_ms",
+    "retransmits",
+    "backoff",
+    "total_retrans",
+    "probes",
+    "unacked",
+    "last_data_sent_ms",
+    "last_data_recv_ms",
+    "last_ack_recv_ms",
+    "acked_bytes",
+    "tcp_received_bytes",
+)
+
+
+def _read_info(sock: SocketLike) -> tuple[int, ...] | None:
+    if not LINUX:
+        return None
+    raw = _getsockopt_bytes(sock, socket.IPPROTO_TCP, _TCP_INFO, 256)
+    # Kernels before 4.1 give less; nothing we run on is that old, so a short answer is no answer.
+    return _INFO.unpack_from(raw) if raw is not None and len(raw) >= _INFO.size else None
+
+
+def _getsockopt_bytes(sock: SocketLike, level: int, option: int, size: int) -> bytes | None:
+    try:
+        return sock.getsockopt(level, option, size)  # type: ignore[attr-defined,no-any-return]
+    except (OSError, ValueError):
+        return None
+
+
+def pending_error(sock: SocketLike) -> int | None:
+    """`SO_ERROR`: the errno that waits on the socket, 0 for none. Reading it clears it."""
+    raw = _getsockopt_bytes(sock, socket.SOL_SOCKET, socket.SO_ERROR, 4)
+    return int.from_bytes(raw, sys.byteorder, signed=True) if raw is not None and len(raw) == 4 else None
+
+
+def unacked_bytes(sock: SocketLike) -> int | None:
+    """How many bytes given to the kernel the peer's TCP has not acknowledged yet (a sent FIN counts 1 on Linux)."""
+    if LINUX:
+        try:
+            raw = fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0")
+        except (OSError, ValueError):
+            return None
+        return int.from_bytes(raw, sys.byteorder, signed=True)
+    if DARWIN:
+        left = _getsockopt_bytes(sock, socket.SOL_SOCKET, _DARWIN_SO_NWRITE, 4)
+        return int.from_bytes(left, sys.byteorder) if left else None
+    return None
+
+
+def set_keepalive(sock: SocketLike, *, idle: int = 30, interval: int = 15, count: int = 4) -> None:
+    """TCP keepalive in seconds: defeats every layer-4 idle timer known (60 s and more), sees a dead path in about 90 s."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _DARWIN_TCP_KEEPALIVE if DARWIN else socket.TCP_KEEPIDLE, idle)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+
+
+def set_user_timeout(sock: SocketLike, milliseconds: int) -> None:
+    """How long our bytes may go unacknowledged before ETIMEDOUT. Upstream only: it kills a reader that merely paused."""
+    with contextlib.suppress(OSError):
+        if LINUX:
+            sock.setsockopt(socket.IPPROTO_TCP, _LINUX_TCP_USER_TIMEOUT, milliseconds)
+        elif DARWIN:
+            seconds = max(1, milliseconds // 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, _DARWIN_TCP_RXT_CONNDROPTIME, seconds)

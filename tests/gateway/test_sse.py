@@ -1,0 +1,104 @@
+"""Whole events out, nothing lost, whatever the reads look like."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.gateway import sse
+from holdfast.gateway.sse import EventSplitter
+
+DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'
+START = b'event: message_start\ndata: {"type":"message_start"}\n\n'
+
+
+def test_a_read_of_whole_events_passes_through_untouched() -> None:
+    """The common read, one whole event, is handed on as it is."""
+    splitter = EventSplitter()
+
+    assert splitter.feed(DELTA) is DELTA
+    assert splitter.notable == []
+    assert splitter.events == 1
+
+
+def test_half_an_event_waits_for_its_other_half() -> None:
+    """A reader never gets half an event."""
+    splitter = EventSplitter()
+
+    assert splitter.feed(DELTA + START[:10]) == DELTA
+    assert splitter.held_bytes == 10
+    assert splitter.feed(START[10:]) == START
+    assert splitter.notable == [START]
+
+
+def test_what_never_ends_is_the_rest() -> None:
+    """An unfinished last event is known as such."""
+    splitter = EventSplitter()
+    splitter.feed(START + b"event: content_bl")
+
+    assert splitter.rest() == b"event: content_bl"
+    assert splitter.rest() == b""
+
+
+def test_notable_events_are_those_of_the_last_read_only() -> None:
+    """Deltas and pings need no look inside; the others are shown once."""
+    splitter = EventSplitter()
+    splitter.feed(START)
+    splitter.feed(DELTA + b"event: ping\ndata: {}\n\n")
+
+    assert splitter.notable == []
+    assert splitter.events == 3
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from([b"event: message_start", b"event: content_block_delta", b": note", b"event:x"]),
+        st.text(alphabet='abc{}" ', max_size=40).map(str.encode),
+    ),
+    max_size=8,
+)
+line_endings = st.sampled_from([b"\n", b"\r\n", b"\r"])
+
+
+@given(events, line_endings, st.data())
+def test_any_cutting_of_any_stream_gives_the_same_bytes_and_the_same_events(
+    shapes: list[tuple[bytes, bytes]], eol: bytes, data: st.DataObject
+) -> None:
+    """How the network cuts a stream changes neither its bytes nor what is seen in it."""
+    stream = b"".join(name + eol + b"data: " + text + eol + eol for name, text in shapes)
+    whole = EventSplitter()
+    whole.feed(stream)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    splitter, out, notable = EventSplitter(), b"", []
+    for piece in pieces:
+        got = splitter.feed(piece)
+        if not splitter.held_bytes:
+            assert (out + got) == stream[: len(out + got)]
+        out += got
+        notable += splitter.notable
+
+    assert out + splitter.rest() == stream
+    if eol != b"\r":
+        assert (splitter.events, notable) == (whole.events, whole.notable)
+        assert splitter.events == len(shapes)
+
+
+@given(st.integers(1, 5), st.integers(0, 60), st.data())
+def test_an_event_too_long_to_hold_is_handed_on_in_pieces(cuts: int, after: int, data: st.DataObject) -> None:
+    """Memory stays bounded; the stream says that it is inside an event meanwhile."""
+    longest, sse.LONGEST_HELD = sse.LONGEST_HELD, 50
+    try:
+        long = b"event: content_block_start\ndata: " + b"x" * 120 + b"\n\n"
+        stream = long + DELTA * 2 + START[:after]
+        places = sorted(data.draw(st.lists(st.integers(1, len(stream)), min_size=cuts, max_size=cuts)))
+        splitter, out = EventSplitter(), b""
+        for a, b in zip([0, *places], [*places, len(stream)], strict=True):
+            out += splitter.feed(stream[a:b])
+            if splitter.between_events:
+                assert out == b"" or out.endswith(b"\n\n") or len(out) > len(long)
+        assert out + splitter.rest() == stream
+        assert splitter.events == 3 + (after >= len(START))
+    finally:
+        sse.LONGEST_HELD = longest
