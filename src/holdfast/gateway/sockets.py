@@ -63,8 +63,8 @@ def tcp_facts(sock: SocketLike) -> dict[str, Fact]:
     the present loss episode, `total_retrans` all of it; `probes` are keepalive or zero-window probes
     without an answer; `unacked` counts segments (bytes: `unacked_bytes`). `last_*_ms` are milliseconds
     since then: a small `last_ack_recv_ms` beside a large `last_data_recv_ms` is a peer whose kernel
-    lives and whose application is silent. `acked_bytes` and `tcp_received_bytes` count the whole
-    connection, TLS included.
+    lives and whose application is silent. `acked_bytes` (the SYN counts 1) and
+    `tcp_received_bytes` count the whole connection, TLS included.
     """
     fields = _read_info(sock)
     if fields is None:
