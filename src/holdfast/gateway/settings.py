@@ -76,6 +76,8 @@ class Timeouts:
     "Between two pieces of a client's request body."
     idle_connection_s: float = 75.0
     "A client connection with no request on it."
+    limit_tolerance_s: float = 1.0
+    "How near to a client's limit its hang-up must be to count as that limit (2% of the limit if that is more)."
     drain_s: float = 600.0
     "On SIGTERM, how long unfinished turns may go on."
 
@@ -92,7 +94,11 @@ class Limits:
     orphan_bytes: int = 64 * 1024 * 1024
     "An orphan's answer."
     memory_bytes: int = 256 * 1024
-    "Of one answer or one request body kept in memory; the rest is in an unlinked file."
+    "Of one answer kept in memory; the rest is in an unlinked file."
+    request_memory_bytes: int = 8 * 1024 * 1024
+    "Of one request body kept in memory while its turn lives."
+    all_memory_bytes: int = 256 * 1024 * 1024
+    "Of all answers and request bodies together; beyond it they are spooled early."
     answer_bytes: int = 1024 * 1024 * 1024
     "One answer altogether."
 

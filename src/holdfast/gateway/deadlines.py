@@ -1,0 +1,82 @@
+"""Which of a turn's deadlines have passed, and when to look again. Arithmetic about waiting; nothing waits here.
+
+Bytes move the clocks but arm no timer: the engine looks again at the time that was given to it, finds
+that something was heard meanwhile, and gets a later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Due(Enum):
+    """A deadline that has passed."""
+
+    TURN = "turn"
+    "The turn's own: grace, orphan, unheard."
+    OPEN_EARLY = "open early"
+    "Upstream's headers did not come within the header patience."
+    KEEPALIVE = "keepalive"
+    "The reader has heard nothing for the keepalive interval."
+    QUIET_NOTICED = "quiet noticed"
+    "Upstream has said nothing for the keepalive interval."
+    QUIET_EXPIRED = "quiet expired"
+    "Upstream has said nothing for longer than anybody can be asked to believe."
+    LINGER = "linger"
+    "The answer was finished some time ago and upstream has not ended its response."
+
+
+@dataclass(slots=True)
+class Clocks:
+    """When things happened last, in monotonic seconds; None where the clock does not run."""
+
+    turn_deadline: float | None = None
+    awaiting_headers_since: float | None = None
+    "A reader's request, while neither upstream nor we have given it headers."
+    reader_silent_since: float | None = None
+    "The last byte to a reader that keepalives can be sent to."
+    upstream_silent_since: float | None = None
+    "The last byte of upstream's, or the request's last byte, while an attempt is under way."
+    finished_since: float | None = None
+    "The answer's last event, while upstream's response is still open."
+    quiet_noticed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long each clock may run, in seconds; None for ever."""
+
+    headers_s: float | None
+    keepalive_s: float
+    quiet_s: float
+    linger_s: float = 5.0
+
+
+def due(clocks: Clocks, patience: Patience, now: float) -> tuple[list[Due], float | None]:
+    """The deadlines that have passed by `now`, and the monotonic time of the next one (None: none runs)."""
+    passed: list[Due] = []
+    upcoming: float | None = None
+    for name, at in _deadlines(clocks, patience):
+        if at <= now:
+            passed.append(name)
+        elif upcoming is None or at < upcoming:
+            upcoming = at
+    return passed, upcoming
+
+
+def _deadlines(clocks: Clocks, patience: Patience) -> list[tuple[Due, float]]:
+    found: list[tuple[Due, float]] = []
+    if clocks.turn_deadline is not None:
+        found.append((Due.TURN, clocks.turn_deadline))
+    if clocks.awaiting_headers_since is not None and patience.headers_s is not None:
+        found.append((Due.OPEN_EARLY, clocks.awaiting_headers_since + patience.headers_s))
+    if clocks.reader_silent_since is not None:
+        found.append((Due.KEEPALIVE, clocks.reader_silent_since + patience.keepalive_s))
+    if clocks.upstream_silent_since is not None:
+        if not clocks.quiet_noticed:
+            found.append((Due.QUIET_NOTICED, clocks.upstream_silent_since + patience.keepalive_s))
+        found.append((Due.QUIET_EXPIRED, clocks.upstream_silent_since + patience.quiet_s))
+    if clocks.finished_since is not None:
+        found.append((Due.LINGER, clocks.finished_since + patience.linger_s))
+    return found
