@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -97,11 +98,7 @@ def describe_defect(defect: Exception) -> str:
     """One line: what happened, where in our code, and what to do with it."""
     frames = traceback.extract_tb(defect.__traceback__)
     ours = [frame for frame in frames if "holdfast" in frame.filename]
-    place = (
-        f" ({os.path.basename((ours or frames)[-1].filename)}:{(ours or frames)[-1].lineno})"
-        if frames
-        else ""
-    )
+    place = f" ({Path((ours or frames)[-1].filename).name}:{(ours or frames)[-1].lineno})" if frames else ""
     said = " ".join(str(defect).split())[:300]
     return (
         f"Error: holdfast {__version__} failed on a defect of its own: {type(defect).__name__}: {said}{place}. "
