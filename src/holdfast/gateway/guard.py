@@ -1,0 +1,113 @@
+"""Who may use the gateway: checked on every request head, before anything else looks at it.
+
+Pure: a head in, an admission or a refusal out. Why each check: a web page that the user visits can send
+requests to loopback, hence Origin and Host (DNS rebinding); another user of the machine can too, hence
+the random prefix under `run`; anybody can reach another address, hence the access token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.gateway.settings import Settings
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head as it came."""
+
+    method: bytes
+    target: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    "Names as received."
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a header, by its lower-case name."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error to answer with, and what to do about it."""
+
+    status: int
+    kind: str
+    "The dialect's error type."
+    message: str
+
+
+def admit(head: Head, settings: Settings) -> bytes | Refusal:
+    """The request's own target (our prefix and a token segment taken off), or why it is refused."""
+    target = head.target
+    if not target.startswith(b"/"):
+        return Refusal(
+            400, "invalid_request_error", "this is not a forward proxy; send a path, not a whole URL"
+        )
+    if not settings.any_host and not _host_is_ours(head.get(b"host"), settings):
+        return Refusal(
+            421,
+            "invalid_request_error",
+            "the Host header names another host; use the gateway's own address, or add the name with --host",
+        )
+    if settings.token is not None:
+        return _with_token(head, target, settings.token)
+    if head.get(b"origin") is not None:
+        return Refusal(
+            403, "permission_error", "requests from web pages are refused (the request has an Origin)"
+        )
+    if settings.prefix:
+        rest = _without_segment(target, settings.prefix[1:].encode())
+        if rest is None:
+            return Refusal(
+                403, "permission_error", "this gateway serves one command only; its address has a secret path"
+            )
+        return rest
+    return target
+
+
+def _with_token(head: Head, target: bytes, token: str) -> bytes | Refusal:
+    shown = head.get(b"holdfast-token")
+    if shown is not None and hmac.compare_digest(shown, token.encode()):
+        return target
+    rest = _without_segment(target, token.encode())
+    if rest is not None:
+        return rest
+    return Refusal(
+        401,
+        "authentication_error",
+        "this gateway wants its access token: send it as holdfast-token header, or as the first path segment",
+    )
+
+
+def _without_segment(target: bytes, segment: bytes) -> bytes | None:
+    """The target after its first segment, where that is `segment`; compared in constant time."""
+    end = len(target)
+    for mark in (b"/", b"?"):
+        at = target.find(mark, 1)
+        end = min(end, at) if at != -1 else end
+    if not hmac.compare_digest(target[1:end], segment):
+        return None
+    rest = target[end:]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _host_is_ours(value: bytes | None, settings: Settings) -> bool:
+    if value is None:
+        return True  # HTTP/1.0; 1.1 without Host was refused by the listener
+    name = value.decode("latin-1").strip().lower()
+    name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
+    if name in LOOPBACK_NAMES or name in settings.hosts:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,497 @@
+"""The side towards clients: HTTP/1.1 over our own protocol class.
+
+A finished server library would hide what we are here to see: whether a client closed or reset, what it
+had acknowledged by then, and the gaps between bytes. The parser is llhttp, strict; what it lets pass and
+a relay must not is refused here (see `_refusal`). One exchange at a time; requests that a client sends
+ahead wait in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import httptools
+
+from holdfast.flight.endings import Mechanism
+from holdfast.gateway.guard import Head, Refusal
+from holdfast.gateway.settings import Limits, Timeouts
+from holdfast.gateway.sockets import SocketLike, pending_error, set_keepalive, tcp_facts, unacked_bytes
+
+Facts = dict[str, str | int | float | bool | None]
+
+_REASONS: Final = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    408: b"Request Timeout", 413: b"Content Too Large", 421: b"Misdirected Request",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 501: b"Not Implemented",
+    502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported", 529: b"Overloaded",
+}  # fmt: skip
+SENT_AHEAD_BYTES: Final = 64 * 1024
+"How much a client may send of its next requests before the present answer is over."
+
+
+class BodyReceiver(Protocol):
+    """Who takes a request's body, and hears when its client is gone."""
+
+    def body_arrived(self, data: bytes) -> None: ...
+    def body_ended(self) -> None: ...
+    def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
+        """The connection ended before the exchange was over."""
+
+    def client_resumed(self) -> None:
+        """The client's socket takes bytes again after `paused`."""
+
+
+class Exchange:
+    """One request and its response on a client connection."""
+
+    __slots__ = (
+        "_chunked", "_connection", "_head_bytes", "_waiting", "body_complete", "ended", "head",
+        "keep_alive", "receiver", "started", "target",
+    )  # fmt: skip
+
+    def __init__(self, connection: ClientConnection, head: Head, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.head = head
+        self.target = head.target
+        "The request's own target, without our prefix; set by the engine."
+        self.keep_alive = keep_alive
+        self.receiver: BodyReceiver | None = None
+        self.body_complete = False
+        self.started = False
+        self.ended = False
+        self._chunked = False
+        self._head_bytes = b""
+        self._waiting: list[bytes] | None = None
+
+    # -- request ------------------------------------------------------------------------------------
+
+    def received_by(self, receiver: BodyReceiver) -> None:
+        """Give the body to `receiver`, beginning with what has arrived already."""
+        self.receiver = receiver
+        waiting, self._waiting = self._waiting, None
+        for data in waiting or ():
+            receiver.body_arrived(data)
+        if self.body_complete:
+            receiver.body_ended()
+
+    def take_body(self, data: bytes) -> None:
+        if self.receiver is not None:
+            self.receiver.body_arrived(data)
+        elif self._waiting is None:
+            self._waiting = [data]
+        else:
+            self._waiting.append(data)
+
+    def pause_body(self) -> None:
+        """Read no more of the request for now. A close is not noticed meanwhile."""
+        self._connection.pause()
+
+    def resume_body(self) -> None:
+        """Read on."""
+        self._connection.resume()
+
+    # -- response -----------------------------------------------------------------------------------
+
+    def start(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        reason: bytes = b"",
+        length: int | None = None,
+    ) -> None:
+        """Send the head. Framing headers are added here; without `length` the body is chunked."""
+        self.started = True
+        lines = [b"HTTP/1.1 %d %b" % (status, reason or _REASONS.get(status, b""))]
+        lines += [b"%b: %b" % header for header in headers]
+        bodiless = status in (204, 304) or status < 200
+        if length is not None:
+            lines.append(b"content-length: %d" % length)
+        elif not bodiless:
+            if self.head.version == "1.1":
+                self._chunked = self.head.method != b"HEAD"
+                lines.append(b"transfer-encoding: chunked")
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        elif self.head.version == "1.0":
+            lines.append(b"connection: keep-alive")
+        lines.append(b"\r\n")
+        # The head waits for the body's first bytes, which mostly come in the same read: one write, not two.
+        self._head_bytes = b"\r\n".join(lines)
+        self._connection.loop.call_soon(self._send_head)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        if self.ended or not data:
+            return
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n" % (self._head_bytes, len(data), data)
+        elif self._head_bytes:
+            data = self._head_bytes + data
+        self._head_bytes = b""
+        self._connection.write(data)
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last piece, if any, and the end."""
+        if self.ended:
+            return
+        if self._chunked:
+            data = (b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)) if data else b"0\r\n\r\n"
+        data = self._head_bytes + data
+        self._head_bytes = b""
+        self.ended = True
+        if data:
+            self._connection.write(data)
+        self._connection.exchange_ended(self)
+
+    def refuse(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        """Answer with an error in one piece. The connection closes where the request was not read to its end."""
+        if self.started:
+            self.abort()
+            return
+        if not self.body_complete:
+            self.keep_alive = False
+        self.start(status, [(b"content-type", b"application/json"), *(headers or [])], length=len(body))
+        self.end(b"" if self.head.method == b"HEAD" else body)
+
+    def abort(self) -> None:
+        """Break the connection off: the answer cannot be ended honestly in any other way."""
+        self.ended = True
+        self._connection.abort()
+
+    def _send_head(self) -> None:
+        if self._head_bytes and not self.ended:
+            head, self._head_bytes = self._head_bytes, b""
+            self._connection.write(head)
+
+    # -- what is known of the client ----------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads slower than the answer comes."""
+        return self._connection.paused
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is closed or closing."""
+        return self._connection.gone
+
+    def unacknowledged(self) -> int | None:
+        """Bytes written but not acknowledged by the peer's TCP; None where that cannot be measured."""
+        return self._connection.unacknowledged()
+
+    def facts(self) -> Facts:
+        """What the kernel knows of the connection now."""
+        return self._connection.facts()
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client connection: parses requests, hands them to the engine in order, notices how it ends."""
+
+    __slots__ = (
+        "_ahead_bytes", "_head", "_head_size", "_incoming", "_listener", "_parser", "_pauses", "_queue", "_sock",
+        "_target", "current", "expires", "gone", "loop", "paused", "transport",
+    )  # fmt: skip
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.loop = listener.loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Exchange] | None = None
+        self._incoming: Exchange | None = None
+        self._target = b""
+        self._head: list[tuple[bytes, bytes]] = []
+        self._head_size = 0
+        self._ahead_bytes = 0
+        self._pauses = 0
+        self.current: Exchange | None = None
+        self.paused = False
+        self.gone = False
+        self.expires = self.loop.time() + listener.timeouts.request_head_s
+
+    # -- asyncio ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._sock: SocketLike = transport.get_extra_info("socket")
+        set_keepalive(self._sock)
+        self._listener.connections.add(self)
+        if len(self._listener.connections) > self._listener.limits.connections:
+            self._refuse(
+                Refusal(503, "overloaded_error", "too many connections to this gateway; try again shortly")
+            )
+
+    def data_received(self, data: bytes) -> None:
+        if self.gone:
+            return
+        if self._incoming is None:
+            self._head_size += len(data)
+        else:
+            self.expires = self.loop.time() + self._listener.timeouts.request_body_s
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(
+                Refusal(501, "invalid_request_error", "protocol upgrades and CONNECT are not relayed")
+            )
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+            cause = error.__context__
+            if isinstance(cause, _Refused):
+                self._refuse(cause.refusal)
+            elif isinstance(error, httptools.HttpParserCallbackError):
+                raise
+            else:
+                self._refuse(
+                    Refusal(400, "invalid_request_error", f"this is not HTTP that can be relayed: {error}")
+                )
+        else:
+            if self._incoming is None and self._head_size > self._listener.limits.head_bytes:
+                self._refuse(_HEAD_TOO_LARGE)
+
+    def eof_received(self) -> bool:
+        self._lost(Mechanism.FIN)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.connections.discard(self)
+        code = getattr(exc, "errno", None)
+        if exc is None:
+            self._lost(Mechanism.FIN)
+        elif code == errno.ETIMEDOUT:
+            self._lost(Mechanism.KEEPALIVE_UNANSWERED)
+        else:
+            self._lost(Mechanism.RST)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.current is not None and self.current.receiver is not None:
+            self.current.receiver.client_resumed()
+
+    # -- httptools ----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._head = []
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._incoming is None:  # later ones are trailers, which nothing here needs
+            self._head.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        head = Head(self._parser.get_method(), self._target, self._parser.get_http_version(), self._head)
+        self._head = []
+        self._head_size = 0
+        refusal = _refusal(head, self._listener.limits)
+        if refusal is not None:
+            raise _Refused(refusal)
+        exchange = Exchange(
+            self, head, keep_alive=self._parser.should_keep_alive() and not self._listener.draining
+        )
+        self._incoming = exchange
+        self.expires = self.loop.time() + self._listener.timeouts.request_body_s
+        if self.current is None:
+            self._begin(exchange)
+        else:
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._incoming
+        if exchange is None:
+            return
+        if exchange is not self.current:
+            self._ahead_bytes += len(data)
+            if self._ahead_bytes > SENT_AHEAD_BYTES:
+                raise _Refused(
+                    Refusal(413, "invalid_request_error", "wait for an answer before sending a large request")
+                )
+        exchange.take_body(data)
+
+    def on_message_complete(self) -> None:
+        exchange, self._incoming = self._incoming, None
+        if exchange is None:
+            return
+        exchange.body_complete = True
+        self.expires = float("inf")
+        if exchange.receiver is not None:
+            exchange.receiver.body_ended()
+
+    # -- exchanges ----------------------------------------------------------------------------------
+
+    def _begin(self, exchange: Exchange) -> None:
+        self.current = exchange
+        expect = exchange.head.get(b"expect")
+        if expect is not None and expect.lower() == b"100-continue" and not exchange.body_complete:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._listener.on_request(exchange)
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The response is written. Serve what was sent ahead, wait for the next request, or close."""
+        if exchange is not self.current:
+            return
+        self.current = None
+        if not exchange.keep_alive or not exchange.body_complete or self._listener.draining:
+            self.close()
+            return
+        self.expires = self.loop.time() + self._listener.timeouts.idle_connection_s
+        if self._queue:
+            self._ahead_bytes = 0
+            self._begin(self._queue.popleft())
+
+    def write(self, data: bytes) -> None:
+        if not self.gone:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        if not self.gone:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.gone:
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close in order, after what was written."""
+        if not self.gone:
+            self.gone = True
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once; the peer sees a break."""
+        self.gone = True
+        self.transport.abort()
+
+    def unacknowledged(self) -> int | None:
+        in_kernel = unacked_bytes(self._sock)
+        return None if in_kernel is None else in_kernel + self.transport.get_write_buffer_size()
+
+    def facts(self) -> Facts:
+        return dict(tcp_facts(self._sock))
+
+    def expire(self) -> None:
+        """The client took too long."""
+        if self.current is None and self._incoming is None and not self._head_size:
+            self.close()
+        elif self.current is not None and self.current.started:
+            self.abort()
+        else:
+            self._refuse(Refusal(408, "timeout_error", "the request did not arrive in time"))
+
+    def _lost(self, mechanism: Mechanism) -> None:
+        if self.gone and self.current is None:
+            return
+        self.gone = True
+        exchange, self.current = self.current, None
+        if exchange is None or exchange.receiver is None or exchange.ended:
+            return
+        facts = self.facts()
+        facts["unacked_bytes"] = unacked_bytes(self._sock)
+        facts["so_error"] = pending_error(self._sock)
+        exchange.ended = True
+        exchange.receiver.client_gone(mechanism, facts)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what cannot be served and close. Nothing of it went upstream, or it is broken off there."""
+        exchange, self.current = self.current, None
+        if exchange is not None and exchange.receiver is not None and not exchange.ended:
+            exchange.ended = True
+            exchange.receiver.client_gone(Mechanism.MALFORMED, {})
+        if exchange is None or not exchange.started:
+            body = self._listener.render_error(refusal)
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (refusal.status, _REASONS[refusal.status], len(body), body)
+            )
+        self.close()
+
+
+class Listener:
+    """What all client connections share, and the sweep that ends those that take too long."""
+
+    SWEEP_S: Final = 1.0
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        limits: Limits,
+        on_request: Callable[[Exchange], None],
+        render_error: Callable[[Refusal], bytes],
+    ) -> None:
+        self.loop = loop
+        self.timeouts = timeouts
+        self.limits = limits
+        self.on_request = on_request
+        self.render_error = render_error
+        self.connections: set[ClientConnection] = set()
+        self.draining = False
+        self._sweep = loop.call_later(self.SWEEP_S, self._end_the_slow)
+
+    def connection(self) -> ClientConnection:
+        """A protocol for a new connection."""
+        return ClientConnection(self)
+
+    def close_idle(self) -> None:
+        """Close connections without a request; the others close after their answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            if connection.current is None:
+                connection.close()
+
+    def close(self) -> None:
+        """Break off every connection."""
+        self._sweep.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _end_the_slow(self) -> None:
+        now = self.loop.time()
+        for connection in [c for c in self.connections if c.expires <= now]:
+            connection.expires = float("inf")
+            connection.expire()
+        self._sweep = self.loop.call_later(self.SWEEP_S, self._end_the_slow)
+
+
+class _Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+_HEAD_TOO_LARGE: Final = Refusal(431, "invalid_request_error", "the request's headers are too large")
+
+
+def _refusal(head: Head, limits: Limits) -> Refusal | None:
+    """What the parser accepts and a relay must not, because two readers could understand it differently."""
+    encodings = [value for name, value in head.headers if name.lower() == b"transfer-encoding"]
+    hosts = sum(name.lower() == b"host" for name, _ in head.headers)
+    length = head.get(b"content-length")
+    if head.version not in ("1.0", "1.1"):
+        return Refusal(505, "invalid_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if sum(len(name) + len(value) + 4 for name, value in head.headers) + len(head.target) > limits.head_bytes:
+        return _HEAD_TOO_LARGE
+    if encodings and head.version == "1.0":
+        return Refusal(400, "invalid_request_error", "HTTP/1.0 has no transfer encodings")
+    if encodings and encodings != [b"chunked"] and [v.strip().lower() for v in encodings] != [b"chunked"]:
+        return Refusal(501, "invalid_request_error", "of the transfer encodings only chunked is understood")
+    if hosts > 1 or (hosts == 0 and head.version == "1.1"):
+        return Refusal(400, "invalid_request_error", "a request names its host exactly once")
+    if any(byte <= 0x20 or byte >= 0x7F for byte in head.target):
+        return Refusal(400, "invalid_request_error", "the path holds characters that must be percent-encoded")
+    if length is not None and int(length) > limits.body_bytes:
+        return Refusal(413, "request_too_large", f"the request is larger than {limits.body_bytes} bytes")
+    return None
