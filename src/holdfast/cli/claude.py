@@ -1,0 +1,353 @@
+"""What `run` knows of Claude Code: which base URL it would use and from where, and how to make ours win.
+
+Pure: values in, values out; `read_settings` alone reads files.
+
+Measured on 2.1.86, 2.1.114 and 2.1.329 (print mode, user, project and local settings also interactively):
+`env` in settings beats the process environment, and among settings `--settings` beats
+.claude/settings.local.json, which beats .claude/settings.json of the working directory (not of its parents),
+which beats the user's own. `--setting-sources` leaves sources out. Of two `--settings` options 2.1.329 takes the
+last and the older two the first, so there must be one. All three read a `--settings` file from a memory file
+system; 2.1.114 cannot read one from /dev/fd. Managed settings were not measured: by the vendor's documentation
+they beat everything, and nothing that we pass could change that.
+
+A base URL says where the user's key is sent. A cloned repository brings its own .claude folder, so a base URL
+from there is never taken without being asked for by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+BASE_URL = "ANTHROPIC_BASE_URL"
+TIMERS = (
+    "API_TIMEOUT_MS",
+    "CLAUDE_STREAM_IDLE_TIMEOUT_MS",
+    "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS",
+    "CLAUDE_ENABLE_STREAM_WATCHDOG",
+    "CLAUDE_ENABLE_BYTE_WATCHDOG",
+    "API_FORCE_IDLE_TIMEOUT",
+    "CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS",
+)
+"The variables that set the client's own limits; the gateway is told these and nothing else of the environment."
+
+FEATURES = {"ENABLE_TOOL_SEARCH": "true", "CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
+"What the client has with the vendor's own base URL and leaves off with any other (measured)."
+
+MODES = {
+    "CLAUDE_CODE_USE_BEDROCK": "Bedrock",
+    "CLAUDE_CODE_USE_VERTEX": "Vertex",
+    "CLAUDE_CODE_USE_FOUNDRY": "Foundry",
+}
+"Variables that send it to another cloud, past any base URL."
+
+NO_PROXY_NAMES = ("NO_PROXY", "no_proxy")
+PROXY_NAMES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+MANAGED_FILES = {
+    "linux": Path("/etc/claude-code/managed-settings.json"),
+    "darwin": Path("/Library/Application Support/ClaudeCode/managed-settings.json"),
+}
+TRUSTED = ("environment", "user", "managed", "--settings")
+_PACKAGE = "@anthropic-ai/claude-code"
+
+
+# -- the command -------------------------------------------------------------------------------------------
+
+
+def program_at(command: Sequence[str]) -> int | None:
+    """Where in a command line Claude Code's own arguments begin; None if it is another program.
+
+    Known: `claude`, `node .../@anthropic-ai/claude-code/cli.js`, `npx @anthropic-ai/claude-code`.
+    """
+    if not command:
+        return None
+    name = PurePath(command[0]).name
+    if name in ("claude", "claude.exe"):
+        return 1
+    if name in ("node", "nodejs", "bun"):
+        for at, word in enumerate(command[1:], start=1):
+            if f"{_PACKAGE}/cli.js" in word or PurePath(word).name == "claude":
+                return at + 1
+            if not word.startswith("-"):
+                return None
+    if name in ("npx", "bunx"):
+        for at, word in enumerate(command[1:], start=1):
+            if re.fullmatch(re.escape(_PACKAGE) + r"(@.+)?", word):
+                return at + 1
+    return None
+
+
+def option_value(arguments: Sequence[str], name: str) -> str | None:
+    """The value of `--name VALUE` or `--name=VALUE` among a program's arguments; what follows `--` is not looked at."""
+    for at, word in enumerate(arguments):
+        if word == "--":
+            return None
+        if word == name and at + 1 < len(arguments):
+            return arguments[at + 1]
+        if word.startswith(name + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def with_option(command: Sequence[str], at: int, name: str, value: str) -> list[str]:
+    """The command line with `name value` as its only such option, put at `at`."""
+    head, kept, rest = list(command[:at]), [], list(command[at:])
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            kept += [word, *rest]
+            break
+        if word == name:
+            del rest[:1]
+        elif not word.startswith(name + "="):
+            kept.append(word)
+    return [*head, name, value, *kept]
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One settings file (or the JSON of `--settings`)."""
+
+    kind: str
+    "`user`, `project`, `local`, `--settings` or `managed`."
+    place: str
+    "The file, as one would name it to the user."
+    content: dict[str, Any] = field(repr=False)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Its `env`; values that are no text are left out."""
+        env = self.content.get("env")
+        if not isinstance(env, dict):
+            return {}
+        return {name: str(value) for name, value in env.items() if isinstance(value, str | int | float)}
+
+
+def read_settings(
+    arguments: Sequence[str], environ: Mapping[str, str], directory: Path, platform: str
+) -> list[Source]:
+    """The settings in force for a Claude Code started in `directory`, weakest first.
+
+    Files that are missing, unreadable or no JSON count as absent, as they do for the client.
+    """
+    home = Path(environ.get("HOME") or "~").expanduser()
+    config = Path(environ["CLAUDE_CONFIG_DIR"]) if environ.get("CLAUDE_CONFIG_DIR") else home / ".claude"
+    chosen = option_value(arguments, "--setting-sources")
+    allowed = (
+        {part.strip() for part in chosen.split(",")} if chosen is not None else {"user", "project", "local"}
+    )
+    files = [
+        ("user", config / "settings.json"),
+        ("project", directory / ".claude" / "settings.json"),
+        ("local", directory / ".claude" / "settings.local.json"),
+    ]
+    sources = [_read_file(kind, path) for kind, path in files if kind in allowed]
+    given = option_value(arguments, "--settings")
+    if given is not None:
+        sources.append(_read_given(given, directory))
+    if platform in MANAGED_FILES:
+        sources.append(_read_file("managed", MANAGED_FILES[platform]))
+    return [source for source in sources if source is not None]
+
+
+def _read_file(kind: str, path: Path, place: str = "") -> Source | None:
+    try:
+        return _source(kind, place or str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _read_given(given: str, directory: Path) -> Source | None:
+    if given.lstrip().startswith("{"):
+        return _source("--settings", "--settings", given)
+    return _read_file("--settings", directory / given, f"--settings {given}")
+
+
+def _source(kind: str, place: str, text: str) -> Source | None:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return Source(kind, place, content) if isinstance(content, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A variable's value, and where it was found."""
+
+    value: str
+    kind: str
+    place: str
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the user said it, and not a folder that may have come from elsewhere."""
+        return self.kind in TRUSTED
+
+
+def look_up(name: str, environ: Mapping[str, str], sources: Sequence[Source]) -> Found | None:
+    """The value of a variable that the client will see. Empty counts as not set."""
+    for source in reversed(sources):
+        if source.env.get(name):
+            return Found(source.env[name], source.kind, source.place)
+    if environ.get(name):
+        return Found(environ[name], "environment", f"{name} in the environment")
+    return None
+
+
+def trusted_environment(environ: Mapping[str, str], sources: Sequence[Source]) -> dict[str, str]:
+    """The environment as the client sees it, without what project settings put in."""
+    seen = dict(environ)
+    for source in sources:
+        if source.kind in TRUSTED:
+            seen |= source.env
+    return seen
+
+
+# -- what the child is given -------------------------------------------------------------------------------
+
+
+def base_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every command gets: our base URL, and loopback kept away from proxies.
+
+    Without the latter every measured Claude Code sends loopback traffic to the proxy. Both spellings are set,
+    because programs disagree about which one they read.
+    """
+    variables = {BASE_URL: url}
+    for name in NO_PROXY_NAMES:
+        variables[name] = with_loopback(
+            environ.get(name) or environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+        )
+    return variables
+
+
+def with_loopback(no_proxy: str) -> str:
+    """A NO_PROXY list with this machine in it."""
+    names = [name.strip() for name in no_proxy.split(",") if name.strip()]
+    if "*" in names:
+        return no_proxy
+    return ",".join([*names, *(name for name in ("127.0.0.1", "localhost") if name not in names)])
+
+
+def feature_variables(environ: Mapping[str, str], sources: Sequence[Source]) -> dict[str, str]:
+    """Features to switch on again: those about which the user said nothing anywhere, not even an empty value."""
+    said = set(environ).union(*(source.env for source in sources))
+    return {name: value for name, value in FEATURES.items() if name not in said}
+
+
+def timer_variables(environ: Mapping[str, str], sources: Sequence[Source]) -> dict[str, str]:
+    """The client's limits as its environment and settings set them."""
+    found = {name: look_up(name, environ, sources) for name in TIMERS}
+    return {name: value.value for name, value in found.items() if value is not None}
+
+
+def settings_to_pass(url: str, sources: Sequence[Source]) -> dict[str, Any] | None:
+    """The settings for one `--settings` option, so that ours win over files; None if the environment suffices.
+
+    They are needed where a file sets the base URL, or a NO_PROXY list without loopback in it. What the user gave with
+    `--settings` is kept: there can be only one such option.
+    """
+    ours: dict[str, str] = {}
+    setting = [source for source in sources if source.kind != "managed"]
+    if any(BASE_URL in source.env for source in setting):
+        ours[BASE_URL] = url
+    for name in NO_PROXY_NAMES:
+        lists = [source.env[name] for source in setting if name in source.env]
+        if lists and with_loopback(lists[-1]) != lists[-1]:
+            ours[name] = with_loopback(lists[-1])
+    if not ours:
+        return None
+    given = next((source for source in sources if source.kind == "--settings"), None)
+    merged = dict(given.content) if given is not None else {}
+    env = merged.get("env")
+    merged["env"] = {**(env if isinstance(env, dict) else {}), **ours}
+    return merged
+
+
+def may_be_shown(passed: Mapping[str, Any], arguments: Sequence[str], url: str) -> bool:
+    """Whether settings may stand in the command line, which everyone on this machine can read.
+
+    So where they are ours alone, or where the user wrote theirs there as well.
+    """
+    given = option_value(arguments, "--settings")
+    if given is not None and given.lstrip().startswith("{"):
+        return True
+    return set(passed) == {"env"} and set(passed["env"]) <= {BASE_URL, *NO_PROXY_NAMES}
+
+
+def template_variables(templates: Sequence[str], url: str, port: int) -> dict[str, str]:
+    """`NAME=TEMPLATE` pairs with {url}, {host} and {port} filled in. Raises `ValueError`."""
+    variables = {}
+    for text in templates:
+        name, equals, template = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"--env {text!r} is not NAME=TEMPLATE; write one like OPENAI_BASE_URL={{url}}v1")
+        for key, value in (("url", url), ("host", "127.0.0.1"), ("port", str(port))):
+            template = template.replace("{" + key + "}", value)
+        variables[name] = template
+    return variables
+
+
+# -- the upstream ------------------------------------------------------------------------------------------
+
+
+class UntrustedUpstream(Exception):
+    """A base URL that came with a project folder; its text says where from and what to do."""
+
+
+def upstream_from_client(
+    environ: Mapping[str, str], sources: Sequence[Source], *, trust_project: bool
+) -> Found | None:
+    """The base URL that the client would have used without us; None for its default.
+
+    Raises `UntrustedUpstream` where that one comes from the project's own settings and was not asked for.
+    """
+    found = look_up(BASE_URL, environ, sources)
+    if found is None or found.trusted or trust_project:
+        return found
+    raise UntrustedUpstream(
+        f"{found.place} of this project sends Claude Code to {shown_url(found.value)}, and with it your key. "
+        "A base URL that comes with a folder is not taken unasked. If you trust it, add --trust-project-upstream; "
+        f"otherwise give your own: --upstream {'https://api.anthropic.com'}"
+    )
+
+
+def shown_url(url: str) -> str:
+    """A URL for a person's eyes: no user name, password or query, no control characters."""
+    bare = re.sub(r"//[^/@]*@", "//***@", url).partition("?")[0]
+    return "".join(c if c.isprintable() else "?" for c in bare)[:200]
+
+
+# -- afterwards --------------------------------------------------------------------------------------------
+
+
+def why_nothing(
+    environ: Mapping[str, str], sources: Sequence[Source], *, is_claude: bool, asked: bool, url: str
+) -> str:
+    """Why no turn was carried, as far as the environment and the settings tell."""
+    if asked:
+        return "it sent only requests that are relayed without protection"
+    for name, cloud in MODES.items():
+        found = look_up(name, environ, sources)
+        if found is not None and found.value.lower() not in ("0", "false", "no", "off"):
+            return f"{name} ({found.place}) sends it to {cloud}, past any base URL; unset it to go through holdfast"
+    managed = next((s for s in sources if s.kind == "managed" and BASE_URL in s.env), None)
+    if is_claude and managed is not None:
+        return f"managed settings ({managed.place}) set another base URL, which nothing on the command line can change"
+    no_proxy = next((s for s in reversed(sources) if any(n in s.env for n in NO_PROXY_NAMES)), None)
+    proxy = next((f for f in (look_up(n, environ, sources) for n in PROXY_NAMES) if f is not None), None)
+    if proxy is not None and (no_proxy is not None or not is_claude):
+        return (
+            f"a proxy is set ({proxy.place}), and the command may have sent it even what is for this machine; "
+            "put 127.0.0.1 into its NO_PROXY"
+        )
+    if is_claude:
+        return "the command never asked"
+    return f"the command never asked; if it reads its address elsewhere than in {BASE_URL}, use --env NAME={{url}}"
