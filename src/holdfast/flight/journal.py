@@ -1,0 +1,449 @@
+"""The journal: every turn of every gateway of this user, in one SQLite file.
+
+The gateway's event loop only puts a changed record into a dictionary. A thread writes what changed every half
+second in one transaction, one row per turn, its moments as JSON in that row; the view `moment` unfolds them
+for whoever looks with a browser of SQLite files. What cannot be written (disk full, file locked) is
+kept in bounded memory and tried again; what had to be dropped is counted, logged once and noted in the journal.
+
+Several gateways share the file. Each registers as an *instance* and holds a lock on a file of its own until
+it ends, however it ends: the kernel lets go of the lock. Whoever opens the journal next marks the unfinished
+turns of instances that are gone as interrupted, and leaves those of living ones alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from holdfast import __version__
+from holdfast.flight import instant
+from holdfast.flight.attic import Attic, KeptAnswer
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instances import (
+    ProcessIdentity,
+    boot_id,
+    identity_of,
+    interrupt_turns,
+    lock_instance,
+    mark_interrupted,
+)
+from holdfast.flight.instant import Instant
+from holdfast.flight.record import TurnRecord, new_turn_id
+from holdfast.flight.redact import clean, may_hold_secret, scrub
+from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
+from holdfast.flight.state import INSTANCES, locked, make_private
+
+log = logging.getLogger("holdfast.journal")
+
+FLUSH_EVERY_S = 0.5
+"The most that a `kill -9` can lose."
+EXPIRE_EVERY_S = 3600.0
+PENDING_RECORDS = 10_000
+"Turns kept in memory while the disk takes none: about 40 MB."
+PENDING_ANSWER_BYTES = 128 * 1024 * 1024
+PENDING_NOTES = 1000
+ROWS_AT_ONCE = 500
+"In one transaction, so that other gateways' turns come in between: about 10 ms of writing."
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is kept. Whichever of age and size is reached first."""
+
+    answers_s: float = 7 * 86400.0
+    answers_bytes: int = 1024**3
+    turns_s: float = 90 * 86400.0
+    journal_bytes: int = 200 * 1024**2
+    "Of the journal's pages in use; a turn takes 1 to 3 KB, so about 100,000 turns."
+
+
+_encoder = msgspec.json.Encoder()
+_encode = _encoder.encode
+
+
+def _encode_text(value: object) -> str:
+    return _encode(value).decode()
+
+
+@lru_cache(maxsize=4096)
+def _safe(text: str) -> str:
+    """Names and ids that come from clients and providers: no credential, no control character, not long."""
+    return clean(scrub(text))
+
+
+def encode_moments(record: TurnRecord, start: int = 0) -> bytes:
+    """`[[mono_s, wall_ms, name, data], ...]` of the moments from `start` on, credentials taken out."""
+    items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in record.moments[start:]]
+    data = _encode(items)
+    if may_hold_secret(data) or data.count(b'"detail":"') != data.count(b'"detail":""'):
+        return _encode(scrub_strings(msgspec.json.decode(data)))
+    return data
+
+
+def scrub_strings(value: Any) -> Any:
+    """The same lists and dictionaries with every string scrubbed and shortened."""
+    if isinstance(value, str):
+        return clean(scrub(value))
+    if isinstance(value, list):
+        return [scrub_strings(item) for item in value]
+    if isinstance(value, dict):
+        return {key: scrub_strings(item) for key, item in value.items()}
+    return value
+
+
+def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...]:
+    r, ended, ending = record, record.ended, record.ending
+    started, safe = r.started, _safe
+    return (
+        r.turn_id, instance_id, started[0], started[1],
+        ended[0] if ended else None, ended[1] if ended else None, ending.code if ending else None,
+        r.kind, safe(r.method), safe(r.path), safe(r.agent), r.profile,
+        safe(r.session) if r.session else None, safe(r.subagent) if r.subagent else None,
+        r.upstream, safe(r.model) if r.model else None, r.status,
+        safe(r.request_id) if r.request_id else None, safe(r.edge_id) if r.edge_id else None,
+        r.request_bytes, r.answer_bytes, r.events, r.input_tokens, r.output_tokens,
+        safe(r.stop_reason) if r.stop_reason else None,
+        r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.saved_from, r.wasted_tokens,
+        _ending_text(ending) if ending else None, moments.decode(),
+    )  # fmt: skip
+
+
+def _ending_text(ending: Ending) -> str:
+    if not ending.detail and not ending.evidence:
+        return _plain_ending(ending.side, ending.mechanism, ending.phase)
+    return _encode_text(scrub_strings(msgspec.to_builtins(ending)))
+
+
+@lru_cache(maxsize=1024)
+def _plain_ending(side: Side, mechanism: Mechanism, phase: Phase) -> str:
+    return _encode_text(Ending(side, mechanism, phase))
+
+
+_UPSERT = (
+    f"INSERT INTO turn ({', '.join(TURN_COLUMNS)}) VALUES ({', '.join('?' * len(TURN_COLUMNS))}) "
+    "ON CONFLICT (turn_id) DO UPDATE SET "
+    + ", ".join(
+        f"{name} = excluded.{name}" for name in TURN_COLUMNS if name not in ("turn_id", "instance_id")
+    )
+)
+
+
+class _PendingAnswer(NamedTuple):
+    turn_id: str
+    pieces: list[bytes]
+    complete: bool
+    content_type: str
+    kept_wall_ms: int
+    size: int
+
+
+class Journal:
+    """Writes turns and answers to the state directory. Implements `flight.record.Recorder`.
+
+    Opening may take a moment and may raise `JournalError`; afterwards nothing waits and nothing raises.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        record: str = "lost",
+        retention: Retention = Retention(),
+        kind: str = "gateway",
+        clock: Callable[[], Instant] = instant.now,
+        flush_every_s: float = FLUSH_EVERY_S,
+    ) -> None:
+        if record not in ("none", "lost", "all"):
+            raise ValueError(f"record is {record!r}; it is one of none, lost, all")
+        self.state_dir = state_dir
+        self.record = record
+        self.retention = retention
+        self.dropped_turns = 0
+        self.dropped_answers = 0
+        self.failure: str | None = None
+        "Why nothing can be written at the moment; None while all is well."
+        self._clock = clock
+        self._flush_every_s = flush_every_s
+        self._dirty: dict[str, TurnRecord] = {}
+        self._encoded: dict[str, tuple[int, bytes]] = {}
+        self._answers: deque[_PendingAnswer] = deque()
+        self._answer_bytes_in = 0
+        self._answer_bytes_out = 0
+        self._handed_over: deque[str] = deque(maxlen=PENDING_RECORDS)
+        self._notes: deque[tuple[int, str, str]] = deque(maxlen=PENDING_NOTES)
+        self._noted_drops = (0, 0)
+        self._wake = threading.Event()
+        self._closing = False
+        self.instance_id = new_turn_id(clock())
+        self._open(kind)
+        self._thread = threading.Thread(target=self._run, name="holdfast-journal", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        state = self.failure or ("closed" if self._closing else "open")
+        return f"<Journal {state}, {len(self._dirty)} turns and {len(self._answers)} answers to write>"
+
+    def _open(self, kind: str) -> None:
+        with locked(make_private(self.state_dir), exclusive=False):
+            self._connection = connect(self.state_dir)
+            try:
+                self._attic = Attic(self.state_dir, self._connection)
+                self._lock = lock_instance(self.state_dir, self.instance_id)
+                self._register(kind)
+                mark_interrupted(self._connection, self.state_dir)
+            except (OSError, sqlite3.Error) as error:
+                self._connection.close()
+                raise JournalError(
+                    f"the journal in {self.state_dir} cannot be written to ({error}); "
+                    "make room on that disk, or set HOLDFAST_STATE_DIR to another directory"
+                ) from error
+
+    def _register(self, kind: str) -> None:
+        me = identity_of(os.getpid()) or ProcessIdentity(os.getpid(), "", boot_id())
+        at = self._clock().wall_ms
+        self._connection.execute(
+            "INSERT INTO instance (id, pid, process_start, boot_id, started_wall_ms, seen_wall_ms, version, kind) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.instance_id, me.pid, me.process_start, me.boot_id, at, at, __version__, kind),
+        )
+
+    # What the event loop calls. One operation on a dictionary or deque each: atomic, so no lock to wait for.
+
+    def changed(self, record: TurnRecord) -> None:
+        """The record has news; it is written within half a second."""
+        dirty = self._dirty
+        if len(dirty) >= PENDING_RECORDS and record.turn_id not in dirty:
+            self.dropped_turns += 1
+            return
+        dirty[record.turn_id] = record
+
+    def keep_answer(
+        self, record: TurnRecord, pieces: list[bytes], *, complete: bool, content_type: str
+    ) -> None:
+        """Put an answer into the attic, unless nothing is to be kept. `pieces` must not change afterwards."""
+        if self.record == "none":
+            return
+        size = sum(map(len, pieces))
+        waiting = self._answer_bytes_in - self._answer_bytes_out
+        if (
+            self._closing
+            or (waiting and waiting + size > PENDING_ANSWER_BYTES)
+            or size > self.retention.answers_bytes
+        ):
+            self.dropped_answers += 1
+            return
+        self._answer_bytes_in += size
+        self._answers.append(
+            _PendingAnswer(record.turn_id, pieces, complete, content_type, self._clock().wall_ms, size)
+        )
+        self._wake.set()
+
+    def answer_handed_over(self, turn_id: str) -> None:
+        """A retry took the kept answer: it is marked in the attic and will not be offered again."""
+        self._handed_over.append(turn_id)
+
+    def note(self, name: str, text: str) -> None:
+        """Something about the gateway as a whole, not about one turn: the machine slept, records were dropped."""
+        self._notes.append((self._clock().wall_ms, name, clean(scrub(text))))
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Write what is left and say goodbye. False if it could not be finished in time.
+
+        Turns that are still unfinished get the ending that the process ended: close the gateway first.
+        """
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # What the thread does.
+
+    def _run(self) -> None:
+        next_expiry = self._clock().mono_s
+        while True:
+            closing = self._closing
+            self._write_all(last=closing)
+            if closing:
+                break
+            if self._clock().mono_s >= next_expiry:
+                next_expiry = self._clock().mono_s + EXPIRE_EVERY_S
+                self._guarded(self._expire)
+            self._wake.wait(self._flush_every_s)
+            self._wake.clear()
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        (self.state_dir / INSTANCES / f"{self.instance_id}.lock").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _write_all(self, *, last: bool) -> None:
+        while self._answers and self._guarded(self._keep_next_answer):
+            pass
+        while (self._dirty or self._handed_over or self._notes) and self._guarded(self._flush):
+            pass
+        if last:
+            if self._guarded(self._say_goodbye):
+                return
+            self.dropped_turns += len(self._dirty)
+            log.warning("the journal closed with %d turns unwritten: %s", len(self._dirty), self.failure)
+
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Do one thing on disk. A failure is logged when it begins and when it is over; never raised."""
+        try:
+            step()
+        except Exception as error:
+            said = clean(scrub(f"{type(error).__name__}: {error}"))
+            if self.failure is None:
+                log.warning(
+                    "the journal in %s cannot be written to (%s); turns are carried all the same, and up to %d "
+                    "records wait in memory. Make room on the disk, or look who holds the file.",
+                    self.state_dir, said, PENDING_RECORDS,
+                )  # fmt: skip
+            self.failure = said
+            return False
+        if self.failure is not None:
+            self.failure = None
+            log.warning("the journal can be written to again; %s", self._drops())
+        return True
+
+    def _news_of_drops(self, drops: tuple[int, int], wall_ms: int) -> list[tuple[int, str, str]]:
+        return [(wall_ms, "dropped", self._drops())] if drops != self._noted_drops else []
+
+    def _drops(self) -> str:
+        return f"{self.dropped_turns} turns and {self.dropped_answers} answers were dropped"
+
+    def _flush(self) -> None:
+        """One transaction with up to `ROWS_AT_ONCE` turns."""
+        taken: list[TurnRecord] = []
+        for _ in range(min(len(self._dirty), ROWS_AT_ONCE)):
+            taken.append(self._dirty.popitem()[1])
+        rows = self._encode_rows(taken)
+        notes, handed = _take_all(self._notes), _take_all(self._handed_over)
+        drops = (self.dropped_turns, self.dropped_answers)
+        at = self._clock().wall_ms
+        try:
+            with transaction(self._connection):
+                self._connection.executemany(_UPSERT, rows)
+                self._connection.executemany(
+                    "INSERT INTO note (instance_id, wall_ms, name, text) VALUES (?, ?, ?, ?)",
+                    [(self.instance_id, *note) for note in notes + self._news_of_drops(drops, at)],
+                )
+                self._connection.executemany(
+                    "UPDATE answer SET handed_over = 1 WHERE turn_id = ?", [(h,) for h in handed]
+                )
+                self._connection.execute(
+                    "UPDATE instance SET seen_wall_ms = ? WHERE id = ?", (at, self.instance_id)
+                )
+        except BaseException:
+            for record in taken:
+                self._dirty.setdefault(record.turn_id, record)
+            self._notes.extendleft(reversed(notes))
+            self._handed_over.extendleft(reversed(handed))
+            raise
+        self._noted_drops = drops
+
+    def _encode_rows(self, records: list[TurnRecord]) -> list[tuple[Any, ...]]:
+        """One row each. A record that cannot be encoded (a defect) costs itself, not the others."""
+        rows = []
+        for record in records:
+            try:
+                rows.append(_row(record, self.instance_id, self._encode_moments(record)))
+            except Exception as error:
+                self.dropped_turns += 1
+                log.warning("turn %s cannot be written down: %s", record.turn_id, clean(scrub(str(error))))
+        return rows
+
+    def _encode_moments(self, record: TurnRecord) -> bytes:
+        """All moments; of a turn that goes on, what was encoded before is kept and only the news is encoded."""
+        before = self._encoded.pop(record.turn_id, None)
+        count = len(record.moments)
+        if before is None:
+            encoded = encode_moments(record)
+        elif before[0] >= count:
+            encoded = before[1]
+        else:
+            encoded = before[1][:-1] + b"," + encode_moments(record, before[0])[1:]
+        return self._remember(record, encoded, count)
+
+    def _remember(self, record: TurnRecord, encoded: bytes, count: int) -> bytes:
+        if record.ending is None and count and len(self._encoded) < PENDING_RECORDS:
+            self._encoded[record.turn_id] = (count, encoded)
+        return encoded
+
+    def _keep_next_answer(self) -> None:
+        answer = self._answers[0]
+        self._attic.keep(
+            KeptAnswer(
+                answer.turn_id, answer.size, answer.complete, clean(answer.content_type), answer.kept_wall_ms
+            ),
+            answer.pieces,
+        )
+        self._answers.popleft()
+        self._answer_bytes_out += answer.size
+        if self._attic.total_bytes() > self.retention.answers_bytes:
+            self._attic.expire(self.retention.answers_s, self.retention.answers_bytes, self._clock().wall_ms)
+
+    def _expire(self) -> None:
+        at = self._clock().wall_ms
+        self._attic.expire(self.retention.answers_s, self.retention.answers_bytes, at)
+        expire_turns(self._connection, self.retention, at)
+
+    def _say_goodbye(self) -> None:
+        at = self._clock().wall_ms
+        with transaction(self._connection):
+            interrupt_turns(self._connection, self.instance_id, "the gateway was closed", seen_wall_ms=at)
+            self._connection.execute(
+                "UPDATE instance SET seen_wall_ms = ?, ended_wall_ms = ? WHERE id = ?",
+                (at, at, self.instance_id),
+            )
+
+
+def _take_all(queue: deque[Any]) -> list[Any]:
+    """Empty a queue that another thread may be filling."""
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def expire_turns(connection: sqlite3.Connection, retention: Retention, now_wall_ms: int) -> int:
+    """Delete finished turns past their age, then the oldest until the file is within its size. Returns how many."""
+    oldest = now_wall_ms - int(retention.turns_s * 1000)
+    finished = "ending_code IS NOT NULL"
+    with transaction(connection):
+        gone = connection.execute(
+            f"DELETE FROM turn WHERE started_wall_ms < ? AND {finished}", (oldest,)
+        ).rowcount
+        excess = used_bytes(connection) - retention.journal_bytes
+        if excess > 0:
+            # A tenth more than needed, so that a full journal is not trimmed every hour.
+            share = min(1.0, excess / used_bytes(connection) + 0.1)
+            count = int(connection.execute("SELECT count(*) FROM turn").fetchone()[0] * share) + 1
+            gone += connection.execute(
+                f"DELETE FROM turn WHERE turn_id IN (SELECT turn_id FROM turn WHERE {finished} ORDER BY turn_id LIMIT ?)",
+                (count,),
+            ).rowcount
+        connection.execute("DELETE FROM note WHERE wall_ms < ?", (oldest,))
+        connection.execute(
+            "DELETE FROM instance WHERE ended_wall_ms < ? AND id NOT IN (SELECT instance_id FROM turn)",
+            (oldest,),
+        )
+    connection.execute("PRAGMA incremental_vacuum").fetchall()
+    return gone
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the journal's pages that hold something."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    used: int = (pages - free) * size
+    return used

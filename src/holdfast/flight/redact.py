@@ -1,0 +1,147 @@
+"""Text from elsewhere, made safe to print and to keep.
+
+`clean` takes its power over a terminal; `scrub` takes out what could be a credential.
+Order: `clean(scrub(text))`, because `clean` shortens and half a key is still half a key.
+Both would rather change too much than too little. Neither raises, whatever the text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+REMOVED = "[removed]"
+
+LONGEST = 500
+"Characters of one line that was not ours: enough for any error text, too short to flood a screen."
+
+# Everything that a terminal or a reader's eye could take for something else: C0 and C1 controls, line and
+# paragraph separators, surrogates (they cannot even be printed), and format characters, among them the
+# overrides of writing direction. The two joiners stay: Persian, Hindi and many emoji need them.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\ufff0-\ufff8\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def clean(text: str, *, limit: int | None = LONGEST, lines: bool = False) -> str:
+    """`text` without control, format and direction characters: each is shown as an escape (`\\x1b`).
+
+    At most `limit` characters, an ellipsis included where something was cut; None for no limit.
+    With `lines`, newlines and tabs are kept (for text of several lines).
+    """
+    if not text.isprintable():
+        text = _UNSAFE.sub(_escape_outside_lines if lines else _escape, text)
+    if limit is not None and len(text) > limit:
+        text = text[: max(limit - 1, 0)] + "…" if limit > 0 else ""
+    return text
+
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found.group()
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escape_outside_lines(found: re.Match[str]) -> str:
+    return found.group() if found.group() in "\n\t" else _escape(found)
+
+
+# Names whose value is a secret, in headers, queries, JSON and environment listings.
+_SECRET_NAME = (
+    r"(?:proxy-|www-)?authorization|(?:set-)?cookie2?|[\w.-]*api[_-]?key|[\w.-]*auth[_-]?token|holdfast-token"
+    r"|[\w.-]*(?:secret|passwd|password|passphrase|credentials?)|[\w.-]*access[_-]?key(?:[_-]?id)?"
+    r"|(?:[\w.-]*[_.-])?(?:token|key|auth|sig|signature|pwd)|[\w.-]*session[_-]?token"
+)
+
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # https://user:password@host: all between the scheme and the last @ of the authority.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/\"'<>]*@"), rf"\1{REMOVED}@"),
+    # authorization: ..., cookie: ...: such a header's whole value, to the end of its line or quotes.
+    (
+        re.compile(
+            r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie2?)(\\?[\"']?\s*[:=]\s*)(\\?[\"'])?"
+            r"(?(3)(?:(?!\3).)*|[^\r\n\"']*)"
+        ),
+        rf"\1\2\3{REMOVED}",
+    ),
+    # api_key=..., "token": "...", password: ...
+    (
+        re.compile(
+            rf"(?i)(?<![\w-])({_SECRET_NAME})(\\?[\"']?\s*[:=]\s*\\?[\"']?)(?!\[removed\])[^\s&;,\"'<>\\]+"
+        ),
+        rf"\1\2{REMOVED}",
+    ),
+    # Authorization schemes wherever they stand.
+    (
+        re.compile(r"(?i)\b(bearer|basic|digest|negotiate)([ \t]+)(?!\[removed\])[\w.~+/=-]{6,}"),
+        rf"\1\2{REMOVED}",
+    ),
+    # Keys that can be told by their first letters.
+    (
+        re.compile(
+            r"(?:sk-ant-|\bsk-|\bsk_live_|\brk_live_|\bgh[pousr]_|\bgithub_pat_|\bglpat-|\bxox[abeprs]-|\bhf_|\bAIza"
+            r"|\bAKIA|\bASIA|\bya29\.|\bnpm_|\bpypi-)[\w.-]{6,}"
+        ),
+        REMOVED,
+    ),
+    # JSON Web Tokens.
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"), REMOVED),
+)
+
+_NAMED_TOKEN = re.compile(
+    r"(?P<name>[\w.-]{1,64})(?P<gap>\\?[\"']?\s*[:=]\s*\\?[\"']?)(?P<value>[\w~+/.=-]{32,})"
+)
+
+_HARMLESS_NAME = re.compile(
+    r"(?i)(?:request|ray|trace|message|session|turn|instance|etag|sha256|digest|path|file|model|host)"
+)
+
+
+def scrub(text: str) -> str:
+    """`text` with everything that looks like a credential replaced by `[removed]`."""
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return _NAMED_TOKEN.sub(_without_token, text)
+
+
+def _without_token(found: re.Match[str]) -> str:
+    """A long value of much chance behind `name:` or `name=` is taken for a credential, ids that we need excepted."""
+    if _HARMLESS_NAME.search(found["name"]) or not looks_random(found["value"]):
+        return found.group()
+    return f"{found['name']}{found['gap']}{REMOVED}"
+
+
+def looks_random(value: str) -> bool:
+    """Whether a long word is more likely drawn than written: letters and digits, and over 3.5 bits per character.
+
+    English words joined by dots or dashes have about 3.2 to 3.6 but no digits; hexadecimal reaches 4.0 at most,
+    base64 of 32 characters about 4.5.
+    """
+    if not (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)):
+        return False
+    size = len(value)
+    return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) > 3.5
+
+
+_SUSPECT = (
+    b"sk-", b"sk_", b"rk_", b"gh", b"xox", b"hf_", b"aiza", b"akia", b"asia", b"ya29", b"npm_", b"pypi-", b"glpat",
+    b"eyj", b"@", b"cookie", b"authorization", b"bearer", b"basic ", b"digest ", b"negotiate", b"api-key", b"api_key",
+    b"apikey", b"token=", b"token:", b"key=", b"key:", b"secret", b"passw", b"passphrase", b"credential", b"auth=",
+    b"auth:", b"sig=", b"signature=", b"pwd=",
+)  # fmt: skip
+
+
+def may_hold_secret(data: bytes) -> bool:
+    """A fast look at encoded text: False only where `scrub` has nothing to do, high-entropy rule excepted."""
+    lowered = data.lower()
+    return any(word in lowered for word in _SUSPECT)

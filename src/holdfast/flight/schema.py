@@ -1,0 +1,187 @@
+"""The journal's file: its tables, its versions, and how it is opened.
+
+One row per turn, its moments as JSON in that row; the view `moment` unfolds them. Version and upgrades are
+SQLite's `user_version` and the list `MIGRATIONS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from holdfast.flight.state import JOURNAL, PRIVATE_FILE, make_private
+
+BUSY_MS = 1000
+"How long one transaction waits for another gateway's; then the records wait for the next flush."
+
+
+class JournalError(Exception):
+    """The journal cannot be opened; the text says why and ends with the next thing to try."""
+
+
+TURN_COLUMNS = (
+    "turn_id", "instance_id", "started_mono_s", "started_wall_ms", "ended_mono_s", "ended_wall_ms",
+    "ending_code", "kind", "method", "path", "agent", "profile", "session", "subagent", "upstream", "model",
+    "status", "request_id", "edge_id", "request_bytes", "answer_bytes", "events", "input_tokens", "output_tokens",
+    "stop_reason", "attempts", "readers", "keepalives", "longest_quiet_s", "spared", "saved_from",
+    "wasted_tokens", "ending", "moments",
+)  # fmt: skip
+
+_VERSION_1 = """
+CREATE TABLE instance (
+    id TEXT PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    process_start TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    started_wall_ms INTEGER NOT NULL,
+    seen_wall_ms INTEGER NOT NULL,
+    ended_wall_ms INTEGER,
+    version TEXT NOT NULL,
+    kind TEXT NOT NULL
+);
+CREATE TABLE turn (
+    turn_id TEXT PRIMARY KEY,
+    instance_id TEXT NOT NULL,
+    started_mono_s REAL NOT NULL,
+    started_wall_ms INTEGER NOT NULL,
+    ended_mono_s REAL,
+    ended_wall_ms INTEGER,
+    ending_code TEXT,
+    kind TEXT NOT NULL,
+    method TEXT NOT NULL,
+    path TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    session TEXT,
+    subagent TEXT,
+    upstream TEXT NOT NULL,
+    model TEXT,
+    status INTEGER,
+    request_id TEXT,
+    edge_id TEXT,
+    request_bytes INTEGER NOT NULL,
+    answer_bytes INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    stop_reason TEXT,
+    attempts INTEGER NOT NULL,
+    readers INTEGER NOT NULL,
+    keepalives INTEGER NOT NULL,
+    longest_quiet_s REAL NOT NULL,
+    spared INTEGER NOT NULL,
+    saved_from TEXT,
+    wasted_tokens INTEGER,
+    ending TEXT,
+    moments TEXT NOT NULL
+);
+CREATE INDEX turn_unfinished ON turn (instance_id) WHERE ending_code IS NULL;
+CREATE TABLE answer (
+    turn_id TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    complete INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    kept_wall_ms INTEGER NOT NULL,
+    file_name TEXT NOT NULL,
+    handed_over INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE note (
+    id INTEGER PRIMARY KEY,
+    instance_id TEXT NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+"""
+
+_VERSION_2 = """
+CREATE VIEW moment AS
+    SELECT turn.turn_id AS turn_id,
+           item.key + 1 AS seq,
+           json_extract(item.value, '$[0]') AS mono_s,
+           json_extract(item.value, '$[1]') AS wall_ms,
+           json_extract(item.value, '$[2]') AS name,
+           json_extract(item.value, '$[3]') AS data
+    FROM turn, json_each(turn.moments) AS item;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+"Script n takes a journal from version n to n + 1. Scripts that were released are never edited."
+
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def connect(state_dir: Path) -> sqlite3.Connection:
+    """Open the journal of a state directory, make or upgrade it as needed. Raises `JournalError`."""
+    path = make_private(state_dir) / JOURNAL
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
+        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(
+            f"the journal {path} cannot be opened ({error}); check that you may write to that directory, "
+            "or set HOLDFAST_STATE_DIR to another"
+        ) from error
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise JournalError(
+            f"the journal {path} cannot be used ({error}); if the disk is not full, move the file away "
+            "and a new one will be made"
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    if schema_version(connection) == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = ON")
+    migrate(connection, path)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Which version of the schema the file has; 0 for an empty one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the file to our version, or raise `JournalError` where it is ahead of us."""
+    if schema_version(connection) == len(migrations):
+        return
+    with transaction(connection):
+        found = schema_version(connection)
+        if found > len(migrations):
+            raise JournalError(
+                f"the journal {path} was written by a newer holdfast (schema {found}, this one knows "
+                f"{len(migrations)}); upgrade holdfast, or set HOLDFAST_STATE_DIR to another directory"
+            )
+        for script in migrations[found:]:
+            for statement in script.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A write transaction: taken at once (so that it never has to be upgraded), kept or undone as a whole."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

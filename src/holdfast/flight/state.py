@@ -1,0 +1,88 @@
+"""The state directory: where it is, what is in it, and that nobody else can read it.
+
+journal.sqlite      the flights of all gateways of this user
+answers/            the attic, one file per answer
+instances/          one locked file per living gateway
+spool/              room for answers and requests too large for memory; its files have no names
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+JOURNAL = "journal.sqlite"
+ANSWERS = "answers"
+INSTANCES = "instances"
+SPOOL = "spool"
+LOCK = "state.lock"
+OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, LOCK)
+
+PRIVATE_DIRECTORY = 0o700
+PRIVATE_FILE = 0o600
+
+
+class StateError(Exception):
+    """The state directory cannot be used; the text says why and ends with the next thing to try."""
+
+
+def state_path() -> Path:
+    """Where the state directory is or would be; creates nothing."""
+    chosen = os.environ.get("HOLDFAST_STATE_DIR")
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else Path(platformdirs.user_state_dir("holdfast", appauthor=False))
+    )
+
+
+def state_dir() -> Path:
+    """The state directory, made if it is missing. Raises `StateError`."""
+    return make_private(state_path())
+
+
+def make_private(directory: Path) -> Path:
+    """Make `directory` so that only its owner can look into it, and return it. Raises `StateError`.
+
+    A directory that was there before and holds other people's files (`HOLDFAST_STATE_DIR=$HOME`) keeps its
+    permissions: what we put into it is private by itself.
+    """
+    try:
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        found = directory.stat()
+        if found.st_uid != os.geteuid():
+            raise StateError(
+                f"{directory} belongs to another user (uid {found.st_uid}); "
+                "set HOLDFAST_STATE_DIR to a directory of your own"
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077 and _is_ours(directory):
+            directory.chmod(PRIVATE_DIRECTORY)
+    except OSError as error:
+        raise StateError(
+            f"{directory} cannot be used for Holdfast's state ({error.strerror}); "
+            "set HOLDFAST_STATE_DIR to a directory that you can write to"
+        ) from error
+    return directory
+
+
+def _is_ours(directory: Path) -> bool:
+    return all(entry.name in OURS or entry.name.startswith(".") for entry in directory.iterdir())
+
+
+@contextmanager
+def locked(directory: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold the directory's lock: shared while a journal is being opened, exclusive while all is erased."""
+    descriptor = os.open(
+        directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
+    )
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
