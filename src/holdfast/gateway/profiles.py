@@ -1,11 +1,29 @@
 """Client profiles: what one client program and version does with silence, resets and endings.
 
 Data, measured, never guessed: `profiles.toml` beside this file, a source on every row.
+A version between two measured ones gets the older neighbour's row, a newer one than all the newest row,
+an older one than all the oldest; the profile's name says so. An agent that nobody measured is `unknown`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """An environment variable of the client's (in milliseconds) that replaces a limit, and the client's clamp."""
+
+    variable: str
+    floor_s: float = 0.0
+    cap_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,28 +31,43 @@ class Limit:
     """One timer of a client's, that makes it hang up."""
 
     name: str
-    "As in the data: `headers`, `bytes`, `events`, `total`."
+    "As in the data: `headers`, `request`, `bytes`, `events`, `total`, ..."
     clock: str
     """`headers`: since the request, while no header came. `bytes`: since the last byte.
-    `events`: since the last event that it counts. `total`: since the request."""
+    `events`: since the last event that it counts, or the headers. `total`: since the request."""
     seconds: float
     applies: str = "any"
     "`streaming`, `whole` (not streaming), or `any`."
+    headers: tuple[str, ...] = ()
+    "Request headers that carry it, in seconds; the first that says a number wins, over the environment too."
+    moved_by: tuple[Mover, ...] = ()
+    "Variables that replace it; the first that is set wins."
+    factor: float = 1.0
+    plus_s: float = 0.0
+    "A moved limit is the variable's value, clamped, times `factor`, plus this."
+    armed_by: str | None = None
+    "Off unless this variable is true."
+    off_by: str | None = None
+    "Gone if this variable is set to false."
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one client does. See `profiles.toml` for the meaning and source of each field."""
+    """What one client does. See `profiles.toml` for the source of each field."""
 
     name: str
-    "Such as `claude-code 2.1.114` or `unknown`."
+    "Such as `claude-code 2.1.114`, `claude-code 2.1.200 (as 2.1.114)` or `unknown`."
     limits: tuple[Limit, ...] = ()
+    "As in the data; `limits_for` says which of them hold for one request."
     keepalive: str = "ping"
-    "`null-delta` or `ping`: what holds it while a stream is silent."
+    "`null-delta`, `ping` or `comment`: what holds it while a stream is silent."
+    counted: frozenset[str] = frozenset()
+    "Which empty events move its `events` clock: `null-delta`, `empty-delta`. Every byte moves its `bytes` clock."
     header_share: float = 0.8
     "Which share of its header limit the gateway waits for upstream's headers."
     header_patience_s: float | None = None
-    "Replaces the share where an in-stream error was measured to be recovered."
+    "Replaces the share where an in-stream error was measured to be recovered and a banner would show."
     white_space: bool = False
     "Whether white space before a JSON body holds it (and its limit is not a total time)."
     fallback: bool = False
@@ -44,4 +77,205 @@ class Profile:
     close_connections: bool = False
     "Whether its answers carry `connection: close` (its runtime re-sends by itself on a reused connection)."
     silent_loss: str | None = None
-    "What it was measured to do with a silence past its limit, where the turn is lost; None where it recovers."
+    "What it was measured to do when it leaves a silent stream with no block completed; None where it recovers."
+    silent_loss_after_block: str | None = None
+    "The same once a block was complete."
+    silent_hang: str | None = None
+    "What it was measured to do where none of its limits ends a silence in the stream."
+    program: str = "unknown"
+    version: str = ""
+    "The version that was measured, not the client's own."
+    runtime: str | None = None
+    "The `x-stainless-runtime` it was measured on, where its limits are the runtime's."
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
+
+    @property
+    def measured(self) -> bool:
+        """Whether this very version was measured."""
+        return bool(self.version) and self.name == f"{self.program} {self.version}"
+
+    def loss_at_silence(self, limits: Iterable[Limit], completed_blocks: int) -> str | None:
+        """How a silence in the stream loses the turn for this client, by itself; None where it recovers.
+
+        `limits` are those of the request. Before the headers every measured client asks again.
+        """
+        if not any(limit.clock in ("bytes", "events", "total") for limit in limits):
+            return self.silent_hang
+        return self.silent_loss_after_block if completed_blocks else self.silent_loss
+
+
+# -- choosing ---------------------------------------------------------------------------------------
+
+_AGENTS = (
+    (re.compile(r"claude-cli/(\d+)\.(\d+)\.(\d+)"), "claude-code"),
+    (re.compile(r"(?:Async)?Anthropic/Python (\d+)\.(\d+)\.(\d+)"), "anthropic-python"),
+    (re.compile(r"Anthropic/JS (\d+)\.(\d+)\.(\d+)"), "anthropic-typescript"),
+    (re.compile(r"(?:Async)?OpenAI/Python (\d+)\.(\d+)\.(\d+)"), "openai-python"),
+)
+_Version = tuple[int, ...]
+
+
+def choose(user_agent: str, headers: Mapping[str, str]) -> Profile:
+    """The profile for a request. `headers` has lower-case names."""
+    return _choose(user_agent[:256], headers.get("x-stainless-runtime", "")[:32].lower())
+
+
+@lru_cache(maxsize=256)
+def _choose(user_agent: str, runtime: str) -> Profile:
+    for pattern, program in _AGENTS:
+        found = pattern.match(user_agent)
+        if found:
+            return _on_runtime(_neighbour(program, tuple(int(part) for part in found.groups())), runtime)
+    return unknown()
+
+
+def _neighbour(program: str, version: _Version) -> Profile:
+    """The row of this version, or of the nearest older one, or the oldest."""
+    rows = sorted((_version(row.version), row) for row in _rows() if row.program == program)
+    older = [row for measured, row in rows if measured <= version]
+    row = older[-1] if older else rows[0][1]
+    if _version(row.version) == version:
+        return row
+    said = ".".join(str(part) for part in version)
+    if not older:
+        return replace(row, name=f"{program} {said} (as {row.version}, older than any measured)")
+    between = version < rows[-1][0]
+    return replace(
+        row,
+        name=f"{program} {said} (as {row.version})",
+        # Some runtime between two measured versions re-sends by itself on a reused connection; where that
+        # began and ended is not known.
+        close_connections=row.close_connections or between,
+    )
+
+
+def _on_runtime(profile: Profile, runtime: str) -> Profile:
+    """A profile whose limits are its runtime's says nothing about another runtime."""
+    if profile.runtime is None or runtime in ("", profile.runtime):
+        return profile
+    return replace(unknown(), name=f"unknown ({profile.program} on {_plain(runtime)})")
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-._" else "?" for c in text)
+
+
+def _version(text: str) -> _Version:
+    return tuple(int(part) for part in text.split("."))
+
+
+# -- limits of one request --------------------------------------------------------------------------
+
+
+def limits_for(
+    profile: Profile,
+    request_headers: Mapping[str, str],
+    client_env: Mapping[str, str],
+    streaming: bool | None,
+) -> tuple[Limit, ...]:
+    """The limits that hold for one request: the profile's, moved by what the request and environment say.
+
+    `request_headers` has lower-case names. `streaming` None means not known: both kinds are given.
+    """
+    kinds = {True: ("any", "streaming"), False: ("any", "whole"), None: ("any", "streaming", "whole")}[
+        streaming
+    ]
+    moved = (_moved(limit, request_headers, client_env) for limit in profile.limits if limit.applies in kinds)
+    return tuple(limit for limit in moved if limit is not None and limit.seconds < math.inf)
+
+
+def header_patience(profile: Profile, limits: Iterable[Limit], *, streaming: bool = True) -> float:
+    """Seconds to wait for upstream's headers before the gateway opens the answer itself.
+
+    A share of the shortest limit that ends the wait for headers; less where the profile says so, and only
+    for a stream: an answer without streaming has no place for a late error. `inf` where no limit is known:
+    then nothing is said before upstream speaks.
+    """
+    ends = [limit.seconds for limit in limits if limit.clock in ("headers", "total")]
+    share = profile.header_share * min(ends, default=math.inf)
+    if streaming and profile.header_patience_s is not None:
+        return min(share, profile.header_patience_s)
+    return share
+
+
+def variables() -> frozenset[str]:
+    """Every environment variable that some profile reads: those of the child's that `run` hands over."""
+    limits = [limit for row in _rows() for limit in row.limits]
+    named = {mover.variable for limit in limits for mover in limit.moved_by}
+    return frozenset(named | {v for limit in limits for v in (limit.armed_by, limit.off_by) if v})
+
+
+def _moved(limit: Limit, headers: Mapping[str, str], env: Mapping[str, str]) -> Limit | None:
+    if limit.armed_by is not None and env.get(limit.armed_by, "").strip().lower() not in _TRUE:
+        return None
+    if limit.off_by is not None and env.get(limit.off_by, "").strip().lower() in _FALSE:
+        return None
+    for name in limit.headers:
+        said = _seconds(headers.get(name))
+        if said is not None:
+            return replace(limit, seconds=said)
+    for mover in limit.moved_by:
+        milliseconds = _milliseconds(env.get(mover.variable))
+        if milliseconds is not None:
+            clamped = min(max(milliseconds / 1000, mover.floor_s), mover.cap_s)
+            return replace(limit, seconds=clamped * limit.factor + limit.plus_s)
+    return limit
+
+
+_TRUE = frozenset(("1", "true", "yes", "on"))
+_FALSE = frozenset(("0", "false", "no", "off"))
+_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+
+
+def _seconds(said: str | None) -> float | None:
+    """A header's seconds; `inf` where the client says that it has no limit; None where it says nothing usable.
+
+    The Python SDK writes `NOT_GIVEN` where its default applies, and `None` where the limit was taken off.
+    """
+    if said is None:
+        return None
+    said = said.strip()
+    if said == "None":
+        return math.inf
+    return float(said) or None if _NUMBER.fullmatch(said) else None
+
+
+def _milliseconds(said: str | None) -> float | None:
+    """A variable's milliseconds; None where it is unset, zero or no number, as the client then keeps its default."""
+    if said is None or not _NUMBER.fullmatch(said.strip()):
+        return None
+    return float(said) or None
+
+
+# -- loading ----------------------------------------------------------------------------------------
+
+
+def unknown() -> Profile:
+    """The profile of an agent that nobody measured."""
+    return next(row for row in _rows() if row.program == "unknown")
+
+
+def measured_profiles() -> tuple[Profile, ...]:
+    """Every row of the data, in its order."""
+    return _rows()
+
+
+@cache
+def _rows() -> tuple[Profile, ...]:
+    text = files("holdfast.gateway").joinpath("profiles.toml").read_text(encoding="utf-8")
+    return tuple(_profile(row) for row in tomllib.loads(text)["profile"])
+
+
+def _profile(row: dict[str, Any]) -> Profile:
+    given = dict(row)
+    given["limits"] = tuple(_limit(limit) for limit in row["limits"])
+    given["counted"] = frozenset(row["counted"])
+    return Profile(name=f"{row['program']} {row['version']}".strip(), **given)
+
+
+def _limit(row: dict[str, Any]) -> Limit:
+    given = dict(row)
+    given["seconds"] = float(row.get("seconds", math.inf))
+    given["headers"] = tuple(row.get("headers", ()))
+    given["moved_by"] = tuple(Mover(**mover) for mover in row.get("moved_by", ()))
+    return Limit(**given)
