@@ -1,0 +1,88 @@
+"""Connections to the upstream that wait for their next exchange.
+
+A plain list used as a stack: the one used last is taken first, take and put cost the same whatever the
+number. A connection that was idle for longer than `IDLE_S` is never used again: servers close idle
+connections whenever they like, and a request lost to such a close is the commonest needless failure
+(reference C.4: under 4 s). One timer sweeps the old ones; those that died are skipped when met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from holdfast.gateway.settings import Settings
+from holdfast.gateway.upstream.dial import Route, UpstreamError, dial, route
+from holdfast.gateway.upstream.h1 import UpstreamConnection
+
+__all__ = ["IDLE_S", "Pool", "UpstreamError"]
+
+IDLE_S = 4.0
+"Seconds after which an idle connection is not trusted any more (reference C.4)."
+
+
+class Pool:
+    """All connections to one upstream."""
+
+    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._now = now
+        self._route: Route | None = None
+        self._idle: list[UpstreamConnection] = []
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self._settings.upstream.origin}, {len(self._idle)} idle>"
+
+    def idle(self) -> UpstreamConnection | None:
+        """A connection that may be used again, or None. It is the caller's until its exchange ends."""
+        oldest = self._now() - IDLE_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive and connection.idle_since >= oldest:
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self, *, avoid: str | None = None) -> UpstreamConnection:
+        """A fresh connection. Raises `UpstreamError`. The address `avoid` (`ip:port`) is tried last."""
+        if self._route is None:
+            self._route = route(self._settings)
+        return await dial(self._route, on_idle=self._put, avoid=avoid, now=self._now)
+
+    def check(self) -> None:
+        """Read certificate files and proxy settings now. Raises `UpstreamError`, so that a start can fail early."""
+        self._route = route(self._settings)
+
+    async def close(self) -> None:
+        """Close what is idle; exchanges under way go on, and their connections are closed after it."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+
+    def _put(self, connection: UpstreamConnection) -> None:
+        """An exchange ended well, and its connection can carry another."""
+        if self._closed:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._sweep_old)
+
+    def _sweep_old(self) -> None:
+        """Close what is too old. The list is in order of age, so the old ones stand in front."""
+        self._sweep = None
+        oldest = self._now() - IDLE_S
+        old = 0
+        while old < len(self._idle) and self._idle[old].idle_since < oldest:
+            self._idle[old].abort()
+            old += 1
+        del self._idle[:old]
+        if self._idle:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._sweep_old)
