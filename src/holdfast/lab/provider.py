@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -266,8 +266,7 @@ class _Wire(asyncio.Protocol):
     # from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self.seen = Connection(len(self._provider.connections) + 1, monotonic())
         self._provider.connections.append(self.seen)
         self._provider._open.add(self)
