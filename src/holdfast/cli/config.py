@@ -9,6 +9,7 @@ silently not in force is worse than one that is missing.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -21,13 +22,17 @@ from typing import Any, Literal, TypeVar
 import click
 
 from holdfast.cli.errors import Misused
+from holdfast.flight.journal import Retention
+from holdfast.flight.state import state_path
 from holdfast.gateway.settings import Limits, Settings, Timeouts, Tls, Upstream
+from holdfast.gateway.upstream import proxies
 
 DEFAULT_UPSTREAM = "https://api.anthropic.com"
 DEFAULT_LISTEN = "127.0.0.1:8484"
 PREFIX = "HOLDFAST_"
 
 ELSEWHERE = {
+    "HOLDFAST_STATE_DIR": "where turns and kept answers are, for every command",
     "HOLDFAST_CONFIG": "the settings file, as --config",
     "HOLDFAST_TOKEN": "the access token itself, for `serve` (a flag would show in the process list)",
     "HOLDFAST_DEBUG": "1 shows tracebacks",
@@ -54,7 +59,7 @@ class Option:
     choices: tuple[str, ...] = ()
     secret: bool = False
     field: str = ""
-    "The field of `Timeouts` or `Limits` that it sets."
+    "The field of `Timeouts`, `Limits` or `Retention` that it sets."
 
     @property
     def variable(self) -> str:
@@ -66,7 +71,7 @@ class Option:
         return self.name.replace("-", "_")
 
 
-_T, _L = Timeouts(), Limits()
+_T, _L, _R = Timeouts(), Limits(), Retention()
 
 CATALOGUE: tuple[Option, ...] = (
     Option("upstream", "url", None, f"Where requests go: a base URL. [default: {DEFAULT_UPSTREAM}]"),
@@ -101,6 +106,9 @@ CATALOGUE: tuple[Option, ...] = (
         "Answers that are kept on disk: none, those whose client had gone, or all.",
         choices=("none", "lost", "all"),
     ),
+    Option("keep-answers", "seconds", _R.answers_s, "How long kept answers stay.", field="answers_s"),
+    Option("keep-size", "bytes", _R.answers_bytes, "How much of them altogether.", field="answers_bytes"),
+    Option("keep-turns", "seconds", _R.turns_s, "How long the record of turns stays.", field="turns_s"),
     Option(
         "proxy",
         "url",
@@ -111,12 +119,6 @@ CATALOGUE: tuple[Option, ...] = (
     Option("ca-file", "paths", (), "Certificates (PEM) to trust besides the system's; may be repeated."),
     Option("client-cert", "path", None, "Client certificate (PEM) to show upstream."),
     Option("client-key", "path", None, "Its private key (PEM)."),
-    Option(
-        "state-dir",
-        "path",
-        None,
-        "Where turns and kept answers are written. [default: the user's state directory]",
-    ),
     Option(
         "drain",
         "seconds",
@@ -370,9 +372,7 @@ def _read_from_toml(option: Option, raw: object, origin: str) -> Value:
             )
         return Value(raw, origin)
     if isinstance(raw, list) and option.kind in ("paths", "names") and all(isinstance(x, str) for x in raw):
-        if option.kind == "paths":
-            return Value(tuple(Path(text).expanduser().absolute() for text in raw), origin)
-        return Value(tuple(raw), origin)
+        return Value(_merged([_read_from(option, text, origin).value for text in raw]), origin)
     if isinstance(raw, str | int | float):
         return _read_from(option, str(raw), origin)
     raise Misused(f'{origin}: {option.name} cannot be a {type(raw).__name__}; write "{_example(option)}".')
@@ -397,16 +397,24 @@ def gather(
         given = flags.get(option.key)
         if given is None or given == ():
             continue
-        if isinstance(given, str):
-            values[option.name] = _read_from(option, given, f"--{option.name}")
-        elif isinstance(given, tuple) and option.kind in ("paths", "names"):
-            parts = [_read_from(option, text, f"--{option.name}").value for text in given]
-            values[option.name] = Value(
-                tuple(x for part in parts if isinstance(part, tuple) for x in part), f"--{option.name}"
-            )
-        else:
-            values[option.name] = Value(given, f"--{option.name}" if given else f"--no-{option.name}")
+        values[option.name] = _from_flag(option, given)
     return values
+
+
+def _from_flag(option: Option, given: str | bool | tuple[str, ...]) -> Value:
+    origin = f"--{option.name}"
+    if isinstance(given, bool):
+        return Value(given, origin if given else f"--no-{option.name}")
+    if isinstance(given, str):
+        return _read_from(option, given, origin)
+    return Value(_merged([_read_from(option, text, origin).value for text in given]), origin)
+
+
+def _merged(parts: list[Parsed]) -> Parsed:
+    """The values of a flag that was given several times, as one tuple."""
+    every = [item for part in parts if isinstance(part, tuple) for item in part]
+    names, paths = [x for x in every if isinstance(x, str)], [x for x in every if isinstance(x, Path)]
+    return tuple(names) if names else tuple(paths)
 
 
 def _mine(command: Where, values: Values) -> Values:
@@ -435,7 +443,9 @@ def with_settings(command: Where) -> Callable[[F], F]:
         click.option(
             "--check", is_flag=True, help="Print the effective settings with their origin, and exit."
         )(function)
-        click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")(function)
+        click.option(
+            "--config", "settings_file", type=click.Path(path_type=Path), help="Settings file (TOML)."
+        )(function)
         for option in reversed(options_of(command)):
             _flag(option)(function)
         return function
@@ -484,6 +494,8 @@ def show_seconds(seconds: float) -> str:
     """`45m`, `10s`, `1h30m`, `250ms`."""
     if seconds < 1:
         return f"{seconds * 1000:g}ms"
+    if seconds >= 86400 and seconds % 86400 == 0:
+        return f"{seconds / 86400:g}d"
     whole, text = int(seconds), ""
     for unit, size in (("h", 3600), ("m", 60)):
         if whole >= size:
@@ -503,7 +515,8 @@ def show_bytes(size: int) -> str:
 def report(values: Values, extra: Iterable[tuple[str, str, str]] = ()) -> str:
     """What `--check` prints: name, value, origin, one setting per line; `extra` rows come first."""
     options = {option.name: option for option in CATALOGUE}
-    rows = [*extra, *((name, show(options[name], v.value), v.origin) for name, v in values.items())]
+    state = ("(state directory)", str(state_path()), "HOLDFAST_STATE_DIR, or the user's own")
+    rows = [state, *extra, *((name, show(options[name], v.value), v.origin) for name, v in values.items())]
     name_width = max(len(row[0]) for row in rows)
     value_width = min(48, max(len(row[1]) for row in rows))
     return "\n".join(
@@ -537,45 +550,49 @@ def parse_upstream(url: str, origin: str, *, allow_plain: bool) -> Upstream:
 
 def timeouts_from(values: Values) -> Timeouts:
     """The `Timeouts` among the values."""
-    return Timeouts(**_fields(values, "seconds"))
+    return Timeouts(**_fields(values, Timeouts))
 
 
 def limits_from(values: Values) -> Limits:
     """The `Limits` among the values."""
-    numbers = _fields(values, "bytes") | _fields(values, "count")
-    return Limits(**numbers)
+    return Limits(**_fields(values, Limits))
 
 
-def _fields(values: Values, kind: Kind) -> dict[str, Any]:
-    return {
-        o.field: values[o.name].value for o in CATALOGUE if o.field and o.kind == kind and o.name in values
-    }
+def retention_from(values: Values) -> Retention:
+    """The `Retention` among the values."""
+    return Retention(**_fields(values, Retention))
 
 
-def state_dir_from(values: Values) -> Path:
-    """`--state-dir`, else the user's state directory."""
-    chosen = values["state-dir"].value
-    if isinstance(chosen, Path):
-        return chosen
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("holdfast"))
+def _fields(values: Values, kind: type) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {o.field: values[o.name].value for o in CATALOGUE if o.field in names and o.name in values}
 
 
 def tls_from(values: Values, environ: Mapping[str, str]) -> Tls:
     """What TLS towards upstream trusts and shows: the flags, and what the environment names."""
-    from holdfast.gateway.upstream import proxies
-
     given = values["ca-file"].value
     files = [path for path in given if isinstance(path, Path)] if isinstance(given, tuple) else []
     for path in files:
         if not path.is_file():
-            raise Misused(f"there is no file {path} (from {values['ca-file'].origin}). Correct the path.")
-    return Tls(
-        tuple(dict.fromkeys([*files, *proxies.ca_files(environ)])),
-        existing_file(values, "client-cert"),
-        existing_file(values, "client-key"),
-    )
+            raise Misused(
+                f"there is no file {path} (ca-file, from {values['ca-file'].origin}). Correct the path."
+            )
+    try:
+        seen = proxies.tls_for(environ)
+    except ValueError as error:
+        raise Misused(f"{error}.") from None
+    cert, key = existing_file(values, "client-cert"), existing_file(values, "client-key")
+    if key is not None and cert is None:
+        raise Misused("client-key was given without client-cert. Give both.")
+    # Absolute, because the gateway of `run` lives in another directory.
+    trusted = tuple(dict.fromkeys(path.absolute() for path in (*files, *seen.ca_files)))
+    if cert is None:
+        cert, key = _absolute(seen.client_cert), _absolute(seen.client_key)
+    return Tls(trusted, cert, key)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path is not None else None
 
 
 def existing_file(values: Values, name: str) -> Path | None:
@@ -590,8 +607,6 @@ def existing_file(values: Values, name: str) -> Path | None:
 
 def proxy_from(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> str | None:
     """The proxy towards upstream: the setting, else the usual variables; `none` for none."""
-    from holdfast.gateway.upstream import proxies
-
     chosen = values["proxy"].value
     if chosen == "none":
         return None
@@ -607,5 +622,5 @@ def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, st
         tls=tls_from(values, environ),
         timeouts=timeouts_from(values),
         limits=limits_from(values),
-        state_dir=state_dir_from(values),
+        state_dir=state_path(),
     )

@@ -34,3 +34,15 @@ class Unavailable(click.ClickException):
     """Upstream, port or certificate: something outside is not there to be used."""
 
     exit_code = UNAVAILABLE
+
+
+class NotExecutable(click.ClickException):
+    """The command of `run` is there and cannot be executed; the shell's own code for it."""
+
+    exit_code = NOT_EXECUTABLE
+
+
+class NotFound(click.ClickException):
+    """The command of `run` is not there; the shell's own code for it."""
+
+    exit_code = NOT_FOUND

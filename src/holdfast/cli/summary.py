@@ -1,0 +1,40 @@
+"""The one line that `run` leaves behind."""
+
+from __future__ import annotations
+
+from holdfast.cli.control import Counts
+
+
+def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: str = "") -> str:
+    """What was carried and saved, and where to look. `why_nothing` is told where nothing was carried."""
+    if counts.carried == 0:
+        parts = [f"0 turns carried: {why_nothing}"]
+        if counts.opaque:
+            parts.append(f"{_many(counts.opaque, 'other request')} relayed")
+    else:
+        parts = [f"{_many(counts.carried, 'turn')} carried", _saved(counts)]
+    if counts.spared:
+        parts.append(f"{_many(counts.spared, 'generation')} not started twice")
+    if counts.wasted_tokens:
+        parts.append(f"{counts.wasted_tokens:,} tokens of answers that nobody fetched")
+    if restarts:
+        parts.append(f"the gateway crashed and was started again {_times(restarts)} (see {log})")
+    if counts.carried or counts.opaque:
+        parts.append("details: holdfast flights")
+    return "holdfast: " + "; ".join(parts)
+
+
+def _saved(counts: Counts) -> str:
+    if not counts.saved:
+        return "none needed saving"
+    reasons = sorted(counts.saved_from.items(), key=lambda item: -item[1])
+    told = ", ".join(f"{times} from {reason}" for reason, times in reasons)
+    return f"{counts.saved} saved" + (f" ({told})" if told else "")
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
