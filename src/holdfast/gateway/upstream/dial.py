@@ -292,7 +292,7 @@ class _Stage:
         return Side.MACHINE, Mechanism.LOCAL_ERROR, detail, f"{detail}; see `holdfast explain local`"
 
     def _tried(self) -> str:
-        return f" ({', '.join(self.targets)})" if self.targets else ""
+        return "" if self.targets in ([], [self.goal]) else f" ({', '.join(self.targets)})"
 
 
 class _ClosedError(OSError):

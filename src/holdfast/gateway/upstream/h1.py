@@ -354,7 +354,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise _BeyondEndError
 
     def on_status(self, reason: bytes) -> None:
-        self._reason = reason
+        self._reason += reason  # in pieces, where a read ends inside it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_done:  # what comes later is a trailer; none of them matters to a relay
