@@ -13,7 +13,9 @@ turns of instances that are gone as interrupted, and leaves those of living ones
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import operator
 import os
 import sqlite3
 import threading
@@ -39,8 +41,9 @@ from holdfast.flight.instances import (
     mark_interrupted,
 )
 from holdfast.flight.instant import Instant
+from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord, new_turn_id
-from holdfast.flight.redact import clean, may_hold_secret, scrub
+from holdfast.flight.redact import clean, scrub
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
 from holdfast.flight.state import INSTANCES, locked, make_private
 
@@ -84,11 +87,37 @@ def _safe(text: str) -> str:
 
 def encode_moments(record: TurnRecord, start: int = 0) -> bytes:
     """`[[mono_s, wall_ms, name, data], ...]` of the moments from `start` on, credentials taken out."""
-    items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in record.moments[start:]]
-    data = _encode(items)
-    if may_hold_secret(data) or data.count(b'"detail":"') != data.count(b'"detail":""'):
-        return _encode(scrub_strings(msgspec.json.decode(data)))
+    news = record.moments[start:]
+    data = _encode([(at[0], at[1], type(moment).__name__, moment) for at, moment in news])
+    for _, moment in news:
+        if not _is_safe(moment):
+            return _encode(scrub_strings(msgspec.json.decode(data)))
     return data
+
+
+def _is_safe(moment: Moment) -> bool:
+    """Whether every text in it may be written as it is. The same few texts come again and again: a cached answer."""
+    kind = type(moment)
+    take = _TAKERS.get(kind)
+    if take is None:
+        take = _TAKERS[kind] = _taker_of_texts(kind)
+    for value in take(moment):
+        if value and (_safe(value) != value if isinstance(value, str) else value.detail or value.evidence):
+            return False
+    return True
+
+
+def _taker_of_texts(kind: type[Moment]) -> Callable[[Moment], tuple[str | Ending | None, ...]]:
+    """A function that takes a moment's strings and endings out of it."""
+    names = [f.name for f in dataclasses.fields(kind) if "str" in str(f.type) or "Ending" in str(f.type)]
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        return lambda moment: (getattr(moment, names[0]),)
+    return operator.attrgetter(*names)
+
+
+_TAKERS: dict[type[Moment], Callable[[Moment], tuple[str | Ending | None, ...]]] = {}
 
 
 def scrub_strings(value: Any) -> Any:

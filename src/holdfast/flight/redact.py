@@ -107,8 +107,16 @@ _HARMLESS_NAME = re.compile(
 )
 
 
+# Every rule needs one of these; most texts have none, and this look costs a tenth of the rules.
+_HINT = re.compile(
+    r"(?i)[:=@]|bearer|basic|digest|negotiate|sk[-_]|rk_|gh[pousr]_|_pat_|glpat-|xox|hf_|aiza|akia|asia|ya29|npm_|pypi-|eyj"
+)
+
+
 def scrub(text: str) -> str:
     """`text` with everything that looks like a credential replaced by `[removed]`."""
+    if not _HINT.search(text):
+        return text
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _NAMED_TOKEN.sub(_without_token, text)
@@ -131,17 +139,3 @@ def looks_random(value: str) -> bool:
         return False
     size = len(value)
     return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) > 3.5
-
-
-_SUSPECT = (
-    b"sk-", b"sk_", b"rk_", b"gh", b"xox", b"hf_", b"aiza", b"akia", b"asia", b"ya29", b"npm_", b"pypi-", b"glpat",
-    b"eyj", b"@", b"cookie", b"authorization", b"bearer", b"basic ", b"digest ", b"negotiate", b"api-key", b"api_key",
-    b"apikey", b"token=", b"token:", b"key=", b"key:", b"secret", b"passw", b"passphrase", b"credential", b"auth=",
-    b"auth:", b"sig=", b"signature=", b"pwd=",
-)  # fmt: skip
-
-
-def may_hold_secret(data: bytes) -> bool:
-    """A fast look at encoded text: False only where `scrub` has nothing to do, high-entropy rule excepted."""
-    lowered = data.lower()
-    return any(word in lowered for word in _SUSPECT)

@@ -1,0 +1,98 @@
+"""`holdfast flights`: recent turns, one line each."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from holdfast.cli.errors import FAILED
+from holdfast.cli.viewing import Since, columns, json_line, local_time, opened_library
+from holdfast.flight import flights, instant
+from holdfast.flight.instant import Instant
+from holdfast.flight.reading import StoredTurn
+from holdfast.flight.redact import clean
+
+HEAD = ("TURN", "WHEN", "CLIENT", "MODEL", "ENDED", "TOOK", "QUIET", "NOTE")
+LEAST = (14, 14, 20, 18, 8, 7, 7, 0)
+"Widths of the columns; the same for every line of `--follow`, wider where the first lines need it."
+POLL_S = 1.0
+
+
+def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
+    """One turn's cells."""
+    record = turn.record
+    took = flights.took_s(record, now)
+    return (
+        record.turn_id,
+        local_time(record.started.wall_ms),
+        clean(record.profile, limit=24) or "-",
+        clean(record.model or "-", limit=30),
+        flights.outcome(record, turn.ending_code),
+        flights.duration(took) if took is not None else "-",
+        flights.duration(record.longest_quiet_s) if record.longest_quiet_s >= 1 else "-",
+        flights.saved(record, turn.kept_bytes),
+    )
+
+
+@click.command("flights")
+@click.option(
+    "--limit", "-n", default=20, show_default=True, type=click.IntRange(1, 100_000), help="How many at most."
+)
+@click.option(
+    "--since", type=Since(), metavar="WHEN", help="Only turns since then: 2h, 7d, 2026-03-01T14:30."
+)
+@click.option(
+    "--follow", "-f", is_flag=True, help="Go on showing turns as they begin and end; Ctrl-C ends it."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def command(limit: int, since: int | None, follow: bool, as_json: bool) -> None:
+    """List recent turns, one line each, the newest last.
+
+    ENDED is done, running, or the code of an ending: holdfast explain C.rst.tool.
+    QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
+
+    \b
+    Examples:
+      holdfast flights
+      holdfast flights --since 2h --json
+      holdfast flights --follow
+
+    \b
+    Exit codes: 0 done, 1 nothing found, 2 wrong usage.
+    """
+    with opened_library() as library:
+        turns = library.recent(limit, since or 0)[::-1]
+        if not turns and not follow:
+            click.echo("No turn is recorded" + (" since then." if since else " yet."), err=True)
+            raise SystemExit(FAILED)
+        widths = _widths(turns)
+        if not as_json:
+            click.echo(columns([HEAD], widths)[0])
+        _show(turns, widths, as_json)
+        if not follow:
+            return
+        shown = {turn.record.turn_id: turn.ending_code for turn in turns}
+        start = since if since is not None else instant.now().wall_ms - 1
+        while True:
+            time.sleep(POLL_S)
+            recent = library.recent(1000, min(start, _oldest_running(turns, start)))[::-1]
+            news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
+            _show(news, widths, as_json)
+            shown |= {turn.record.turn_id: turn.ending_code for turn in news}
+
+
+def _oldest_running(turns: list[StoredTurn], otherwise: int) -> int:
+    return min((t.record.started.wall_ms for t in turns if t.ending_code is None), default=otherwise)
+
+
+def _widths(turns: list[StoredTurn]) -> list[int]:
+    now = instant.now()
+    rows = [HEAD, *(row(turn, now) for turn in turns)]
+    return [max(least, *(len(cells[i]) for cells in rows)) if least else 0 for i, least in enumerate(LEAST)]
+
+
+def _show(turns: list[StoredTurn], widths: list[int], as_json: bool) -> None:
+    now = instant.now()
+    for turn in turns:
+        click.echo(json_line(flights.as_json(turn)) if as_json else columns([row(turn, now)], widths)[0])

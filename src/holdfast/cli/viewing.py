@@ -1,0 +1,109 @@
+"""What the viewing commands share: opening the journal, spans of time, local times, columns, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from holdfast.cli.errors import Failed
+from holdfast.flight.reading import Library, StoredTurn, open_library
+from holdfast.flight.schema import JournalError
+from holdfast.flight.state import StateError, state_path
+
+NOTHING_YET = "nothing is recorded yet in {}; carry a turn first, for example with: holdfast run -- claude"
+
+
+@contextmanager
+def opened_library(directory: Path | None = None) -> Iterator[Library]:
+    """The journal, or an error that says how to get one."""
+    directory = directory or state_path()
+    try:
+        with open_library(directory) as library:
+            if library is None:
+                raise Failed(NOTHING_YET.format(directory))
+            yield library
+    except (JournalError, StateError) as error:
+        raise Failed(str(error)) from error
+    except sqlite3.Error as error:
+        raise Failed(f"the journal in {directory} cannot be read ({error}); try again in a moment") from error
+
+
+def the_turn(library: Library, name: str) -> StoredTurn:
+    """The one turn meant by `name`, or an error that helps to find it."""
+    found = library.find(name.strip()) if name.strip() else []
+    if not found:
+        raise Failed(
+            f"no turn has an id that begins with {name!r}, nor such a request id; see: holdfast flights"
+        )
+    if len(found) > 1:
+        ids = ", ".join(turn.record.turn_id for turn in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise Failed(f"{name!r} fits several turns ({ids}); give more of the id")
+    return found[0]
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+class Span(click.ParamType[float]):
+    """A length of time: `90s`, `30m`, `2h`, `7d`, `1w`. The value is in seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip().lower())
+        if not found:
+            self.fail(f"{value!r} is not a length of time; write it like 90s, 30m, 2h or 7d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class Since(click.ParamType[int]):
+    """A time, or how long ago: `2h`, `2026-03-01`, `2026-03-01T14:30`. The value is wall time in ms."""
+
+    name = "when"
+
+    def __init__(self, now_ms: int | None = None) -> None:
+        self._now_ms = now_ms
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        now_ms = self._now_ms if self._now_ms is not None else int(datetime.now().timestamp() * 1000)
+        try:
+            return now_ms - int(Span().convert(value, param, ctx) * 1000)
+        except click.BadParameter:
+            pass
+        try:
+            return int(datetime.fromisoformat(str(value)).timestamp() * 1000)
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)", param, ctx)
+
+
+def local_time(wall_ms: int, pattern: str = "%m-%d %H:%M:%S") -> str:
+    """A wall time as the user's clock shows it."""
+    try:
+        return datetime.fromtimestamp(wall_ms / 1000).strftime(pattern)
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) -> list[str]:
+    """Rows as lines with aligned columns, two spaces between; the last column is as long as it likes."""
+    if not rows:
+        return []
+    widths = widths or [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON in ASCII, so that no stored text can reach the terminal as a control character."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,471 @@
+"""Flights: a turn's moments told as a story, and a turn in one line. Values in, text out.
+
+Every text here may hold names that came from clients and providers; all of it is cleaned before it is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instant import Instant
+from holdfast.flight.moments import Moment
+from holdfast.flight.reading import StoredTurn, UnknownMoment
+from holdfast.flight.record import TurnRecord
+from holdfast.flight.redact import clean
+
+SLEEP_S = 2.0
+"If the wall clock gained more than this on the monotonic one, the machine slept (or its clock was set)."
+
+
+# ----- words
+
+
+def duration(seconds: float) -> str:
+    """`0.42 s`, `12.3 s`, `304 s`, `16m 04s`, `2h 05m`: seconds while a person still thinks in them."""
+    if seconds < 0.001:
+        return "0 s"
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes}m {rest:02d}s"
+    return f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def size(count: int) -> str:
+    """`812 bytes`, `14 kB`, `3.2 MB`."""
+    if count < 1000:
+        return counted(count, "byte")
+    if count < 999_500:
+        return f"{count / 1000:.0f} kB" if count >= 10_000 else f"{count / 1000:.1f} kB"
+    return f"{count / 1e6:.1f} MB"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 byte`, `2 bytes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+_SUBJECT = {
+    Side.CLIENT: "the client",
+    Side.PROVIDER: "upstream",
+    Side.GATEWAY: "the gateway",
+    Side.PATH: "the network path",
+    Side.MACHINE: "this machine",
+}
+
+_PHASE = {
+    Phase.RESOLVING: "while its name was being looked up",
+    Phase.CONNECTING: "while connecting",
+    Phase.TLS: "during the TLS handshake",
+    Phase.SENDING: "while the request was being sent",
+    Phase.AWAITING_HEADERS: "before upstream's headers came",
+    Phase.AWAITING_FIRST_EVENT: "before the first event",
+    Phase.BETWEEN_BLOCKS: "between two content blocks",
+    Phase.IN_TEXT: "inside text",
+    Phase.IN_THINKING: "inside thinking",
+    Phase.IN_TOOL_USE: "inside a tool call",
+    Phase.IN_BODY: "inside the answer's body",
+    Phase.AFTER_END: "after the answer's end",
+    Phase.POOLED_IDLE: "between requests",
+}
+
+_DEED = {
+    Mechanism.FIN: "closed the connection",
+    Mechanism.RST: "reset the connection",
+    Mechanism.FIN_THEN_RST: "closed the connection and then reset it",
+    Mechanism.KEEPALIVE_UNANSWERED: "gave no sign of life any more",
+    Mechanism.TRUNCATED: "ended the answer's body before the answer's end",
+    Mechanism.STREAM_ERROR: "reported an error inside the stream",
+    Mechanism.HTTP_ERROR: "answered with an error status",
+    Mechanism.REFUSED: "refused the connection",
+    Mechanism.UNREACHABLE: "could not be reached",
+    Mechanism.DNS: "has no address: its name was not resolved",
+    Mechanism.TLS: "failed the TLS handshake",
+    Mechanism.PROXY: "could not be reached through the HTTP proxy",
+    Mechanism.MALFORMED: "sent something that may not be relayed",
+    Mechanism.DEADLINE: "ended it because a limit ran out",
+    Mechanism.CANCELLED: "ended it as asked",
+    Mechanism.SUPERSEDED: "came back on another connection",
+    Mechanism.PROCESS_ENDED: "ended the process",
+    Mechanism.LOCAL_ERROR: "had an error of its own",
+}
+
+
+def ending_sentence(ending: Ending) -> str:
+    """`the client reset the connection inside a tool call (C.rst.tool): [Errno 104] ...`, without a full stop."""
+    if ending.completed:
+        return "it ran to its proper end"
+    subject = _SUBJECT.get(ending.side, "nobody")
+    detail = f": {clean(ending.detail)}" if ending.detail else ""
+    numbers = ", ".join(f"{clean(k)} {_number(v)}" for k, v in ending.evidence.items() if v is not None)
+    evidence = f" [{numbers}]" if numbers else ""
+    return f"{subject} {_DEED[ending.mechanism]} {_PHASE[ending.phase]} ({ending.code}){detail}{evidence}"
+
+
+def _number(value: str | int | float | bool) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else clean(str(value))
+
+
+# ----- the story
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a story."""
+
+    at_s: float
+    "Seconds since the turn's start, on the monotonic clock."
+    name: str
+    "The moment's name; `Slept` for what is read off the two clocks."
+    text: str
+    "A sentence, safe to print."
+
+
+@dataclass(slots=True)
+class _Scene:
+    """What the moments so far have told, where a later sentence needs it."""
+
+    inside: str = "before the headers"
+    tool: str | None = None
+    quiet_inside: str = ""
+    readers: int = 0
+    "Client connections that follow the answer at this point."
+
+
+def story(record: TurnRecord) -> list[Line]:
+    """The turn told moment by moment."""
+    scene, lines, before = _Scene(), [], record.started
+    for at, moment in record.moments:
+        asleep = (at.wall_ms - before.wall_ms) / 1000 - (at.mono_s - before.mono_s)
+        since = at.mono_s - record.started.mono_s
+        if asleep > SLEEP_S:
+            text = (
+                f"The machine slept for about {duration(asleep)} before this, or its clock was set forward."
+            )
+            lines.append(Line(since, "Slept", text))
+        lines.append(Line(since, _name(moment), clean(sentence(moment, scene), limit=2000)))
+        _follow(moment, scene)
+        before = at
+    return lines
+
+
+def _name(moment: Moment) -> str:
+    return clean(moment.name) if isinstance(moment, UnknownMoment) else type(moment).__name__
+
+
+def _follow(moment: Moment, scene: _Scene) -> None:
+    """Let the scene learn what this moment means for later sentences."""
+    match moment:
+        case m.HeadersArrived():
+            scene.inside = "before the first event"
+        case m.FirstEventArrived():
+            scene.inside = "between two content blocks"
+        case m.BlockOpened(kind=kind, tool=tool):
+            scene.inside = f"inside {kind}" + (f" {tool}" if tool else "")
+        case m.QuietNoticed(phase=phase, tool=tool):
+            scene.quiet_inside = quiet_place(phase, tool, scene.inside)
+        case m.AttemptStarted():
+            scene.inside = "before the headers"
+        case m.ReaderJoined():
+            scene.readers += 1
+        case m.ReaderLeft():
+            scene.readers -= 1
+        case _:
+            pass
+
+
+_QUIET_PLACE = {
+    Phase.AWAITING_HEADERS.value: "before the headers",
+    Phase.AWAITING_FIRST_EVENT.value: "before the first event",
+    Phase.BETWEEN_BLOCKS.value: "between two content blocks",
+    Phase.IN_TEXT.value: "inside text",
+    Phase.IN_THINKING.value: "inside thinking",
+    Phase.IN_TOOL_USE.value: "inside tool_use",
+    Phase.IN_BODY.value: "inside the body",
+}
+
+
+def quiet_place(phase: str, tool: str | None, otherwise: str) -> str:
+    """Where a silence was: `inside tool_use Write`."""
+    place = _QUIET_PLACE.get(phase, otherwise)
+    return f"{place} {tool}" if tool and place == "inside tool_use" else place
+
+
+def sentence(moment: Moment, scene: _Scene | None = None) -> str:
+    """What one moment says. Not cleaned yet."""
+    teller = _TELL.get(type(moment))
+    if teller is None:
+        return _generic(moment)
+    return teller(moment, scene or _Scene())
+
+
+def _generic(moment: Moment) -> str:
+    """For a kind without a sentence of its own: its name and what it holds."""
+    data: dict[str, Any] = msgspec.to_builtins(moment)
+    if isinstance(moment, UnknownMoment):
+        return f"{moment.name}: {moment.data}"
+    return f"{type(moment).__name__}: " + ", ".join(f"{key} {value}" for key, value in data.items())
+
+
+def _request_arrived(x: m.RequestArrived, _: _Scene) -> str:
+    known = f"known as {x.profile}" if x.profile and x.profile != "unknown" else "a client that is not known"
+    return f"The client asked {x.method} {x.path}; it calls itself {x.agent or 'nothing'}, {known}."
+
+
+def _request_edited(x: m.RequestEdited, _: _Scene) -> str:
+    return f"The request was changed before it went on: {x.edit}" + (f" ({x.detail})." if x.detail else ".")
+
+
+def _connected(x: m.Connected, _: _Scene) -> str:
+    if x.reused:
+        return f"Attempt {x.attempt} took a connection to {x.address} that was kept from an earlier request."
+    over = f" over {x.tls}" if x.tls else " without TLS"
+    return f"Attempt {x.attempt} connected to {x.address}{over} in {duration(x.took_s)}."
+
+
+def _headers_arrived(x: m.HeadersArrived, _: _Scene) -> str:
+    ids = [f"request id {x.request_id}"] if x.request_id else []
+    ids += [f"edge id {x.edge_id}"] if x.edge_id else []
+    return f"Upstream answered attempt {x.attempt} with {x.status}" + (
+        f" ({', '.join(ids)})." if ids else "."
+    )
+
+
+def _first_event(x: m.FirstEventArrived, _: _Scene) -> str:
+    model = f" from {x.model}" if x.model else ""
+    prompt = f"; the prompt had {counted(x.input_tokens, 'token')}" if x.input_tokens is not None else ""
+    return f"The answer's first event arrived{model}{prompt}."
+
+
+_BLOCK = {
+    "text": "The model began to write text",
+    "thinking": "The model began to think",
+    "redacted_thinking": "The model began to think, unreadably",
+    "tool_use": "The model began a tool call",
+    "server_tool_use": "The model began a tool call that runs on the provider's side",
+}
+
+
+def _block_opened(x: m.BlockOpened, _: _Scene) -> str:
+    what = _BLOCK.get(x.kind, f"A block of kind {x.kind} opened")
+    return f"{what}{f', {x.tool}' if x.tool else ''} (block {x.index})."
+
+
+def _quiet_noticed(x: m.QuietNoticed, scene: _Scene) -> str:
+    place = quiet_place(x.phase, x.tool, scene.inside)
+    hold = "; keepalives to the client began" if scene.readers > 0 else ""
+    return f"Upstream fell silent {place}{hold}."
+
+
+def _quiet_ended(x: m.QuietEnded, scene: _Scene) -> str:
+    place = scene.quiet_inside or scene.inside
+    if x.keepalives:
+        verb = "held the client" if scene.readers > 0 else "were sent to the client"
+        return f"{duration(x.quiet_s)} of silence {place}; {counted(x.keepalives, 'keepalive')} {verb}."
+    return f"{duration(x.quiet_s)} of silence {place}."
+
+
+_JOINED = {
+    "retry": "The client came back with the same request",
+    "fallback": "The client asked the same turn again without streaming",
+}
+
+
+def _reader_joined(x: m.ReaderJoined, _: _Scene) -> str:
+    if x.how == "first":
+        return "The client's connection began to follow the answer."
+    come = _JOINED.get(x.how, f"Another connection came ({x.how})")
+    there = f"; {size(x.behind_bytes)} of the answer were there already" if x.behind_bytes else ""
+    return f"{come} and took up this answer (connection {x.reader}){there}."
+
+
+_VERDICT = {
+    "gave_up": "gave up waiting",
+    "lost": "was lost",
+    "moved_on": "moved on to something else",
+    "cancelled": "cancelled",
+    "superseded": "came back on another connection",
+}
+
+
+def _reader_left(x: m.ReaderLeft, _: _Scene) -> str:
+    limit = f" at its {x.limit} limit" if x.limit else ""
+    after = f" of {duration(x.limit_s)}" if x.limit and x.limit_s is not None else ""
+    went = f"The client {_VERDICT.get(x.verdict, x.verdict)}{limit}{after} (connection {x.reader})"
+    return f"{went}: {ending_sentence(x.ending)}."
+
+
+def _orphaned(x: m.TurnOrphaned, _: _Scene) -> str:
+    return (
+        f"Nobody followed the answer any more; it went on being generated for up to {duration(x.patience_s)}."
+    )
+
+
+_EXPIRED = {
+    "unheard": "it was unheard for too long",
+    "size": "it grew too large",
+    "displaced": "a newer one of the same agent took its place",
+    "moved on": "the client had moved on",
+}
+
+
+def _attempt_ended(x: m.AttemptEnded, _: _Scene) -> str:
+    return f"Attempt {x.attempt} ended: {ending_sentence(x.ending)}."
+
+
+def _finished(x: m.AnswerFinished, _: _Scene) -> str:
+    tokens = f" after {counted(x.output_tokens, 'token')}" if x.output_tokens is not None else ""
+    reason = f" (stop reason {x.stop_reason})" if x.stop_reason else ""
+    return f"The answer was finished{tokens}{reason}."
+
+
+def _kept(x: m.AnswerKept, _: _Scene) -> str:
+    return f"The {'whole' if x.complete else 'unfinished'} answer, {size(x.size)}, was put into the attic."
+
+
+def _error_said(x: m.ErrorSaid, _: _Scene) -> str:
+    where = f"with status {x.status}" if x.status is not None else "inside the stream"
+    return f"The client was told an error {where}: {x.kind}."
+
+
+def _turn_ended(x: m.TurnEnded, _: _Scene) -> str:
+    return "The turn was over." if x.ending.completed else f"The turn was over: {ending_sentence(x.ending)}."
+
+
+_TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
+    m.RequestArrived: _request_arrived,
+    m.RequestEdited: _request_edited,
+    m.RequestHeld: lambda x, _: f"The request waited: it could be a retry of turn {x.other_turn}.",
+    m.AttemptStarted: lambda x, _: f"Attempt {x.attempt} upstream began.",
+    m.Connected: _connected,
+    m.RequestSent: lambda x, _: f"The request was sent: {size(x.body_bytes)}.",
+    m.HeadersArrived: _headers_arrived,
+    m.AnswerOpenedEarly: lambda x, _: (
+        f"No headers within {duration(x.patience_s)}: the client was given a 200 and keepalives meanwhile."
+    ),
+    m.FirstEventArrived: _first_event,
+    m.BlockOpened: _block_opened,
+    m.QuietNoticed: _quiet_noticed,
+    m.QuietEnded: _quiet_ended,
+    m.ReaderJoined: _reader_joined,
+    m.ReaderLeft: _reader_left,
+    m.ReaderLagged: lambda x, _: (
+        f"The client stopped reading (connection {x.reader}); {size(x.behind_bytes)} waited for it."
+    ),
+    m.TurnOrphaned: _orphaned,
+    m.OrphanExpired: lambda x, _: f"Nobody came back in time: {_EXPIRED.get(x.limit, x.limit)}.",
+    m.UpstreamStopped: lambda x, _: f"The gateway told upstream to stop attempt {x.attempt}: {x.why}.",
+    m.AttemptEnded: _attempt_ended,
+    m.AnswerFinished: _finished,
+    m.AnswerHeard: lambda x, _: (
+        f"The client's side acknowledged the answer's last byte (connection {x.reader})."
+    ),
+    m.AnswerKept: _kept,
+    m.ErrorSaid: _error_said,
+    m.TurnEnded: _turn_ended,
+}
+
+
+# ----- one line
+
+
+def outcome(record: TurnRecord, ending_code: str | None = None) -> str:
+    """`running`, `done`, `interrupted` or the ending's code, with the status in front where it is not 200."""
+    code = record.ending.code if record.ending else ending_code
+    if code is None:
+        word = "running"
+    elif record.ending is not None and record.ending.completed:
+        word = "done"
+    elif record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED:
+        word = f"interrupted {code}"
+    else:
+        word = clean(code)
+    return word if record.status in (None, 200) else f"{record.status} {word}"
+
+
+def took_s(record: TurnRecord, now: Instant | None = None) -> float | None:
+    """Seconds from the request to the turn's end; of a turn that goes on, until `now` on the wall clock."""
+    if record.ended is not None:
+        return record.ended.mono_s - record.started.mono_s
+    return (now.wall_ms - record.started.wall_ms) / 1000 if now else None
+
+
+def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
+    """What Holdfast did for this turn, in few words; empty where nothing was needed."""
+    parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
+    if record.spared:
+        parts.append(f"{record.spared} not generated again")
+    if kept_bytes is not None:
+        parts.append(f"{size(kept_bytes)} in the attic")
+    if record.wasted_tokens:
+        parts.append(f"{record.wasted_tokens} tokens unheard")
+    if record.kind == "opaque":
+        parts.append("carried, not protected")
+    return ", ".join(parts)
+
+
+def summary(record: TurnRecord) -> str:
+    """The turn in one sentence, for a log or the end of its story."""
+    took = took_s(record)
+    head = f"{outcome(record)} after {duration(took)}" if took is not None else outcome(record)
+    parts = [
+        head,
+        f"{counted(record.attempts, 'attempt')} upstream",
+        f"{counted(record.readers, 'client connection')}",
+        f"{size(record.answer_bytes)} of answer",
+    ]
+    if record.keepalives:
+        parts.append(
+            f"{counted(record.keepalives, 'keepalive')}, longest quiet {duration(record.longest_quiet_s)}"
+        )
+    extra = saved(record)
+    return ", ".join([*parts, extra] if extra else parts)
+
+
+def as_json(turn: StoredTurn) -> dict[str, Any]:
+    """The turn as plain values, strings as they are stored: JSON escapes what a terminal would obey."""
+    record = turn.record
+    data: dict[str, Any] = {
+        name: getattr(record, name)
+        for name in TurnRecord.__dataclass_fields__
+        if name not in ("started", "ended", "ending", "moments")
+    }
+    data |= {
+        "instance_id": turn.instance_id,
+        "started_wall_ms": record.started.wall_ms,
+        "ended_wall_ms": record.ended.wall_ms if record.ended else None,
+        "took_s": took_s(record),
+        "ending_code": turn.ending_code,
+        "ending": msgspec.to_builtins(record.ending) if record.ending else None,
+        "attic_bytes": turn.kept_bytes,
+    }
+    return data
+
+
+def moments_as_json(record: TurnRecord, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Each moment with its two times, name, data and sentence."""
+    told = [line for line in lines if line.name != "Slept"]
+    return [
+        {
+            "at_s": round(line.at_s, 6),
+            "mono_s": at.mono_s,
+            "wall_ms": at.wall_ms,
+            "name": line.name,
+            "data": moment.data if isinstance(moment, UnknownMoment) else msgspec.to_builtins(moment),
+            "sentence": line.text,
+        }
+        for (at, moment), line in zip(record.moments, told, strict=True)
+    ]

@@ -1,0 +1,165 @@
+"""The pages of `holdfast explain`: one for each word of our closed vocabularies.
+
+The pages are the docstrings. Python keeps those of classes, but not the strings under enum members and
+dataclass fields, so these are read from the module's source. One text, where the word is defined.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+from dataclasses import dataclass, fields
+from enum import Enum
+from functools import cache
+
+from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.flight.moments import Moment
+from holdfast.flight.reading import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One word and what it means."""
+
+    name: str
+    "As it is printed: `rst`, `QuietNoticed`, `orphan`, `C.rst.tool`."
+    kind: str
+    "`side`, `mechanism`, `phase`, `ending`, `moment` or `word`."
+    text: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def first_line(self) -> str:
+        """For a list of pages."""
+        return self.text.split("\n", 1)[0]
+
+
+WORDS = {
+    "turn": "One request of a client, from its arrival to the last word the client hears. It may take several "
+    "attempts upstream and several client connections.",
+    "attempt": "One try to get the answer from upstream, on one connection.",
+    "stream log": "The answer so far, as the exact bytes of its events. It only grows; each reader follows it at "
+    "its own pace.",
+    "committed": "The part of an answer that a client may already have heard. It is never taken back and never "
+    "said twice.",
+    "reader": "One client connection that follows an answer.",
+    "orphan": "An unfinished turn whose last reader left. It goes on being generated for a while, so that the "
+    "client's retry finds it.",
+    "attic": "Answers whose client had gone before it heard the end. They are kept for 7 days and up to 1 GB: "
+    "holdfast attic list.",
+    "moment": "One noticed fact of a turn, with the time at which it was noticed: `QuietNoticed`, `ReaderLeft`.",
+    "ending": "Why a connection, an attempt or a turn ended: which side did it, how, and in which phase. Its code "
+    "joins the three with dots, as in C.rst.tool.",
+    "flight": "The moments of one turn told as one story: holdfast flight ID.",
+    "keepalive": "A small event that the gateway sends to a client while upstream is silent, in the form which "
+    "that client was measured to accept, so that the client goes on waiting.",
+    "client profile": "What one client program and version does with silence, resets and endings. Measured; "
+    "clients that are not known get pings and honest errors.",
+    "dialect": "The grammar of one API's stream: what opens and closes a block, what is a ping, an error, the end.",
+    "fallback": "The same turn asked again without streaming. Claude Code does this after some failures; under the "
+    "gateway it joins the answer that is already being generated.",
+    "opaque": "A request whose inside is not read: relayed in both directions, without keepalives or healing. "
+    "Shown as carried, not protected.",
+    "saved": "The client's profile says that this break would have lost the turn, and the turn finished.",
+    "spared": "A request that was answered from a turn already running, so that nothing was generated twice.",
+    "interrupted": "A turn whose gateway ended before the turn did: the process was killed, or closed in mid-turn. "
+    "Its ending is M.died with the phase that was under way.",
+    "gave_up": "A client's connection ended at one of the client's own limits, as far as its clock tells: it is "
+    "expected to come back, and the answer goes on.",
+    "lost": "A client's connection died under it: no answer to probes, or its network went away. The answer goes on.",
+    "moved_on": "The client asked for something else instead, or its command exited. Upstream is stopped at once.",
+    "cancelled": "The client hung up and none of its limits explains it: taken for the user's wish. Upstream is "
+    "stopped after a grace of 2 seconds.",
+    "superseded": "A client connection was replaced by a newer one of the same turn.",
+}
+"Our glossary, as far as it is no name in the code."
+
+
+def documented_members(owner: type) -> dict[str, str]:
+    """The strings that stand under the members of an enum or the fields of a dataclass, by name."""
+    body = ast.parse(inspect.getsource(owner)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for statement, after in zip(body.body, body.body[1:], strict=False):
+        target: ast.expr | None = statement.target if isinstance(statement, ast.AnnAssign) else None
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+        if not isinstance(target, ast.Name):
+            continue
+        if (
+            isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            found[target.id] = inspect.cleandoc(after.value.value)
+    return found
+
+
+def _enum_pages(owner: type[Enum], kind: str) -> list[Page]:
+    texts = documented_members(owner)
+    return [Page(member.value, kind, texts.get(member.name, ""), (member.name,)) for member in owner]
+
+
+def _moment_page(kind: type[Moment]) -> Page:
+    docs = documented_members(kind)
+    text = inspect.cleandoc(kind.__doc__ or "")
+    rows = []
+    for field in fields(kind):
+        doc = " ".join(docs.get(field.name, "").split())
+        rows.append(f"  {field.name}: {field.type}" + (f"\n      {doc}" if doc else ""))
+    spelled = re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+    return Page(
+        kind.__name__, "moment", "\n".join([text, "", "It holds:", *rows] if rows else [text]), (spelled,)
+    )
+
+
+@cache
+def all_pages() -> tuple[Page, ...]:
+    """Every page, in the order in which they are listed."""
+    return (
+        *(Page(name, "word", text) for name, text in WORDS.items()),
+        *_enum_pages(Side, "side"),
+        *_enum_pages(Mechanism, "mechanism"),
+        *_enum_pages(Phase, "phase"),
+        *(_moment_page(kind) for kind in KINDS.values()),
+    )
+
+
+def look_up(name: str) -> list[Page]:
+    """The pages of a word; several where it means several things (`tls` is a mechanism and a phase)."""
+    code = _code_page(name.strip())
+    if code is not None:
+        return [code]
+    wanted = _plain(name)
+    return [page for page in all_pages() if wanted in {_plain(word) for word in (page.name, *page.aliases)}]
+
+
+def close_to(name: str, limit: int = 5) -> list[str]:
+    """Words that look like `name`, the closest first."""
+    words = {_plain(word): page.name for page in all_pages() for word in (page.name, *page.aliases)}
+    wanted = _plain(name)
+    begins = [word for word in words if wanted and word.startswith(wanted)]
+    found = [words[word] for word in [*begins, *difflib.get_close_matches(wanted, words, limit, 0.6)]]
+    return list(dict.fromkeys(found))[:limit]
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[\s_-]", "", word).lower() or word.strip()
+
+
+def _code_page(code: str) -> Page | None:
+    """The page of an ending's code, put together from those of its three parts."""
+    parts = code.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        side, mechanism, phase = Side(parts[0].upper()), Mechanism(parts[1].lower()), Phase(parts[2].lower())
+    except ValueError:
+        return None
+    lines = ["An ending: who, how, and in which phase."]
+    lines += [f"  {side.value:8} {documented_members(Side)[side.name]}"]
+    lines += [f"  {mechanism.value:8} {documented_members(Mechanism)[mechanism.name]}"]
+    lines += [f"  {phase.value:8} {documented_members(Phase)[phase.name]}"]
+    return Page(f"{side.value}.{mechanism.value}.{phase.value}", "ending", "\n".join(lines))

@@ -1,0 +1,168 @@
+"""Turns as they are found in the journal: rows back into records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.flight import moments as vocabulary
+from holdfast.flight.attic import Attic
+from holdfast.flight.endings import Ending
+from holdfast.flight.instances import living_instances, mark_interrupted
+from holdfast.flight.instant import Instant
+from holdfast.flight.moments import Moment
+from holdfast.flight.record import TurnRecord
+from holdfast.flight.schema import TURN_COLUMNS, connect
+from holdfast.flight.state import JOURNAL
+
+KINDS: dict[str, type[Moment]] = {
+    kind.__name__: kind
+    for kind in vars(vocabulary).values()
+    if isinstance(kind, type) and issubclass(kind, Moment) and kind is not Moment
+}
+"Every kind of moment by its name."
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMoment(Moment):
+    """A moment that this version has no word for; another version of Holdfast wrote it."""
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """One turn of the journal."""
+
+    record: TurnRecord
+    instance_id: str
+    ending_code: str | None
+    "None while it goes on. Kept beside the record because an older version may not know the ending's words."
+    kept_bytes: int | None
+    "Size of its answer in the attic; None where none is there."
+
+
+def decode_moment(name: str, data: dict[str, Any]) -> Moment:
+    """A moment from its name and data; what does not fit our vocabulary becomes an `UnknownMoment`."""
+    kind = KINDS.get(name)
+    if kind is not None:
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(data, kind)
+    return UnknownMoment(name, data)
+
+
+def decode_moments(encoded: str) -> list[tuple[Instant, Moment]]:
+    """The `moments` column: `[[mono_s, wall_ms, name, data], ...]`."""
+    return [
+        (Instant(mono, wall), decode_moment(name, data))
+        for mono, wall, name, data in msgspec.json.decode(encoded)
+    ]
+
+
+def decode_ending(encoded: str | None) -> Ending | None:
+    """The `ending` column; None where there is none, or where its words are not known to this version."""
+    if encoded is not None:
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(encoded, type=Ending)
+    return None
+
+
+_PLAIN = tuple(
+    name
+    for name in TURN_COLUMNS
+    if not name.startswith(("started_", "ended_"))
+    and name not in ("instance_id", "ending_code", "ending", "moments")
+)
+
+
+def _stored(row: sqlite3.Row) -> StoredTurn:
+    started = Instant(row["started_mono_s"], row["started_wall_ms"])
+    record = TurnRecord(started=started, **{name: row[name] for name in _PLAIN})
+    record.ending = decode_ending(row["ending"])
+    record.ended = _ended(started, row["ended_mono_s"], row["ended_wall_ms"])
+    record.moments = decode_moments(row["moments"])
+    return StoredTurn(record, row["instance_id"], row["ending_code"], row["kept_bytes"])
+
+
+def _ended(started: Instant, mono_s: float | None, wall_ms: int | None) -> Instant | None:
+    """Where a process was killed only the wall clock's last label is known; the other clock is reckoned from it."""
+    if wall_ms is None:
+        return None
+    if mono_s is None:
+        mono_s = started.mono_s + (wall_ms - started.wall_ms) / 1000
+    return Instant(mono_s, wall_ms)
+
+
+class Library:
+    """A journal opened for reading. Use `open_library`."""
+
+    def __init__(self, connection: sqlite3.Connection, state_dir: Path) -> None:
+        self.connection = connection
+        self.state_dir = state_dir
+        self.attic = Attic(state_dir, connection)
+        connection.row_factory = sqlite3.Row
+
+    _SELECT = (
+        f"SELECT {', '.join('turn.' + name for name in TURN_COLUMNS)}, answer.size AS kept_bytes "
+        "FROM turn LEFT JOIN answer ON answer.turn_id = turn.turn_id"
+    )
+
+    def recent(self, limit: int, since_wall_ms: int = 0) -> list[StoredTurn]:
+        """The newest turns, the newest first."""
+        return self._turns(
+            "WHERE turn.started_wall_ms >= ? ORDER BY turn.turn_id DESC LIMIT ?", since_wall_ms, limit
+        )
+
+    def find(self, name: str) -> list[StoredTurn]:
+        """The turns meant by `name`: a turn id or its beginning, or an id of the provider's or its edge's."""
+        exact = self._turns("WHERE turn.turn_id = ?", name)
+        if exact:
+            return exact
+        begins = "turn.turn_id >= ? AND turn.turn_id < ? || '{'"  # '{' comes after every letter of an id
+        return self._turns(f"WHERE {begins} ORDER BY turn.turn_id DESC LIMIT 100", name, name) or self._turns(
+            # An earlier attempt's id is in the moments only. `moment` unfolds all of them: some 100 ms per 100,000.
+            "WHERE turn.request_id = ?1 OR turn.edge_id = ?1 OR (instr(turn.moments, ?1) AND EXISTS ("
+            "SELECT 1 FROM moment WHERE moment.turn_id = turn.turn_id AND moment.name = 'HeadersArrived' AND ?1 IN "
+            "(json_extract(data, '$.request_id'), json_extract(data, '$.edge_id')))) ORDER BY turn.turn_id DESC",
+            name,
+        )
+
+    def notes(self, since_wall_ms: int = 0) -> list[tuple[int, str, str]]:
+        """What gateways noted about themselves: wall time in ms, name, text."""
+        rows = self.connection.execute(
+            "SELECT wall_ms, name, text FROM note WHERE wall_ms >= ? ORDER BY id", (since_wall_ms,)
+        )
+        return [tuple(row) for row in rows]
+
+    def _turns(self, condition: str, *values: str | int) -> list[StoredTurn]:
+        return [_stored(row) for row in self.connection.execute(f"{self._SELECT} {condition}", values)]
+
+
+@contextmanager
+def open_library(state_dir: Path) -> Iterator[Library | None]:
+    """The journal of a state directory, or None where there is none yet. Raises `JournalError`, `StateError`.
+
+    Turns of gateways that are gone are marked as interrupted first, so that they are not shown as running.
+    """
+    if not (state_dir / JOURNAL).exists():
+        yield None
+        return
+    connection = connect(state_dir)
+    try:
+        with suppress(sqlite3.Error, OSError):
+            mark_interrupted(connection, state_dir)
+        yield Library(connection, state_dir)
+    finally:
+        connection.close()
+
+
+def running_gateways(library: Library) -> Sequence[int]:
+    """Process ids of the gateways that use this journal now."""
+    return [one.identity.pid for one in living_instances(library.connection, library.state_dir)]
