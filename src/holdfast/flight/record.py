@@ -66,6 +66,8 @@ class TurnRecord:
     "The longest silence of upstream after the request was sent."
     spared: int = 0
     "Client requests that were answered from this turn instead of being generated again."
+    held: int = 0
+    "Silences longer than the client's own limit that were bridged, where it is measured to ask again at that limit."
     saved_from: str | None = None
     "The break that this turn survived, where the client's profile says it would have been lost without."
     wasted_tokens: int | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import ItemsView
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,22 +18,37 @@ from holdfast.gateway.settings import Settings
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
     """A request's head as it came."""
 
-    method: bytes
-    target: bytes
-    version: str
-    headers: list[tuple[bytes, bytes]]
-    "Names as received."
+    __slots__ = ("_first", "headers", "method", "target", "version")
+
+    def __init__(
+        self, method: bytes, target: bytes, version: str, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        "Names as received."
+        self._first: dict[bytes, bytes] = {}
+        for name, value in headers:
+            self._first.setdefault(name.lower(), value)
+
+    def __repr__(self) -> str:
+        return f"<Head {self.method.decode('latin-1')}, {len(self.headers)} headers>"
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
+        return self._first.get(name)
+
+    def items(self) -> ItemsView[bytes, bytes]:
+        """Every header by its lower-case name, the first of each."""
+        return self._first.items()
+
+    def text(self, name: bytes) -> str:
+        """The same as text; empty where there is none."""
+        return self._first.get(name, b"").decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _REASONS: Final = {
 }  # fmt: skip
 SENT_AHEAD_BYTES: Final = 64 * 1024
 "How much a client may send of its next requests before the present answer is over."
+LINGER_S: Final = 2.0
+"How long we read on after closing our half."
 
 
 class BodyReceiver(Protocol):
@@ -191,13 +193,20 @@ class Exchange:
         """What the kernel knows of the connection now."""
         return self._connection.facts()
 
+    def on_closed(self, told: Callable[[Mechanism, int | None], None] | None) -> None:
+        """After `end`: say how the connection closed, and what was unacknowledged then, if that comes first.
+
+        The connection's next request tells too (`COMPLETED`, 0): whoever sends it has read the answer.
+        """
+        self._connection.on_closed = told
+
 
 class ClientConnection(asyncio.Protocol):
     """One client connection: parses requests, hands them to the engine in order, notices how it ends."""
 
     __slots__ = (
         "_ahead_bytes", "_head", "_head_size", "_incoming", "_listener", "_parser", "_pauses", "_queue", "_sock",
-        "_target", "current", "expires", "gone", "loop", "paused", "transport",
+        "_target", "current", "expires", "gone", "lingering", "loop", "on_closed", "paused", "transport",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -214,6 +223,8 @@ class ClientConnection(asyncio.Protocol):
         self.current: Exchange | None = None
         self.paused = False
         self.gone = False
+        self.lingering = False
+        self.on_closed: Callable[[Mechanism, int | None], None] | None = None
         self.expires = self.loop.time() + listener.timeouts.request_head_s
 
     # -- asyncio ------------------------------------------------------------------------------------
@@ -230,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        if self.gone:
+        if self.gone or self.lingering:
             return
         if self._incoming is None:
             self._head_size += len(data)
@@ -335,6 +346,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self.current = exchange
+        told, self.on_closed = self.on_closed, None
+        if told is not None:
+            told(Mechanism.COMPLETED, 0)
         expect = exchange.head.get(b"expect")
         if expect is not None and expect.lower() == b"100-continue" and not exchange.body_complete:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -346,7 +360,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.current = None
         if not exchange.keep_alive or not exchange.body_complete or self._listener.draining:
-            self.close()
+            self._linger()
             return
         self.expires = self.loop.time() + self._listener.timeouts.idle_connection_s
         if self._queue:
@@ -371,6 +385,19 @@ class ClientConnection(asyncio.Protocol):
             self.gone = True
             self.transport.close()
 
+    def _linger(self) -> None:
+        """Close our half, and read on for a moment.
+
+        Closing with unread bytes makes the kernel send a reset, which can overtake the answer and destroy
+        it. And while the socket lives, it tells whether the answer was acknowledged.
+        """
+        if self.gone or not self.transport.can_write_eof():
+            self.close()
+            return
+        self.lingering = True
+        self.expires = self.loop.time() + LINGER_S
+        self.transport.write_eof()
+
     def abort(self) -> None:
         """Close at once; the peer sees a break."""
         self.gone = True
@@ -378,14 +405,18 @@ class ClientConnection(asyncio.Protocol):
 
     def unacknowledged(self) -> int | None:
         in_kernel = unacked_bytes(self._sock)
-        return None if in_kernel is None else in_kernel + self.transport.get_write_buffer_size()
+        if in_kernel is None:
+            return None
+        if self.lingering and in_kernel:
+            in_kernel -= 1  # our FIN counts as one
+        return in_kernel + self.transport.get_write_buffer_size()
 
     def facts(self) -> Facts:
         return dict(tcp_facts(self._sock))
 
     def expire(self) -> None:
         """The client took too long."""
-        if self.current is None and self._incoming is None and not self._head_size:
+        if self.lingering or (self.current is None and self._incoming is None and not self._head_size):
             self.close()
         elif self.current is not None and self.current.started:
             self.abort()
@@ -393,6 +424,9 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(Refusal(408, "timeout_error", "the request did not arrive in time"))
 
     def _lost(self, mechanism: Mechanism) -> None:
+        told, self.on_closed = self.on_closed, None
+        if told is not None:
+            told(mechanism, self.unacknowledged())
         if self.gone and self.current is None:
             return
         self.gone = True

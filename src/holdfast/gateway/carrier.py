@@ -1,0 +1,778 @@
+"""The carrier of one turn: it asks upstream, fills the stream log, and keeps whoever reads it company.
+
+Everything it decides is decided elsewhere, by values: where the turn stands (`turn`), where the attempt
+stands (`attempt`), why a reader went (`leaving`), what is due (`deadlines`), what the stream says
+(`dialects`). Here sockets' callbacks become those machines' events, and their answers become actions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from holdfast.flight.instant import Instant
+from holdfast.flight.instant import now as instant_now
+from holdfast.flight.record import TurnRecord
+from holdfast.gateway import headers as h
+from holdfast.gateway import sameness
+from holdfast.gateway.accounts import bridged
+from holdfast.gateway.attempt import Attempt
+from holdfast.gateway.deadlines import Clocks, Due, Patience, due
+from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.dialects.anthropic import EventReader
+from holdfast.gateway.leaving import Verdict, judge
+from holdfast.gateway.listener import Facts
+from holdfast.gateway.orphans import OldReader
+from holdfast.gateway.profiles import Limit
+from holdfast.gateway.readers import Reader
+from holdfast.gateway.sse import EventSplitter
+from holdfast.gateway.streamlog import SpoolError, StreamLog
+from holdfast.gateway.turn import Act, Event, State, Turn
+from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.pool import UpstreamError
+
+if TYPE_CHECKING:
+    from holdfast.gateway.arrival import Arrival
+    from holdfast.gateway.engine import Engine
+
+_LEFT: Final = {
+    Verdict.GAVE_UP: Event.READER_GAVE_UP,
+    Verdict.LOST: Event.READER_LOST,
+    Verdict.MOVED_ON: Event.MOVED_ON,
+    Verdict.CANCELLED: Event.READER_CANCELLED,
+}
+_ERROR_BODY_BYTES: Final = 1024 * 1024
+
+
+class Carrier:
+    """One turn while it lives: its request, its attempt, its stream log, and at most one reader."""
+
+    __slots__ = (
+        "_connecting",
+        "_connection",
+        "_headers",
+        "_method",
+        "_outgoing",
+        "_quiet_keepalives",
+        "_quiet_since",
+        "_splitter",
+        "_target",
+        "_timer",
+        "_timer_at",
+        "attempt",
+        "body",
+        "body_complete",
+        "client_headers",
+        "ending",
+        "engine",
+        "events",
+        "head_key",
+        "heard_by",
+        "kept",
+        "length",
+        "log",
+        "loop",
+        "reader",
+        "record",
+        "saved_from",
+        "speaks_events",
+        "status",
+        "status_reason",
+        "streaming_known",
+        "turn",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        record: TurnRecord,
+        head_key: sameness.HeadKey,
+        body: StreamLog,
+        *,
+        complete: bool,
+    ) -> None:
+        self.engine = engine
+        self.loop = engine.loop
+        self.record = record
+        self.head_key = head_key
+        self.body = body
+        "The request's body as the client sent it; kept while the turn lives, to know its retry by."
+        self.body_complete = complete
+        self.streaming_known: bool | None = None
+        self.log = StreamLog(engine.budget, engine.settings.limits.memory_bytes, engine.spool_dir)
+        self.turn = Turn(engine.settings.timeouts)
+        self.attempt = Attempt(1, self.now())
+        self.events = EventReader()
+        self.reader: Reader | None = None
+        self.speaks_events = True
+        "Whether keepalives are events: until headers say otherwise, and while the answer is an event stream."
+        self.status: int | None = None
+        self.status_reason = b""
+        self.client_headers: h.Headers = []
+        self.length: int | None = None
+        self.ending: Ending | None = None
+        self.heard_by: Reader | None = None
+        self.kept = False
+        self.saved_from: str | None = None
+        "A break that this turn has survived and its client alone would not have."
+        self.waiting: list[Arrival] = []
+        "Requests that wait to see whether the present reader is gone."
+        self._splitter: EventSplitter | None = None
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._outgoing: bytes | None = None
+        self._method = b""
+        self._target = b""
+        self._headers: h.Headers = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._quiet_since: float | None = None
+        self._quiet_keepalives = 0
+
+    def __repr__(self) -> str:
+        return f"<Carrier {self.record.turn_id} {self.turn!r} {self.attempt!r} {self.reader!r}>"
+
+    def now(self) -> float:
+        """Monotonic seconds: the loop's clock."""
+        return self.loop.time()
+
+    def note(self, moment: m.Moment, at: Instant | None = None) -> None:
+        """Write a moment into the flight."""
+        self.record.note(at or instant_now(), moment)
+        self.engine.recorder.changed(self.record)
+
+    # -- asking upstream ----------------------------------------------------------------------------
+
+    def ask(self, method: bytes, target: bytes, headers: h.Headers, outgoing: bytes | None = None) -> None:
+        """Send the request upstream. `outgoing` replaces the client's body where it was edited."""
+        self._method, self._target, self._headers, self._outgoing = method, target, headers, outgoing
+        self.record.attempts += 1
+        self.note(m.AttemptStarted(self.attempt.number))
+        connection = self.engine.pool.idle()
+        if connection is not None:
+            self._send_on(connection)
+        else:
+            self._connecting = self.loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self.engine.pool.connect()
+        except UpstreamError as error:
+            self._connecting = None
+            self._upstream_ended(self.attempt.connection_ended(error.ending, finished=False, failed=False,
+                                                               phase=Phase.CONNECTING), error.advice)  # fmt: skip
+            return
+        self._connecting = None
+        if self.attempt.ending is not None:
+            connection.abort()
+            return
+        self._send_on(connection)
+
+    def _send_on(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        number = self.attempt.number
+        self.note(
+            m.Connected(number, connection.address, connection.took_s, connection.reused, connection.tls)
+        )
+        self.attempt.connected()
+        connection.start(self, self._method, self._target, self._headers)
+        self._headers = []
+        if self._outgoing is not None:
+            outgoing, self._outgoing = self._outgoing, None
+            connection.send_body(outgoing)
+        else:
+            for piece in self.body.pieces():
+                connection.send_body(piece)
+        if self.body_complete:
+            self._request_sent()
+
+    def request_arrived(self, data: bytes) -> None:
+        """More of the client's body, of a request that goes upstream while it is read."""
+        if self.body.size + len(data) > self.engine.settings.limits.body_bytes:
+            self._request_too_large()
+            return
+        try:
+            self.body.append(data)
+        except SpoolError as error:
+            self._machine_failed(error)
+            return
+        if self._connection is not None:
+            self._connection.send_body(data)
+
+    def request_ended(self) -> None:
+        """The client's body is complete."""
+        self.body_complete = True
+        if self._connection is not None:
+            self._request_sent()
+
+    def _request_sent(self) -> None:
+        assert self._connection is not None
+        self._connection.end_body()
+        self.attempt.sent(self.now())
+        self.record.request_bytes = self.body.size
+        self.note(m.RequestSent(self.attempt.number, self.body.size))
+        self.look()
+
+    def request_paused(self) -> None:
+        """Upstream takes no more of the body for now."""
+        if self.reader is not None and not self.body_complete:
+            self.reader.exchange.pause_body()
+
+    def request_resumed(self) -> None:
+        """Upstream takes more."""
+        if self.reader is not None and not self.body_complete:
+            self.reader.exchange.resume_body()
+
+    @property
+    def streaming(self) -> bool | None:
+        """Whether the client asked for a stream; None while its body is still arriving. Looked up when needed."""
+        if self.streaming_known is None and self.body_complete and self.body.size:
+            self.streaming_known = sameness.is_streaming(self.body.whole())
+        return self.streaming_known
+
+    # -- the answer ---------------------------------------------------------------------------------
+
+    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+        """Upstream's status and headers arrived."""
+        now = self.now()
+        content_type = h.text(headers, b"content-type") or ""
+        encoding = h.get(headers, b"content-encoding")
+        encoded = encoding is not None and encoding.lower() not in (b"", b"identity")
+        events = status < 300 and content_type.startswith("text/event-stream") and not encoded
+        self._end_quiet(now)
+        self.attempt.headers(status, streaming=events, now=now)
+        self.status, self.status_reason = status, reason
+        self.client_headers = h.to_client(headers, self.record.turn_id)
+        self.length = None if events else h.content_length(headers)
+        self.speaks_events = events
+        if events:
+            self._splitter = EventSplitter()
+        self.record.status = self.record.status or status
+        self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
+        self.record.edge_id = h.text(headers, b"cf-ray")
+        detail = content_type if not encoded else f"{content_type}, still encoded: no keepalive"
+        self.note(
+            m.HeadersArrived(self.attempt.number, status, self.record.request_id, detail, self.record.edge_id)
+        )
+        reader = self.reader
+        if reader is not None and not reader.opened and not (reader.fold and events):
+            reader.open(status, reason, self.client_headers, self.length, now)
+        self.look()
+
+    def body_arrived(self, data: bytes) -> None:
+        """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
+        now = self.loop.time()
+        attempt, record = self.attempt, self.record
+        gap = now - (attempt.heard_at or now)
+        attempt.heard_at = now
+        if gap > record.longest_quiet_s:
+            record.longest_quiet_s = gap
+        if self._quiet_since is not None:
+            self._end_quiet(now)
+        record.answer_bytes += len(data)
+        splitter = self._splitter
+        notable: list[bytes] = []
+        if splitter is not None:
+            data = splitter.feed(data)
+            notable = splitter.notable
+            for event in notable:
+                self._look_into(event)
+            if not data:
+                return
+        try:
+            self.log.append(data)
+        except SpoolError as error:
+            self._machine_failed(error)
+            return
+        reader = self.reader
+        if reader is not None:
+            if not reader.opened_early or splitter is not None:
+                reader.wake(data, now)
+        elif self.log.size > self.engine.settings.limits.orphan_bytes:
+            self._handle(Event.OUTGROWN, "size")
+        if self.log.size > self.engine.settings.limits.answer_bytes:
+            self._machine_failed(SpoolError(0, "the answer is larger than this gateway keeps"))
+        elif notable and self.events.finished and not self.turn.answered:
+            self._answered()
+
+    def _look_into(self, event: bytes) -> None:
+        seen = self.events.seen(event)
+        record, events = self.record, self.events
+        match seen:
+            case anthropic.MessageStarted():
+                record.model, record.input_tokens = events.model, events.input_tokens
+                self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens))
+            case anthropic.BlockStarted(index, kind, tool):
+                self.note(m.BlockOpened(index, kind, tool))
+            case _:
+                pass
+
+    def _answered(self) -> None:
+        record, events = self.record, self.events
+        record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
+        self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
+        self._handle(Event.ANSWER_FINISHED)
+        self.look()
+
+    @property
+    def between_events(self) -> bool:
+        """Whether a keepalive may be put behind what the log holds."""
+        splitter = self._splitter
+        return (splitter is None or splitter.between_events) and not self.events.finished
+
+    def response_ended(self) -> None:
+        """HTTP says that the response is complete."""
+        self._connection = None
+        if self._splitter is not None and self.events.finished:
+            self._append_rest(self._splitter.rest())
+        ending = self.attempt.response_ended(
+            finished=self.events.finished, failed=self.events.error is not None, phase=self.events.phase
+        )
+        self._upstream_ended(ending)
+
+    def connection_ended(self, ending: Ending) -> None:
+        """The upstream connection went before that."""
+        self._connection = None
+        ending = self.attempt.connection_ended(
+            ending,
+            finished=self.events.finished,
+            failed=self.events.error is not None,
+            phase=self.events.phase,
+        )
+        self._upstream_ended(ending)
+
+    def _append_rest(self, rest: bytes) -> None:
+        if rest:
+            self.log.append(rest)
+            if self.reader is not None:
+                self.reader.wake(rest, self.now())
+
+    def _upstream_ended(self, ending: Ending, advice: str = "") -> None:
+        now = self.now()
+        self._end_quiet(now)
+        self.note(m.AttemptEnded(self.attempt.number, ending))
+        if self._splitter is not None:
+            self.record.events = self._splitter.events
+        if ending.completed:
+            if not self.turn.answered:
+                self._answered()
+            if self.reader is not None:
+                self.reader.finish()
+        else:
+            self._failed(ending, advice)
+        self.look()
+
+    def _failed(self, ending: Ending, advice: str = "") -> None:
+        """There is nothing more to come, and what there is, is not the whole."""
+        self.ending = ending
+        self.record.output_tokens = self.events.output_tokens
+        reader = self.reader
+        if ending.mechanism is Mechanism.HTTP_ERROR:
+            self.engine.remember_failure(self, reader)
+            if reader is not None:
+                self._pass_on_http_error(reader)
+        elif reader is not None:
+            self._say_error(reader, ending, advice)
+        self._handle(Event.ANSWER_FAILED)
+
+    def _pass_on_http_error(self, reader: Reader) -> None:
+        """Upstream's own error: as it came where that is still possible, otherwise inside the stream."""
+        assert self.status is not None
+        if not reader.opened_early:
+            if not reader.opened:
+                reader.open(self.status, self.status_reason, self.client_headers, self.length, self.now())
+            reader.fold = False
+            reader.finish()
+            return
+        kind = anthropic.kind_for_status(self.status)
+        self.note(m.ErrorSaid(None, kind))
+        if self.streaming is False:
+            reader.abort()
+            return
+        body = self.log.read(0, _ERROR_BODY_BYTES)
+        reader.offset = self.log.size
+        reader.finish_with(anthropic.error_event(kind, f"upstream answered HTTP {self.status}", body=body))
+
+    def _say_error(self, reader: Reader, ending: Ending, advice: str) -> None:
+        """The honest error: in the client's dialect, by status where none was sent yet."""
+        message = _explain(ending, advice, self.record.turn_id)
+        if ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
+            reader.finish()  # the provider's own error is in the log already
+        elif not reader.opened:
+            kind = "overloaded_error" if ending.mechanism is Mechanism.STREAM_ERROR else "api_error"
+            self.note(m.ErrorSaid(502, kind))
+            self.record.status = self.record.status or 502
+            reader.refuse(502, anthropic.error_body(kind, message, self.record.request_id))
+        elif self.speaks_events and not reader.fold and self.streaming is not False:
+            self.note(m.ErrorSaid(None, "api_error"))
+            reader.finish_with(anthropic.error_event("api_error", message))
+        else:
+            reader.abort()
+
+    def cannot_fold(self, reader: Reader, why: str) -> None:
+        """The stream ended well and still holds no whole message."""
+        ending = Ending(Side.PROVIDER, Mechanism.TRUNCATED, self.events.phase, why)
+        self.ending = ending
+        self._say_error(reader, ending, "")
+        self._handle(Event.MOVED_ON)
+
+    def _request_too_large(self) -> None:
+        self.attempt.stopped("the request is too large", phase=Phase.SENDING, mechanism=Mechanism.DEADLINE)
+        self._stop_upstream("the request is larger than the limit")
+        if self.reader is not None:
+            limit = self.engine.settings.limits.body_bytes
+            self.reader.refuse(
+                413, anthropic.error_body("request_too_large", f"the request exceeds {limit} bytes")
+            )
+        self._handle(Event.MOVED_ON)
+
+    def _machine_failed(self, error: SpoolError) -> None:
+        ending = Ending(
+            Side.MACHINE, Mechanism.LOCAL_ERROR, self.attempt.phase(self.events.phase), str(error)
+        )
+        self.attempt.ending = self.attempt.ending or ending
+        self._stop_upstream("the spool failed")
+        self._failed(ending, "make room on the disk that holds the state directory")
+
+    # -- readers ------------------------------------------------------------------------------------
+
+    def follow(self, reader: Reader) -> None:
+        """Let this client connection follow the answer, from its first byte on; a former one is let go."""
+        now = self.now()
+        former, self.reader = self.reader, reader
+        if former is not None and not former.gone:
+            self._note_left(former, "superseded", None, Mechanism.SUPERSEDED, {})
+            self.record.keepalives += former.keepalives
+            former.abort()
+        self.record.readers += 1
+        self.note(m.ReaderJoined(reader.number, reader.how, self.log.size))
+        for act in self.turn.handle(Event.READER_JOINED, now) if reader.number > 1 else ():
+            self._do(act)
+        if self.status is not None and not (reader.fold and self.attempt.streaming):
+            reader.open(self.status, self.status_reason, self.client_headers, self.length, now)
+            reader.pump(now)
+        if self.turn.answered and self.attempt.ending is not None:
+            reader.finish()
+        self.look()
+
+    def reader_gone(self, reader: Reader, mechanism: Mechanism, facts: Facts) -> None:
+        """A client connection ended before the answer's end did."""
+        if reader is not self.reader:
+            return
+        now = self.now()
+        departure = reader.departure(
+            mechanism, streaming=self.streaming, now=now, process_gone=self.engine.process_gone
+        )
+        tolerance = self.engine.settings.timeouts.limit_tolerance_s
+        judgement = judge(departure, reader.limits, tolerance)
+        if not self.body_complete:
+            # No whole request was made, so nothing can come back for it.
+            judgement = judge(departure, (), tolerance) if departure.process_gone else judgement
+        facts |= {
+            "since_request_s": round(departure.since_request_s, 3),
+            "since_byte_s": round(departure.since_byte_s, 3),
+            "since_event_s": round(departure.since_event_s, 3),
+        }
+        if judgement.limit is not None and self.attempt.headers_at is not None:
+            loss = reader.profile.loss_at_silence(reader.limits, self.events.completed_blocks)
+            if loss is not None:
+                self.saved_from = (
+                    f"silence past its {judgement.limit.name} limit of {judgement.limit.seconds:.0f} s"
+                )
+        self._let_go(reader)
+        self._note_left(reader, judgement.verdict.value, judgement.limit, mechanism, facts)
+        event = _LEFT[judgement.verdict] if self.body_complete else Event.MOVED_ON
+        self._handle(event, "moved on")
+        self.look()
+        self.engine.reader_left(self)
+
+    def reader_left_unheard(self, reader: Reader, mechanism: Mechanism, unacknowledged: int) -> None:
+        """The connection closed while the answer's last bytes were still unacknowledged."""
+        if reader is not self.reader:
+            return
+        self._let_go(reader)
+        self._note_left(reader, "lost", None, mechanism, {"unacked_bytes": unacknowledged})
+        self._handle(Event.READER_LOST)
+        self.look()
+        self.engine.reader_left(self)
+
+    def reader_heard(self, reader: Reader) -> None:
+        """The peer acknowledged the last byte."""
+        if reader is not self.reader:
+            return
+        self.heard_by = reader
+        self.note(m.AnswerHeard(reader.number))
+        self._handle(Event.HEARD)
+
+    def reader_resumed(self, reader: Reader) -> None:
+        """The client reads again."""
+        reader.lagging = False
+        if reader is not self.reader:
+            return
+        if self.turn.answered and self.attempt.ending is not None:
+            reader.finish()
+        else:
+            reader.pump(self.now())
+            self.look()
+
+    def reader_lags(self, reader: Reader) -> None:
+        """The client stopped reading."""
+        self.note(m.ReaderLagged(reader.number, self.log.size - reader.offset))
+
+    def old_reader(self) -> OldReader:
+        """What is known of the connection that follows this turn."""
+        return OldReader.GONE if self.reader is None else self.reader.life(self.now())
+
+    def moved_on(self) -> None:
+        """The client asked something else in this turn's place, or is gone for good."""
+        if self.reader is not None:
+            return
+        self._handle(Event.MOVED_ON, "moved on")
+
+    def outgrown(self, why: str) -> None:
+        """An orphan that exceeds what is kept of orphans."""
+        self._handle(Event.OUTGROWN, why)
+
+    def stop(self, why: str, *, say: str | None = None) -> None:
+        """End it now: the gateway is closing, or the command it was started for has ended."""
+        if not self.turn.open:
+            return
+        reader = self.reader
+        self.ending = self.ending or self.attempt.stopped(why, phase=self.events.phase)
+        if reader is not None and not reader.gone:
+            self._let_go(reader)
+            if say is not None and not reader.opened:
+                reader.refuse(503, anthropic.error_body("api_error", say))
+            elif not reader.exchange.ended:
+                reader.abort()
+        self._handle(Event.MOVED_ON, why)
+
+    def _let_go(self, reader: Reader) -> None:
+        self.reader = None
+        self.record.keepalives += reader.keepalives
+
+    def _note_left(
+        self, reader: Reader, verdict: str, limit: Limit | None, mechanism: Mechanism, facts: Facts
+    ) -> None:
+        side = Side.GATEWAY if mechanism is Mechanism.SUPERSEDED else Side.CLIENT
+        if mechanism is Mechanism.KEEPALIVE_UNANSWERED:
+            side = Side.PATH
+        phase = Phase.AFTER_END if self.turn.answered else self.attempt.phase(self.events.phase)
+        name, seconds = (None, None) if limit is None else (limit.name, limit.seconds)
+        evidence: Facts = {key: value for key, value in facts.items() if value is not None}
+        self.note(
+            m.ReaderLeft(reader.number, verdict, name, seconds, Ending(side, mechanism, phase, "", evidence))
+        )
+
+    # -- the turn's own machine ---------------------------------------------------------------------
+
+    def _handle(self, event: Event, why: str = "") -> None:
+        before = self.turn.state
+        acts = self.turn.handle(event, self.now())
+        state = self.turn.state
+        if state is State.ORPHANED and before is not State.ORPHANED:
+            self.note(m.TurnOrphaned(self.engine.settings.timeouts.orphan_s))
+            self.engine.orphaned(self)
+        if (
+            before in (State.ORPHANED, State.UNHEARD)
+            and state is State.DONE
+            and event is not Event.ANSWER_FAILED
+        ):
+            limit = {Event.DEADLINE_PASSED: "unheard", Event.OUTGROWN: why or "size"}.get(
+                event, why or "moved on"
+            )
+            self.note(m.OrphanExpired(limit))
+        for act in acts:
+            self._do(act)
+
+    def _do(self, act: Act) -> None:
+        match act:
+            case Act.STOP_UPSTREAM:
+                self._stop_upstream("nobody wants the answer any more")
+            case Act.KEEP:
+                self._keep()
+            case Act.HAND_OVER:
+                pass  # `follow` gives it the answer; the table allows that once
+            case Act.END:
+                self._end()
+
+    def _stop_upstream(self, why: str) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+            self.note(m.UpstreamStopped(self.attempt.number, why))
+        if self.attempt.ending is None:
+            ending = self.attempt.stopped(why, phase=self.events.phase)
+            self.note(m.AttemptEnded(self.attempt.number, ending))
+            self.ending = self.ending or ending
+
+    def _keep(self) -> None:
+        """Put what there is of an answer into the attic: for `attic save`, and for after this process."""
+        if not self.log.size or (self.status or 0) >= 400 or not self.attempt.streaming:
+            whole = self.turn.answered and not self.attempt.streaming and (self.status or 0) < 400
+            if not (whole and self.log.size):
+                return
+        if self.engine.settings.record == "none" or (self.kept and not self.turn.answered):
+            return
+        self.kept = True
+        complete = self.turn.answered
+        content_type = "text/event-stream" if self.attempt.streaming else "application/json"
+        pieces = list(self.log.pieces())
+        self.engine.recorder.keep_answer(self.record, pieces, complete=complete, content_type=content_type)
+        self.note(m.AnswerKept(self.log.size, complete))
+
+    def _end(self) -> None:
+        record = self.record
+        if self.reader is not None:
+            self._let_go(self.reader)
+        if self.engine.settings.record == "all" and not self.kept:
+            self._keep()
+        if self._splitter is not None:
+            record.events = self._splitter.events
+        if self.heard_by is not None:
+            ending = COMPLETED
+            record.saved_from = self.saved_from
+        elif self.ending is not None:
+            ending = self.ending
+        else:
+            ending = Ending(
+                Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END, "nobody heard the answer's end"
+            )
+        if self.heard_by is None and record.output_tokens is None:
+            record.output_tokens = self.events.output_tokens
+        if self.heard_by is None and self.turn.answered:
+            record.wasted_tokens = record.output_tokens
+        record.ending = ending
+        at = record.ended = instant_now()
+        self.note(m.TurnEnded(ending), at)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.log.close()
+        self.body.close()
+        self.engine.turn_ended(self)
+
+    # -- deadlines ----------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See what is due, and come back when the next deadline is."""
+        if not self.turn.open:
+            return
+        now = self.now()
+        passed, upcoming = due(self._clocks(), self._patience(), now)
+        for name in passed:
+            self._act_on(name, now)
+            if not self.turn.open:
+                return
+        if passed:
+            _, upcoming = due(self._clocks(), self._patience(), now)
+        if upcoming is not None and (self._timer is None or upcoming < self._timer_at):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = upcoming
+            self._timer = self.loop.call_at(upcoming, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.look()
+
+    def _clocks(self) -> Clocks:
+        reader, attempt = self.reader, self.attempt
+        clocks = Clocks(turn_deadline=self.turn.deadline, quiet_noticed=self._quiet_since is not None)
+        if attempt.ending is None:
+            clocks.upstream_silent_since = attempt.silent_since
+            if self.turn.answered:
+                clocks.finished_since = attempt.heard_at
+                clocks.upstream_silent_since = None
+        if reader is not None and not reader.gone:
+            if not reader.opened and self.body_complete and not self.turn.answered:
+                clocks.awaiting_headers_since = reader.asked_at
+            if reader.can_be_kept_alive:
+                clocks.reader_silent_since = reader.written_at
+        return clocks
+
+    def _patience(self) -> Patience:
+        timeouts = self.engine.settings.timeouts
+        patience = None if self.reader is None else self.reader.patience_s
+        return Patience(headers_s=patience, keepalive_s=timeouts.keepalive_s, quiet_s=timeouts.quiet_s)
+
+    def _act_on(self, name: Due, now: float) -> None:
+        match name:
+            case Due.TURN:
+                self._handle(Event.DEADLINE_PASSED)
+            case Due.OPEN_EARLY:
+                self._open_early(now)
+            case Due.KEEPALIVE:
+                if self.reader is not None:
+                    self.reader.keepalive(now)
+                    self._quiet_keepalives += 1
+            case Due.QUIET_NOTICED:
+                self._quiet_since = self.attempt.silent_since
+                self._quiet_keepalives = 0
+                phase = self.attempt.phase(self.events.phase)
+                self.note(m.QuietNoticed(phase.value, self.events.tool))
+            case Due.QUIET_EXPIRED:
+                phase = self.attempt.phase(self.events.phase)
+                quiet_s = self.engine.settings.timeouts.quiet_s
+                detail = f"upstream said nothing for {quiet_s:.0f} s"
+                self._upstream_gave_nothing(Ending(Side.GATEWAY, Mechanism.DEADLINE, phase, detail))
+            case Due.LINGER:
+                self._connection_done()
+
+    def _open_early(self, now: float) -> None:
+        reader = self.reader
+        assert reader is not None
+        streaming = self.streaming is not False and not reader.fold
+        if not streaming and not reader.profile.white_space:
+            reader.patience_s = float("inf")  # nothing holds it: it leaves at its limit, and its retry adopts
+            return
+        self.note(m.AnswerOpenedEarly(reader.patience_s))
+        self.record.status = self.record.status or 200
+        if self.status is None:
+            self.speaks_events = streaming
+        reader.open_early(streaming=streaming, now=now)
+
+    def _upstream_gave_nothing(self, ending: Ending) -> None:
+        self.attempt.ending = ending
+        self._stop_upstream(ending.detail)
+        self._upstream_ended(ending, "ask again; if it stays silent, ask for a smaller answer")
+
+    def _connection_done(self) -> None:
+        """The answer's last event came some time ago: do not wait for the end of HTTP's."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self.attempt.ending = COMPLETED
+        self._upstream_ended(COMPLETED)
+
+    def _end_quiet(self, now: float) -> None:
+        if self._quiet_since is None:
+            return
+        quiet_s = now - self._quiet_since
+        self.record.longest_quiet_s = max(self.record.longest_quiet_s, quiet_s)
+        self._quiet_since = None
+        self.note(m.QuietEnded(round(quiet_s, 3), self._quiet_keepalives))
+        reader = self.reader
+        if reader is None or not self._quiet_keepalives:
+            return
+        headers = self.attempt.headers_at is not None
+        what = bridged(quiet_s, reader.limits, reader.profile, self.events.completed_blocks, headers=headers)
+        if what is not None and what.loss is not None:
+            self.saved_from = f"silence past its {what.limit.name} limit of {what.limit.seconds:.0f} s"
+        elif what is not None:
+            self.record.held += 1
+
+
+def _explain(ending: Ending, advice: str, turn_id: str) -> str:
+    """An ending as one sentence for the client's user."""
+    detail = f": {ending.detail}" if ending.detail else ""
+    tail = f" {advice}." if advice else ""
+    return (
+        f"holdfast could not finish this answer ({ending.code}{detail}).{tail} See: holdfast flight {turn_id}"
+    )

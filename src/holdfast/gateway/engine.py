@@ -1,0 +1,384 @@
+"""The engine: every request comes here, and everything that several turns share lives here.
+
+It admits or refuses, tells turns from what is carried opaque, finds the turn that a request may be coming
+back to, and keeps the accounts. What happens within one turn is its carrier's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instant import now as instant_now
+from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
+from holdfast.flight.redact import clean
+from holdfast.gateway import headers as h
+from holdfast.gateway import profiles, sameness
+from holdfast.gateway.accounts import Summary
+from holdfast.gateway.arrival import Arrival
+from holdfast.gateway.carrier import Carrier
+from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.guard import Head, Refusal, admit
+from holdfast.gateway.listener import Exchange
+from holdfast.gateway.orphans import ORPHANS_PER_TENANT, OldReader
+from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.readers import Reader
+from holdfast.gateway.relay import Relay
+from holdfast.gateway.settings import Settings
+from holdfast.gateway.streamlog import MemoryBudget, StreamLog
+from holdfast.gateway.turn import State
+from holdfast.gateway.unbuffer import ask_as_stream, unbuffer
+from holdfast.gateway.upstream.pool import Pool
+
+LATE_FAILURE_S: Final = 30.0
+"How long a failure that was said inside a stream waits to be said again with its true status."
+
+
+@dataclass(slots=True)
+class _LateFailure:
+    """An upstream error that a client could only be told inside a stream; its next request gets it as it was."""
+
+    head_key: sameness.HeadKey
+    body: StreamLog
+    status: int
+    headers: h.Headers
+    answer: bytes
+    forget: asyncio.TimerHandle | None = None
+
+
+class Engine:
+    """All turns of one gateway process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_turn: Callable[[TurnRecord], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.recorder = recorder
+        self.loop = loop
+        self.pool = Pool(settings)
+        self.budget = MemoryBudget(settings.limits.all_memory_bytes)
+        self.spool_dir = _spool_dir(settings.state_dir)
+        self.summary = Summary()
+        self.process_gone = False
+        "Under `run`: the command has exited."
+        self._on_turn = on_turn
+        self._secret = secrets.token_bytes(32)
+        self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
+        self._relays: set[Relay] = set()
+        self._late_failures: list[_LateFailure] = []
+        self._limits_of: dict[tuple[object, ...], tuple[Limit, ...]] = {}
+
+    # -- requests -----------------------------------------------------------------------------------
+
+    def on_request(self, exchange: Exchange) -> None:
+        """A client's request head was read."""
+        head = exchange.head
+        admitted = admit(head, self.settings)
+        if isinstance(admitted, Refusal):
+            exchange.received_by(_Discard())
+            exchange.refuse(admitted.status, render_error(admitted))
+            return
+        exchange.target = admitted
+        path = admitted.partition(b"?")[0]
+        if head.method == b"HEAD" and path == b"/":
+            # A client's probe of its base URL. It asks nothing of the provider, so the provider is not asked.
+            exchange.received_by(_Discard())
+            exchange.start(200, [], length=0)
+            exchange.end()
+            return
+        if anthropic.is_turn(head.method, path):
+            self._turn_arrived(exchange, head, path)
+        else:
+            record = self._record(head, path, "opaque")
+            record.readers = 1
+            relay = Relay(self, exchange, record)
+            self._relays.add(relay)
+            relay.start()
+
+    def _turn_arrived(self, exchange: Exchange, head: Head, path: bytes) -> None:
+        said = _said(head)
+        profile = profiles.choose(said.get("user-agent", ""), said)
+        limits = self._limits(profile, said)
+        settings = self.settings
+        tenant = sameness.tenant_of(
+            said, run_tenant=settings.tenant, token=settings.token, secret=self._secret
+        )
+        key = sameness.head_key(tenant, head.method, exchange.target, said, upstream=settings.upstream.origin)
+        body = StreamLog(self.budget, settings.limits.request_memory_bytes, self.spool_dir)
+        length = h.request_length(head)
+        if settings.unbuffer or self._may_be_coming_back(key, length, profile):
+            exchange.received_by(Arrival(self, exchange, profile, limits, key, body))
+            return
+        record = self._record(head, path, "turn", profile)
+        carrier = self._carrier(record, key, body, complete=False)
+        headers = h.to_upstream(head, settings.upstream, length=length, identity=True)
+        carrier.note(m.RequestEdited("identity encoding"))
+        carrier.follow(self._reader(carrier, exchange, profile, limits, how="first"))
+        carrier.ask(head.method, settings.upstream.prefix.encode() + exchange.target, headers)
+        assert carrier.reader is not None
+        exchange.received_by(carrier.reader)
+
+    def begin(self, arrival: Arrival, body: bytes, *, held: Iterable[m.RequestHeld] = ()) -> None:
+        """A request that was read to its end is a turn of its own."""
+        exchange, head, settings = arrival.exchange, arrival.exchange.head, self.settings
+        path = exchange.target.partition(b"?")[0]
+        record = self._record(head, path, "turn", arrival.profile)
+        record.request_bytes = len(body)
+        carrier = self._carrier(record, arrival.head_key, arrival.body, complete=True)
+        for moment in held:
+            carrier.note(moment)
+        carrier.note(m.RequestEdited("identity encoding"))
+        outgoing, fold = body, False
+        if settings.unbuffer:
+            outgoing, tools = unbuffer(outgoing)
+            if tools:
+                carrier.note(m.RequestEdited("unbuffer", f"{tools} tools"))
+        if arrival.profile.fetch_as_stream and carrier.streaming is False:
+            outgoing, fold = ask_as_stream(outgoing), True
+            carrier.note(m.RequestEdited("fetch as stream"))
+        headers = h.to_upstream(head, settings.upstream, length=len(outgoing), identity=True)
+        carrier.follow(
+            self._reader(carrier, exchange, arrival.profile, arrival.limits, how="first", fold=fold)
+        )
+        assert carrier.reader is not None
+        exchange.receiver = carrier.reader
+        carrier.ask(head.method, settings.upstream.prefix.encode() + exchange.target, headers, outgoing)
+
+    def adopt(self, carrier: Carrier, arrival: Arrival, how: str) -> None:
+        """A request comes back for a turn: give it what there is, and what is still to come."""
+        fold = how == "fallback"
+        carrier.record.spared += 1
+        reader = self._reader(carrier, arrival.exchange, arrival.profile, arrival.limits, how=how, fold=fold)
+        arrival.exchange.receiver = reader
+        carrier.follow(reader)
+
+    def candidates(self, key: sameness.HeadKey) -> list[Carrier]:
+        """Turns with this head that are not over, the newest first."""
+        return list(reversed(self._turns.get(key, ())))
+
+    def _may_be_coming_back(self, key: sameness.HeadKey, length: int | None, profile: Profile) -> bool:
+        """Whether the request must be read to its end before anything is asked upstream."""
+        if any(failure.head_key == key for failure in self._late_failures):
+            return True
+        for carrier in self._turns.get(key, ()):
+            if carrier.old_reader() is not OldReader.ALIVE:
+                return True
+            if length is None or not carrier.body_complete or carrier.body.size == length:
+                return True
+            if profile.fallback and carrier.attempt.streaming:
+                return True
+        return False
+
+    def _reader(
+        self,
+        carrier: Carrier,
+        exchange: Exchange,
+        profile: Profile,
+        limits: tuple[Limit, ...],
+        *,
+        how: str,
+        fold: bool = False,
+    ) -> Reader:
+        patience = profiles.header_patience(profile, limits, streaming=not fold)
+        return Reader(
+            carrier,
+            exchange,
+            profile,
+            limits,
+            number=carrier.record.readers + 1,
+            how=how,
+            now=self.loop.time(),
+            patience_s=patience,
+            fold=fold,
+        )
+
+    def _carrier(
+        self, record: TurnRecord, key: sameness.HeadKey, body: StreamLog, *, complete: bool
+    ) -> Carrier:
+        carrier = Carrier(self, record, key, body, complete=complete)
+        self._turns.setdefault(key, []).append(carrier)
+        return carrier
+
+    def _record(self, head: Head, path: bytes, kind: str, profile: Profile | None = None) -> TurnRecord:
+        at = instant_now()
+        agent = clean(head.text(b"user-agent"))[:120]
+        record = TurnRecord(
+            turn_id=new_turn_id(at),
+            started=at,
+            kind=kind,
+            method=head.method.decode("latin-1"),
+            path=clean(path.decode("latin-1"))[:200],
+            agent=agent,
+            profile="" if profile is None else profile.name,
+            session=_id(head, b"x-claude-code-session-id"),
+            subagent=_id(head, b"x-claude-code-agent-id"),
+            upstream=self.settings.upstream.origin,
+        )
+        record.note(at, m.RequestArrived(record.method, record.path, agent, record.profile))
+        self.recorder.changed(record)
+        return record
+
+    def _limits(self, profile: Profile, said: dict[str, str]) -> tuple[Limit, ...]:
+        """The limits of this request; the same few combinations come again and again."""
+        named = sorted({name for limit in profile.limits for name in limit.headers})
+        key = (profile, *(said.get(name) for name in named))
+        found = self._limits_of.get(key)
+        if found is None:
+            if len(self._limits_of) > 256:
+                self._limits_of.clear()
+            found = profiles.limits_for(profile, said, self.settings.client_env, None)
+            self._limits_of[key] = found
+        return found
+
+    # -- late failures ------------------------------------------------------------------------------
+
+    def remember_failure(self, carrier: Carrier, reader: Reader | None) -> None:
+        """Upstream refused after the client was given a 200: its next try is given the truth."""
+        if reader is None or not reader.opened_early or not reader.profile.fallback:
+            return
+        body, carrier.body = carrier.body, StreamLog(self.budget, 0, None)
+        failure = _LateFailure(
+            head_key=carrier.head_key,
+            body=body,
+            status=carrier.status or 502,
+            headers=carrier.client_headers,
+            answer=carrier.log.read(0, 1024 * 1024),
+        )
+        failure.forget = self.loop.call_later(LATE_FAILURE_S, self._forget_failure, failure)
+        self._late_failures.append(failure)
+
+    def give_late_failure(self, arrival: Arrival, body: bytes) -> bool:
+        """Answer a request with the failure that its turn met; False where there is none."""
+        for failure in self._late_failures:
+            if failure.head_key != arrival.head_key:
+                continue
+            asked = failure.body.whole()
+            if sameness.same(asked, body) or sameness.same_but_fallback(asked, body):
+                self._forget_failure(failure)
+                exchange = arrival.exchange
+                exchange.start(failure.status, failure.headers, length=len(failure.answer))
+                exchange.end(failure.answer)
+                return True
+        return False
+
+    def _forget_failure(self, failure: _LateFailure) -> None:
+        if failure.forget is not None:
+            failure.forget.cancel()
+        failure.body.close()
+        self._late_failures.remove(failure)
+
+    # -- what turns tell ----------------------------------------------------------------------------
+
+    def reader_left(self, carrier: Carrier) -> None:
+        """A connection is gone: whoever waited for that decides now."""
+        waiting, carrier.waiting = carrier.waiting, []
+        for arrival in waiting:
+            arrival.decide()
+
+    def orphaned(self, carrier: Carrier) -> None:
+        """One more answer without a listener; beyond a tenant's share the oldest is stopped."""
+        tenant = carrier.head_key.tenant
+        orphans = [
+            other
+            for others in self._turns.values()
+            for other in others
+            if other.head_key.tenant == tenant and other.turn.state is State.ORPHANED
+        ]
+        if len(orphans) > ORPHANS_PER_TENANT:
+            oldest = min(orphans, key=lambda other: other.record.started.mono_s)
+            oldest.outgrown("displaced")
+
+    def turn_ended(self, carrier: Carrier) -> None:
+        """A turn is over."""
+        carriers = self._turns.get(carrier.head_key)
+        if carriers is not None:
+            carriers.remove(carrier)
+            if not carriers:
+                del self._turns[carrier.head_key]
+        self.reader_left(carrier)
+        self._ended(carrier.record)
+
+    def relay_ended(self, relay: Relay) -> None:
+        """An opaque exchange is over."""
+        self._relays.discard(relay)
+        self._ended(relay.record)
+
+    def _ended(self, record: TurnRecord) -> None:
+        self.summary.add(record)
+        self.recorder.changed(record)
+        if self._on_turn is not None:
+            self._on_turn(record)
+
+    # -- the process --------------------------------------------------------------------------------
+
+    def open_turns(self) -> list[TurnRecord]:
+        """Records of what is not over."""
+        carriers = [carrier.record for carriers in self._turns.values() for carrier in carriers]
+        return carriers + [relay.record for relay in self._relays]
+
+    def busy(self) -> bool:
+        """Whether some client is still owed something."""
+        followed = any(
+            carrier.turn.state in (State.FOLLOWED, State.SETTLING, State.ORPHANED, State.CANCELLING)
+            for carriers in self._turns.values()
+            for carrier in carriers
+        )
+        return followed or bool(self._relays)
+
+    def client_gone(self) -> None:
+        """Under `run`: the command has exited; nobody comes back."""
+        self.process_gone = True
+        self.stop_all("the command has ended")
+
+    def stop_all(self, why: str) -> None:
+        """End every turn now."""
+        for carriers in list(self._turns.values()):
+            for carrier in list(carriers):
+                carrier.stop(why, say="this gateway is stopping; ask again")
+        for relay in list(self._relays):
+            relay.stop(Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_BODY, why))
+        for failure in list(self._late_failures):
+            self._forget_failure(failure)
+
+
+class _Discard:
+    """Takes the body of a request that was answered without it."""
+
+    def body_arrived(self, data: bytes) -> None: ...
+    def body_ended(self) -> None: ...
+    def client_gone(self, mechanism: Mechanism, facts: object) -> None: ...
+    def client_resumed(self) -> None: ...
+
+
+def render_error(refusal: Refusal) -> bytes:
+    """A refusal in the client's dialect."""
+    return anthropic.error_body(refusal.kind, f"holdfast: {refusal.message}")
+
+
+def _said(head: Head) -> dict[str, str]:
+    """The request's headers as text, by lower-case name; the first of each."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in head.items()}
+
+
+def _id(head: Head, name: bytes) -> str | None:
+    value = head.text(name)
+    return clean(value)[:80] if value else None
+
+
+def _spool_dir(state_dir: Path | None) -> Path | None:
+    if state_dir is None:
+        return None
+    spool = state_dir / "spool"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return spool

@@ -1,0 +1,90 @@
+"""Which headers travel on, in both directions.
+
+What belongs to one connection only (RFC 9110, 7.6.1) stays behind, with whatever `Connection` names.
+All else is forwarded as it came, in its order and spelling: clients and providers add headers freely.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.gateway.guard import Head
+from holdfast.gateway.settings import Upstream
+
+Headers = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+_NOT_UPSTREAM: Final = _HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"holdfast-token",
+    b"proxy-authorization",
+    b"proxy-authenticate",
+}
+_NOT_TO_CLIENT: Final = _HOP_BY_HOP | {b"content-length", b"holdfast-turn"}
+
+
+def to_upstream(head: Head, upstream: Upstream, *, length: int | None, identity: bool) -> Headers:
+    """The request's headers for upstream. `length` None means a chunked body; `identity` asks for no compression."""
+    dropped = _NOT_UPSTREAM | _named_by_connection(head.headers)
+    headers = [(b"host", upstream.authority.encode())]
+    for name, value in head.headers:
+        low = name.lower()
+        if low in dropped or (identity and low == b"accept-encoding"):
+            continue
+        headers.append((name, value))
+    if identity:
+        headers.append((b"accept-encoding", b"identity"))
+    if length is None:
+        headers.append((b"transfer-encoding", b"chunked"))
+    elif length or head.method not in (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"):
+        headers.append((b"content-length", b"%d" % length))
+    return headers
+
+
+def to_client(headers: Headers, turn_id: str) -> Headers:
+    """A response's headers for the client; framing is added by whoever sends them."""
+    dropped = _NOT_TO_CLIENT | _named_by_connection(headers)
+    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+    kept.append((b"holdfast-turn", turn_id.encode()))
+    return kept
+
+
+def get(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of a header, by its lower-case name."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def text(headers: Headers, name: bytes, longest: int = 200) -> str | None:
+    """A header's value as text for a record, shortened; None where there is none."""
+    value = get(headers, name)
+    return None if value is None else value.decode("latin-1")[:longest]
+
+
+def content_length(headers: Headers) -> int | None:
+    """The announced length of a body; None where it is not known beforehand."""
+    value = get(headers, b"content-length")
+    return int(value) if value is not None and value.isdigit() else None
+
+
+def request_length(head: Head) -> int | None:
+    """The length of a request's body; None where it is chunked."""
+    if head.get(b"transfer-encoding") is not None:
+        return None
+    value = head.get(b"content-length")
+    return int(value) if value is not None else 0
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    value = get(headers, b"connection")
+    if value is None:
+        return frozenset()
+    # A client may not talk us out of what makes the request whole.
+    named = {part.strip().lower() for part in value.split(b",")}
+    return frozenset(named - {b"content-type", b"authorization", b"x-api-key", b"anthropic-version"})

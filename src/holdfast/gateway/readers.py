@@ -1,0 +1,281 @@
+"""Readers: client connections that follow an answer.
+
+A reader has an offset into the stream log and writes what is behind it, at the speed of its socket; the
+provider is never slowed by it. While there is nothing to write, keepalives hold the client, in the form
+that its profile was measured to accept. A reader that asked for the whole message (without streaming)
+waits for the end and is given one JSON value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from holdfast.flight.endings import Mechanism
+from holdfast.gateway import headers as h
+from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.leaving import Departure
+from holdfast.gateway.listener import Exchange, Facts
+from holdfast.gateway.orphans import LIFELESS_S, OldReader
+from holdfast.gateway.profiles import Limit, Profile
+
+if TYPE_CHECKING:
+    from holdfast.gateway.carrier import Carrier
+
+_EVENT_STREAM: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+]
+_JSON: Final = [(b"content-type", b"application/json")]
+_SETTLE_S: Final = (0.02, 0.1, 0.5, 2.0)
+"When to ask again whether the last byte was acknowledged; the last interval repeats."
+
+
+class Reader:
+    """One client connection that follows a carrier's stream log. Times are monotonic seconds."""
+
+    __slots__ = (
+        "_settling", "asked_at", "carrier", "counts_events_only", "event_at", "exchange", "fold", "gone", "how",
+        "keepalives", "lagging", "limits", "number", "offset", "opened", "opened_early", "patience_s", "profile",
+        "unacknowledged_since", "written_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        exchange: Exchange,
+        profile: Profile,
+        limits: tuple[Limit, ...],
+        *,
+        number: int,
+        how: str,
+        now: float,
+        patience_s: float,
+        fold: bool = False,
+    ) -> None:
+        self.carrier = carrier
+        self.exchange = exchange
+        self.profile = profile
+        self.limits = limits
+        "The client's limits that are in force for this request."
+        self.number = number
+        self.how = how
+        self.fold = fold
+        "Whether it asked for the whole message while the answer comes as a stream."
+        self.patience_s = patience_s
+        "How long it can wait for headers."
+        self.asked_at = self.written_at = self.event_at = now
+        self.offset = 0
+        self.opened = False
+        "Whether it was given a status and headers."
+        self.opened_early = False
+        "Whether those were ours, because upstream's had not come."
+        self.gone = False
+        self.lagging = False
+        self.keepalives = 0
+        self.unacknowledged_since: float | None = None
+        self._settling: asyncio.TimerHandle | None = None
+        if profile.close_connections:
+            exchange.keep_alive = False
+
+    def __repr__(self) -> str:
+        where = "gone" if self.gone else f"at {self.offset}"
+        return f"<Reader {self.number} {self.how} {where}, {self.keepalives} keepalives>"
+
+    # -- the answer ---------------------------------------------------------------------------------
+
+    def open(self, status: int, reason: bytes, headers: h.Headers, length: int | None, now: float) -> None:
+        """Pass on upstream's status and headers."""
+        self.opened = True
+        self.written_at = self.event_at = now
+        self.exchange.start(status, headers, reason=reason, length=length)
+
+    def open_early(self, *, streaming: bool, now: float) -> None:
+        """Give the client a 200 of ours, so that it goes on waiting."""
+        self.opened = self.opened_early = True
+        turn = (b"holdfast-turn", self.carrier.record.turn_id.encode())
+        self.exchange.start(200, [*(_EVENT_STREAM if streaming else _JSON), turn])
+        self.written_at = self.event_at = now
+        self.keepalive(now)
+
+    def wake(self, data: bytes, now: float) -> None:
+        """`data` was just appended to the stream log."""
+        exchange = self.exchange
+        if exchange.paused or self.fold or not self.opened:
+            if exchange.paused and not self.lagging:
+                self.lagging = True
+                self.carrier.reader_lags(self)
+            return
+        if self.offset + len(data) == self.carrier.log.size:
+            self.offset += len(data)
+            self.written_at = self.event_at = now
+            exchange.write(data)
+        else:
+            self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Write what is behind the offset, as far as the socket takes it."""
+        log = self.carrier.log
+        if self.fold or not self.opened:
+            return
+        while self.offset < log.size and not self.exchange.paused and not self.gone:
+            data = log.read(self.offset)
+            self.offset += len(data)
+            self.exchange.write(data)
+            self.written_at = self.event_at = now
+
+    def at_end(self) -> bool:
+        """Whether everything in the log was written to it."""
+        return self.offset == self.carrier.log.size
+
+    def finish(self) -> None:
+        """The answer is whole: write the rest, then the end."""
+        if self.fold:
+            self._finish_folded()
+            return
+        self.pump(self.carrier.now())
+        if self.at_end() and not self.exchange.ended:
+            self.exchange.end()
+            self._settle(0)
+
+    def finish_with(self, data: bytes) -> None:
+        """End an answer that broke: the rest of the log, then `data` (an error event), then a proper end."""
+        self.pump(self.carrier.now())
+        self.exchange.end(data)
+        self.gone = True
+
+    def refuse(self, status: int, body: bytes, headers: h.Headers | None = None) -> None:
+        """Answer with an error; only before anything was opened."""
+        turn = (b"holdfast-turn", self.carrier.record.turn_id.encode())
+        self.exchange.refuse(status, body, [turn, *(headers or [])])
+        self.gone = True
+
+    def abort(self) -> None:
+        """Break the connection off."""
+        self.gone = True
+        self._stop_settling()
+        self.exchange.abort()
+
+    def keepalive(self, now: float) -> None:
+        """Say something that means nothing, in the form this client accepts."""
+        events = self.carrier.events
+        if self.exchange.paused:
+            return
+        if self.fold or not self.carrier.speaks_events:
+            data = b" "
+        else:
+            data = events.keepalive(self.profile.keepalive)
+            if self.profile.keepalive == "null-delta":
+                self.event_at = now
+        waiting = self.exchange.unacknowledged()
+        if waiting and self.unacknowledged_since is None:
+            self.unacknowledged_since = self.written_at
+        elif not waiting:
+            self.unacknowledged_since = None
+        self.exchange.write(data)
+        self.written_at = now
+        self.keepalives += 1
+
+    @property
+    def can_be_kept_alive(self) -> bool:
+        """Whether a keepalive may be written now."""
+        if self.gone or not self.opened or self.exchange.ended or self.exchange.paused:
+            return False
+        if self.fold or not self.carrier.speaks_events:
+            return self.opened_early and self.offset == 0
+        return self.carrier.between_events and self.at_end()
+
+    def _finish_folded(self) -> None:
+        try:
+            body = anthropic.message_body(anthropic.fold(self.carrier.log.whole()))
+        except anthropic.Unfinished as error:
+            self.carrier.cannot_fold(self, str(error))
+            return
+        self.offset = self.carrier.log.size
+        if not self.opened:
+            self.opened = True
+            kept = [pair for pair in self.carrier.client_headers if pair[0].lower() != b"content-type"]
+            self.exchange.start(200, [*_JSON, *kept], length=len(body))
+        self.exchange.end(body)
+        self._settle(0)
+
+    # -- hearing the end ----------------------------------------------------------------------------
+
+    def _settle(self, tries: int) -> None:
+        """Ask the kernel whether the peer has acknowledged the last byte; ask again until it has."""
+        self._settling = None
+        if self.gone:
+            return
+        if not self.exchange.unacknowledged():
+            self.gone = True
+            if tries:
+                self.exchange.on_closed(None)
+            self.carrier.reader_heard(self)
+            return
+        self.exchange.on_closed(self._closed_while_settling)
+        delay = _SETTLE_S[min(tries, len(_SETTLE_S) - 1)]
+        self._settling = self.carrier.loop.call_later(delay, self._settle, tries + 1)
+
+    def _closed_while_settling(self, mechanism: Mechanism, unacknowledged: int | None) -> None:
+        self._stop_settling()
+        if self.gone:
+            return
+        self.gone = True
+        if unacknowledged:
+            self.carrier.reader_left_unheard(self, mechanism, unacknowledged)
+        else:
+            self.carrier.reader_heard(self)
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+
+    # -- BodyReceiver -------------------------------------------------------------------------------
+
+    def body_arrived(self, data: bytes) -> None:
+        """More of the request, of a turn that streams it upstream while it is read."""
+        self.carrier.request_arrived(data)
+
+    def body_ended(self) -> None:
+        """The request is complete."""
+        self.carrier.request_ended()
+
+    def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
+        """The connection ended before the answer did."""
+        if self.gone:
+            return
+        self.gone = True
+        self._stop_settling()
+        self.carrier.reader_gone(self, mechanism, facts)
+
+    def client_resumed(self) -> None:
+        """The socket takes bytes again."""
+        self.carrier.reader_resumed(self)
+
+    # -- what is known of it ------------------------------------------------------------------------
+
+    def departure(
+        self, mechanism: Mechanism, *, streaming: bool | None, now: float, process_gone: bool
+    ) -> Departure:
+        """What there is to judge its leaving by."""
+        since = self.unacknowledged_since
+        return Departure(
+            mechanism=mechanism,
+            since_request_s=now - self.asked_at,
+            since_byte_s=now - self.written_at,
+            since_event_s=now - self.event_at,
+            headers_sent=self.opened,
+            streaming=streaming,
+            unacknowledged_s=None if since is None else now - since,
+            process_gone=process_gone,
+        )
+
+    def life(self, now: float) -> OldReader:
+        """Whether anybody is still there."""
+        if self.gone or self.exchange.gone:
+            return OldReader.CLOSING
+        since = self.unacknowledged_since
+        if since is not None and now - since > LIFELESS_S and self.exchange.unacknowledged():
+            return OldReader.LIFELESS
+        return OldReader.ALIVE

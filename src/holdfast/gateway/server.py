@@ -1,0 +1,114 @@
+"""A gateway as one object: listens, carries, drains. The front door for `run`, `serve`, the lab and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from holdfast.flight.record import Recorder, TurnRecord
+from holdfast.gateway.accounts import Summary
+from holdfast.gateway.engine import Engine, render_error
+from holdfast.gateway.listener import Listener
+from holdfast.gateway.settings import Settings
+
+T = TypeVar("T")
+BACKLOG: Final = 1024
+_POLL_S: Final = 0.05
+
+
+class Gateway:
+    """One gateway process. Make it within a running event loop's thread; `listen` starts it."""
+
+    def __init__(
+        self, settings: Settings, recorder: Recorder, *, on_turn: Callable[[TurnRecord], None] | None = None
+    ) -> None:
+        """`on_turn` is called with each record that has ended; it must not wait and must not raise."""
+        self.settings = settings
+        self._recorder = recorder
+        self._on_turn = on_turn
+        self._engine: Engine | None = None
+        self._listener: Listener | None = None
+        self._server: asyncio.Server | None = None
+        self._draining = False
+
+    async def listen(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        sock: socket.socket | None = None,
+        ssl: ssl.SSLContext | None = None,
+    ) -> int:
+        """Start to serve, on an address or on a socket that listens already. Returns the port.
+
+        Raises `OSError` where the address cannot be had, `UpstreamError` where TLS or proxy settings are wrong.
+        """
+        loop = asyncio.get_running_loop()
+        engine = Engine(self.settings, self._recorder, loop, on_turn=self._on_turn)
+        engine.pool.check()
+        listener = Listener(
+            loop, self.settings.timeouts, self.settings.limits, engine.on_request, render_error
+        )
+        if sock is not None:
+            self._server = await loop.create_server(listener.connection, sock=sock, ssl=ssl, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(
+                listener.connection, host, port, ssl=ssl, backlog=BACKLOG, reuse_address=True
+            )
+        self._engine, self._listener = engine, listener
+        found = self._server.sockets[0].getsockname()[1]
+        return int(found)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new turns are taken."""
+        return self._server is not None and not self._draining
+
+    def open_turns(self) -> list[TurnRecord]:
+        """Records of the turns that are not over."""
+        return [] if self._engine is None else self._engine.open_turns()
+
+    def summary(self) -> Summary:
+        """The counts since the start."""
+        return Summary() if self._engine is None else self._engine.summary
+
+    def client_gone(self) -> None:
+        """Under `run`: the command has exited, so no turn has anybody to finish for."""
+        if self._engine is not None:
+            self._engine.client_gone()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let turns end for at most `seconds`, then close."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        if self._engine is not None and self._listener is not None:
+            self._listener.close_idle()
+            ends = self._engine.loop.time() + seconds
+            # Turns stop being owed in many ways; asking now and then is simpler than hearing of each.
+            while self._engine.busy() and self._engine.loop.time() < ends:  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_S)
+        await self.close()
+
+    async def close(self) -> None:
+        """End every turn and close every connection, now."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        if self._engine is not None and self._listener is not None:
+            self._engine.stop_all("the gateway is stopping")
+            self._listener.close()
+            await self._engine.pool.close()
+        await asyncio.sleep(0)
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
