@@ -39,7 +39,7 @@ import httptools
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.sockets import Fact, pending_error, tcp_facts, unacked_bytes
-from holdfast.gateway.upstream.tls import TlsSession, in_one_line
+from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
 
 HEAD_LIMIT = 256 * 1024
 "Bytes of a response head with all interim ones before it, or of trailers and chunk extensions between two body pieces."
@@ -508,7 +508,10 @@ class UpstreamConnection(asyncio.Protocol):
             listener.connection_ended(ending)
 
     def _tls_broke(self, error: ssl.SSLError) -> None:
-        self._break(Side.PROVIDER, Mechanism.TLS, in_one_line(error), error)
+        _, advice = explain(
+            error, self.address
+        )  # its own words, and what to try: this is the only place to say it
+        self._break(Side.PROVIDER, Mechanism.TLS, advice, error)
 
     def _break_after_close(self) -> None:
         """The hold after a FIN is over."""
