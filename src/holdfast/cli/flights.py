@@ -7,7 +7,7 @@ import time
 import click
 
 from holdfast.cli.errors import FAILED
-from holdfast.cli.viewing import Since, columns, json_line, local_time, opened_library
+from holdfast.cli.viewing import columns, json_line, local_time, opened_library, when
 from holdfast.flight import flights, instant
 from holdfast.flight.instant import Instant
 from holdfast.flight.reading import StoredTurn
@@ -39,9 +39,7 @@ def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
 @click.option(
     "--limit", "-n", default=20, show_default=True, type=click.IntRange(1, 100_000), help="How many at most."
 )
-@click.option(
-    "--since", type=Since(), metavar="WHEN", help="Only turns since then: 2h, 7d, 2026-03-01T14:30."
-)
+@click.option("--since", type=when, metavar="WHEN", help="Only turns since then: 2h, 7d, 2026-03-01T14:30.")
 @click.option(
     "--follow", "-f", is_flag=True, help="Go on showing turns as they begin and end; Ctrl-C ends it."
 )

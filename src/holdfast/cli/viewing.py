@@ -15,6 +15,7 @@ import click
 
 from holdfast.cli.errors import Failed
 from holdfast.flight.reading import Library, StoredTurn, open_library
+from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
 
@@ -41,49 +42,39 @@ def the_turn(library: Library, name: str) -> StoredTurn:
     found = library.find(name.strip()) if name.strip() else []
     if not found:
         raise Failed(
-            f"no turn has an id that begins with {name!r}, nor such a request id; see: holdfast flights"
+            f"no turn has an id that begins with {clean(name)!r}, nor such a request id; see: holdfast flights"
         )
     if len(found) > 1:
         ids = ", ".join(turn.record.turn_id for turn in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise Failed(f"{name!r} fits several turns ({ids}); give more of the id")
+        raise Failed(f"{clean(name)!r} fits several turns ({ids}); give more of the id")
     return found[0]
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-class Span(click.ParamType[float]):
-    """A length of time: `90s`, `30m`, `2h`, `7d`, `1w`. The value is in seconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip().lower())
-        if not found:
-            self.fail(f"{value!r} is not a length of time; write it like 90s, 30m, 2h or 7d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+def span(value: str) -> float:
+    """A length of time in seconds, from `90s`, `30m`, `2h`, `7d` or `1w`. For click: `type=span`."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhdw])", value.strip().lower())
+    if not found:
+        raise click.BadParameter(
+            f"{clean(value)!r} is not a length of time; write it like 90s, 30m, 2h or 7d"
+        )
+    return float(found[1]) * _UNITS[found[2]]
 
 
-class Since(click.ParamType[int]):
-    """A time, or how long ago: `2h`, `2026-03-01`, `2026-03-01T14:30`. The value is wall time in ms."""
-
-    name = "when"
-
-    def __init__(self, now_ms: int | None = None) -> None:
-        self._now_ms = now_ms
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        now_ms = self._now_ms if self._now_ms is not None else int(datetime.now().timestamp() * 1000)
-        try:
-            return now_ms - int(Span().convert(value, param, ctx) * 1000)
-        except click.BadParameter:
-            pass
-        try:
-            return int(datetime.fromisoformat(str(value)).timestamp() * 1000)
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)", param, ctx)
+def when(value: str) -> int:
+    """Wall time in ms, from how long ago (`2h`) or a local date (`2026-03-01T14:30`). For click: `type=when`."""
+    try:
+        return int((datetime.now().timestamp() - span(value)) * 1000)
+    except click.BadParameter:
+        pass
+    try:
+        return int(datetime.fromisoformat(value).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{clean(value)!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)"
+        ) from None
 
 
 def local_time(wall_ms: int, pattern: str = "%m-%d %H:%M:%S") -> str:
