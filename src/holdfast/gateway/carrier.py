@@ -635,11 +635,11 @@ class Carrier:
             self._keep()
         if self._splitter is not None:
             record.events = self._splitter.events
-        if self.heard_by is not None:
+        if self.ending is not None:
+            ending = self.ending
+        elif self.heard_by is not None:
             ending = COMPLETED
             record.saved_from = self.saved_from
-        elif self.ending is not None:
-            ending = self.ending
         else:
             ending = Ending(
                 Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END, "nobody heard the answer's end"

@@ -1,0 +1,136 @@
+"""What clients hear through the gateway, over real sockets, while the provider does this and that."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Mechanism
+from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.settings import Settings, Timeouts, Upstream
+from holdfast.lab import script as s
+from holdfast.lab.provider import Provider
+from tests.gateway.hosted import Call, body, hosted
+
+QUICK = Timeouts(keepalive_s=0.1, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5)
+
+
+def settings(provider: Provider, **changes: Any) -> Settings:
+    return replace(Settings(upstream=Upstream.parse(provider.url), timeouts=QUICK), **changes)
+
+
+def test_an_undisturbed_answer_is_relayed_byte_for_byte() -> None:
+    """What the provider sent is what the client hears, and the flight knows what it was."""
+    told = s.answer(s.thinking("Hmm."), s.text("Hello you"), s.tool("Write", {"file_path": "a", "content": "b"}))
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        call = Call(gateway.port)
+        heard = call.hear_all()
+
+        assert call.response.status == 200
+        assert call.response.getheader("content-type", "").startswith("text/event-stream")
+        assert heard == provider.exchanges[0].sent
+        [ended] = gateway.kept.wait_for(m.TurnEnded)
+        assert ended.ending.completed
+        [record] = gateway.kept.records.values()
+        assert call.response.getheader("holdfast-turn") == record.turn_id
+        assert (record.attempts, record.keepalives, record.stop_reason) == (1, 0, "tool_use")
+
+
+def test_a_silence_is_filled_with_keepalives_that_leave_no_trace() -> None:
+    """The client hears something every interval, and folds the same message."""
+    told = s.answer(s.tool("Write", {"content": "x" * 100}, silent_s=0.5))
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        heard = Call(gateway.port).hear_all()
+
+        delta = anthropic.null_delta(1)
+        assert heard.count(b'"stop_reason":null,"stop_sequence":null},"usage"') >= 3
+        assert anthropic.fold(heard) == anthropic.fold(provider.exchanges[0].sent)
+        assert delta.startswith(b"event: message_delta")
+        [quiet] = gateway.kept.moments(m.QuietEnded)
+        assert quiet.keepalives >= 3
+
+
+def test_a_request_that_is_no_turn_is_carried_opaque() -> None:
+    """Token counting goes through in both directions and is shown as not protected."""
+    with Provider(s.answer(s.text("x"))).running() as provider, hosted(settings(provider)) as gateway:
+        call = Call(gateway.port, path="/v1/messages/count_tokens?beta=true")
+        counted = json.loads(call.hear_all())
+
+        assert counted["input_tokens"] > 0
+        [record] = gateway.kept.records.values()
+        assert record.kind == "opaque"
+
+
+def test_an_error_status_passes_through_unmodified() -> None:
+    """Clients recover by status, wording and retry-after, so nothing of them is touched."""
+    told = s.http_error(529, "Overloaded", retry_after=3)
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        call = Call(gateway.port)
+
+        assert call.hear_all() == provider.exchanges[0].sent
+        assert call.response.status == 529
+        assert call.response.getheader("retry-after") == "3"
+        [ended] = gateway.kept.wait_for(m.TurnEnded)
+        assert ended.ending.mechanism is Mechanism.HTTP_ERROR
+
+
+@pytest.mark.parametrize("end", [s.reset(), s.fin(), s.cut_short()])
+def test_an_answer_that_breaks_is_never_passed_off_as_whole(end: s.End) -> None:
+    """However clean the break looks, the client hears an error, and the attic has what there was."""
+    told = s.answer(s.open_text(), s.says("Half of"), s.pause(0.05), end)
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        heard = Call(gateway.port).hear_all()
+
+        assert heard.startswith(provider.exchanges[0].sent)
+        assert b"event: error" in heard
+        assert b"holdfast flight" in heard
+        gateway.kept.wait_for(m.AnswerKept)
+        [(_, kept, complete)] = gateway.kept.answers
+        assert (kept, complete) == (provider.exchanges[0].sent, False)
+
+
+def test_an_upstream_that_is_not_there_is_said_with_advice() -> None:
+    """The client gets an error it retries, with what to look at."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nowhere = Settings(upstream=Upstream.parse(f"http://127.0.0.1:{port}"), timeouts=QUICK)
+    with hosted(nowhere) as gateway:
+        call = Call(gateway.port)
+        said = json.loads(call.hear_all())
+
+        assert call.response.status == 502
+        assert said["error"]["type"] == "api_error"
+        assert "refused" in said["error"]["message"]
+
+
+def test_headers_that_do_not_come_are_replaced_by_ours_in_time() -> None:
+    """Before the client's own limit it is given a 200 and keepalives, and then the whole answer."""
+    told = s.answer(s.text("late"), before_headers_s=0.9)
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        call = Call(gateway.port, headers={"x-stainless-timeout": "0.5"})
+        heard = call.hear_all()
+
+        assert heard.endswith(provider.exchanges[0].sent)
+        assert gateway.kept.moments(m.AnswerOpenedEarly)
+        assert anthropic.fold(heard) == anthropic.fold(provider.exchanges[0].sent)
+
+
+def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> None:
+    """After our 200 an error can only be an event; the request that follows is given what upstream said."""
+    told = s.http_error(429, "Slow down", retry_after=7, before_headers_s=0.7)
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        first = Call(gateway.port, headers={"x-stainless-timeout": "0.5"})
+        heard = first.hear_all()
+        second = Call(gateway.port, body(stream=None), {"x-stainless-timeout": "0.5"})
+        second.hear_all()
+
+        assert first.response.status == 200
+        assert b"event: error" in heard and b"Slow down" in heard
+        assert second.response.status == 429
+        assert second.response.getheader("retry-after") == "7"
+        assert len(provider.requests) == 1
