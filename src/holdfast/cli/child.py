@@ -277,13 +277,16 @@ class Foreground:
                 signal.signal(number, _do_nothing)
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         # Descriptors that the user had opened for the command (3<file) are its own business: not closed.
-        process = subprocess.Popen(command, env=dict(environ), close_fds=False)
-        self._command = process.pid
-        self._gateway.serves(process.pid)
-        self._watch_control()
-        ended = self._loop(process.pid)
-        process.returncode = ended.code
-        return ended
+        try:
+            process = subprocess.Popen(command, env=dict(environ), close_fds=False)
+            self._command = process.pid
+            self._gateway.serves(process.pid)
+            self._watch_control()
+            ended = self._loop(process.pid)
+            process.returncode = ended.code
+            return ended
+        finally:
+            signal.set_wakeup_fd(-1)
 
     def _loop(self, pid: int) -> Ended:
         while True:
@@ -321,11 +324,16 @@ class Foreground:
 
     def _follow_signal(self, number: int) -> None:
         """Hand on what only we were sent. What the terminal sends has reached the command already."""
-        if number == signal.SIGHUP and self._had_terminal and not has_terminal():
+        if number == signal.SIGHUP and self._hung_up() and os.getsid(0) != os.getpid():
             return
         if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT) and self._command is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._command, number)
+
+    def _hung_up(self) -> bool:
+        """Whether the terminal is gone. The kernel then tells the session's leader (a shell, which tells its jobs);
+        only where a terminal program has started us directly is that ourselves alone."""
+        return self._had_terminal and not has_terminal()
 
     def _follow(self, pid: int) -> Ended | None:
         """The command's end, if it has come. If it has stopped, stop too until someone continues us."""

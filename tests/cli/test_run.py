@@ -1,0 +1,420 @@
+"""`holdfast run` on a real terminal: the command must not notice that anything stands around it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+HOLDFAST = [sys.executable, "-m", "holdfast", "run"]
+
+ASK = """
+import http.client, os, urllib.parse
+def ask():
+    url = urllib.parse.urlsplit(os.environ["ANTHROPIC_BASE_URL"])
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=5)
+    connection.request("HEAD", url.path)
+    return connection.getresponse().status
+"""
+"For commands: ask the gateway for its base path, which it answers by itself."
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """A clean environment: nothing of whoever runs the tests but the search paths."""
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TERM": "xterm",
+        "HOLDFAST_STATE_DIR": str(tmp_path / "state"),
+    }
+    return variables | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    project = tmp_path / "project"
+    project.mkdir()
+    return project
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Terminal = Callable[..., "pexpect.spawn[str]"]
+
+
+@pytest.fixture
+def run(environ: dict[str, str], directory: Path) -> Run:
+    """Run a Python script as the command, without a terminal."""
+
+    def run(script: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+        arguments = [*HOLDFAST, *options, "--", sys.executable, "-c", script]
+        return subprocess.run(
+            arguments,
+            env=environ | more,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def terminal(environ: dict[str, str], directory: Path) -> Iterator[Terminal]:
+    """Run a program (by default a Python script under `holdfast run`) on a terminal of its own."""
+    opened: list[pexpect.spawn[str]] = []
+
+    def start(script: str = "", *, shell: bool = False) -> pexpect.spawn[str]:
+        arguments = (
+            ["bash", "--norc", "--noprofile", "-i"]
+            if shell
+            else [*HOLDFAST, "--", sys.executable, "-c", script]
+        )
+        spawned = pexpect.spawn(
+            arguments[0],
+            arguments[1:],
+            env=environ | {"PS1": "prompt> "},
+            cwd=str(directory),
+            timeout=15,
+            encoding="utf-8",
+            echo=False,
+        )
+        opened.append(spawned)
+        return spawned
+
+    yield start
+    for spawned in opened:
+        spawned.close(force=True)
+
+
+def pid_of(it: pexpect.spawn[str]) -> int:
+    assert it.pid is not None
+    return it.pid
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in listed.stdout.split()]
+
+
+def arguments_of(pid: int) -> str:
+    listed = subprocess.run(
+        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
+
+
+def gateway_of(supervisor: int | None) -> int:
+    """The gateway process of a `holdfast run`."""
+    assert supervisor is not None
+    return next(pid for pid in children_of(supervisor) if "gateway_process" in arguments_of(pid))
+
+
+def gone(pid: int | None) -> bool:
+    """Whether a process has ended; one that nobody has reaped yet has."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip() in ("", "Z", "Zs", "Z+")
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+# -- how it ends -------------------------------------------------------------------------------------------
+
+
+def test_the_exit_code_is_passed_on(run: Run) -> None:
+    """A script that checks its command's exit code works the same under `run`."""
+    assert run("raise SystemExit(7)").returncode == 7
+
+
+def test_death_by_a_signal_is_passed_on(run: Run) -> None:
+    """The shell sees the signal itself, so it says `Terminated` and stops its script as it would have."""
+    ended = run("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+
+    assert ended.returncode == -signal.SIGTERM
+
+
+def test_output_is_the_commands_own_and_one_line_follows_on_stderr(run: Run) -> None:
+    """What the command prints can still be piped: ours is one line, and elsewhere."""
+    ended = run(f"{ASK}\nprint(ask())\nimport sys; print('mine', file=sys.stderr)")
+
+    assert ended.stdout == "200\n"
+    mine, ours = ended.stderr.splitlines()
+    assert mine == "mine"
+    assert ours.startswith("holdfast: ")
+
+
+def test_a_command_that_never_asked_is_told_why_nothing_was_carried(run: Run) -> None:
+    """Zero turns is explained, not shrugged at."""
+    assert "0 turns carried: the command never asked" in run("pass").stderr
+
+
+def test_a_cloud_mode_is_named_as_the_reason(run: Run) -> None:
+    """In Bedrock mode no base URL is used, and the last line says so."""
+    assert "CLAUDE_CODE_USE_BEDROCK" in run("pass", CLAUDE_CODE_USE_BEDROCK="1").stderr
+
+
+def test_the_way_out_takes_less_than_two_seconds(run: Run) -> None:
+    """An agent in a loop does not wait for its gateway."""
+    ended = run("import time; print(time.time())")
+
+    assert time.time() - float(ended.stdout) < 2.0
+
+
+def test_a_missing_command_is_127(run: Run, environ: dict[str, str]) -> None:
+    """As in the shell; no gateway is started for it."""
+    ended = subprocess.run(
+        [*HOLDFAST, "no-such-program"], env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 127
+    assert "no-such-program was not found" in ended.stderr
+
+
+def test_a_file_that_is_no_program_is_126(environ: dict[str, str], tmp_path: Path) -> None:
+    """As in the shell."""
+    (tmp_path / "notes.txt").write_text("notes")
+    ended = subprocess.run(
+        [*HOLDFAST, str(tmp_path / "notes.txt")], env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 126
+
+
+def test_a_taken_port_is_named(run: Run) -> None:
+    """The error names the port and the way out."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("pass", "--port", str(port))
+
+    assert ended.returncode == 69
+    assert f"port {port}" in ended.stderr
+    assert "Leave --port out" in ended.stderr
+
+
+# -- what the command is given -----------------------------------------------------------------------------
+
+
+def test_loopback_stays_away_from_proxies(run: Run) -> None:
+    """What the user excluded stays excluded, and this machine is added."""
+    ended = run("import os; print(os.environ['NO_PROXY'])", NO_PROXY="corp.example")
+
+    assert ended.stdout == "corp.example,127.0.0.1,localhost\n"
+
+
+def test_another_variable_can_carry_the_address(run: Run) -> None:
+    """Programs that read another variable are served with --env."""
+    ended = run(
+        "import os; print(os.environ['OPENAI_BASE_URL'] == os.environ['ANTHROPIC_BASE_URL'] + 'v1')",
+        "--env",
+        "OPENAI_BASE_URL={url}v1",
+    )
+
+    assert ended.stdout == "True\n"
+
+
+def test_open_files_are_handed_through(environ: dict[str, str], tmp_path: Path) -> None:
+    """`holdfast run -- cmd 3<file` gives the command its file."""
+    (tmp_path / "data").write_text("from three")
+    line = f'exec 3<"{tmp_path}/data"; "$@" -- sh -c "cat <&3"'
+    ended = subprocess.run(
+        ["sh", "-c", line, "sh", *HOLDFAST], env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert ended.stdout == "from three"
+
+
+def test_modules_of_the_working_directory_are_not_loaded(run: Run, directory: Path) -> None:
+    """A cloned repository with an asyncio.py of its own gets nothing into the gateway."""
+    (directory / "asyncio.py").write_text("raise SystemExit('loaded a stranger')")
+    holdfast = str(Path(sys.executable).parent / "holdfast")
+    ended = subprocess.run(
+        [holdfast, "run", "--", "true"],
+        cwd=directory,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "HOLDFAST_STATE_DIR": str(directory / "state"),
+        }
+        | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+
+
+# -- the gateway's life ------------------------------------------------------------------------------------
+
+
+def test_a_killed_gateway_is_back_on_the_same_port_within_a_second(terminal: Terminal) -> None:
+    """The command keeps its address: a crash costs the connections, not the session."""
+    it = terminal(f"{ASK}\nprint('first', ask())\ninput()\nprint('second', ask())\n")
+    it.expect("first 200")
+    os.kill(gateway_of(it.pid), signal.SIGKILL)
+    killed = time.monotonic()
+    it.sendline("")
+    it.expect("second 200")
+
+    assert time.monotonic() - killed < 1.0
+    it.expect("crashed and was started again once")
+
+
+def test_the_port_is_not_free_for_anyone_else_meanwhile(terminal: Terminal) -> None:
+    """Between two gateways nobody can take the port and hear the key."""
+    it = terminal("import os; print('at', os.environ['ANTHROPIC_BASE_URL']); input()")
+    it.expect(r"at http://127.0.0.1:(\d+)/")
+    assert isinstance(it.match, re.Match)
+    port = int(it.match.group(1))
+    os.kill(gateway_of(it.pid), signal.SIGKILL)
+
+    with pytest.raises(OSError, match="in use"), socket.socket() as thief:
+        thief.bind(("127.0.0.1", port))
+
+
+def test_without_its_supervisor_the_gateway_stays_as_long_as_the_command(terminal: Terminal) -> None:
+    """If `run` itself is killed, the command goes on working; the gateway ends after it."""
+    it = terminal(
+        "import os, signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        f"{ASK}\nprint('pid', os.getpid(), flush=True)\n"
+        "parent = os.getppid()\nwhile os.getppid() == parent and not os.path.exists('go'): time.sleep(.02)\n"
+        "open('asked', 'w').write(str(ask()))\nwhile not os.path.exists('go'): time.sleep(.02)\n"
+    )
+    it.expect(r"pid (\d+)")
+    gateway = gateway_of(it.pid)
+    project = Path(f"/proc/{it.pid}/cwd").resolve() if Path("/proc/self").exists() else None
+    if project is None:
+        pytest.skip("needs /proc")
+    os.kill(pid_of(it), signal.SIGKILL)
+
+    assert until(lambda: (project / "asked").exists() and (project / "asked").read_text() == "200", 5)
+    assert not gone(gateway)
+    (project / "go").touch()
+    assert until(lambda: gone(gateway), 5)
+
+
+# -- the terminal ------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_reaches_the_command_alone(terminal: Terminal) -> None:
+    """A client that treats Ctrl-C as a key keeps its gateway."""
+    it = terminal(
+        "import signal, time\ncaught = []\nsignal.signal(signal.SIGINT, lambda *_: caught.append(1))\n"
+        f"{ASK}\nprint('waiting', flush=True)\nwhile not caught: time.sleep(.01)\nprint('then', ask())\nraise SystemExit(3)"
+    )
+    it.expect("waiting")
+    it.sendintr()
+    it.expect("then 200")
+    it.expect("holdfast: ")
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 3
+
+
+def test_ctrl_c_ends_a_command_that_lets_it(terminal: Terminal) -> None:
+    """And `run` ends the same way."""
+    it = terminal(
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nprint('waiting', flush=True)\ntime.sleep(30)"
+    )
+    it.expect("waiting")
+    it.sendintr()
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.signalstatus == signal.SIGINT
+
+
+def test_ctrl_z_gives_the_prompt_back_and_fg_goes_on(terminal: Terminal) -> None:
+    """Job control works as if the command had been started by the shell itself."""
+    it = terminal(shell=True)
+    it.expect("prompt> ")
+    script = "print('started', flush=True); print('heard', input())"
+    it.sendline(f'{" ".join(HOLDFAST)} -- {sys.executable} -c "{script}"; echo code $?')
+    it.expect("started")
+    it.sendcontrol("z")
+    it.expect("Stopped")
+    it.expect("prompt> ")
+    it.sendline("fg")
+    it.expect("holdfast run")
+    it.sendline("me")
+    it.expect("heard me")
+    it.expect("holdfast: ")
+    it.expect("prompt> ")
+
+
+def test_a_new_window_size_reaches_the_command(terminal: Terminal) -> None:
+    """A full-screen client redraws itself."""
+    it = terminal(
+        "import os, signal\nsignal.signal(signal.SIGWINCH, lambda *_: print('size', *os.get_terminal_size(), flush=True))\n"
+        "print('waiting', flush=True)\ninput()"
+    )
+    it.expect("waiting")
+    it.setwinsize(33, 111)
+    it.expect("size 111 33")
+
+
+def test_a_closed_terminal_hangs_up_once_and_everything_ends(terminal: Terminal, directory: Path) -> None:
+    """The command hears one SIGHUP, not a second one from us; nothing stays behind."""
+    it = terminal(
+        "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: open('hups', 'a').write('x'))\n"
+        "print('waiting', flush=True)\n"
+        "while True:\n time.sleep(.3)\n try: open('hups')\n except OSError: continue\n break"
+    )
+    it.expect("waiting")
+    supervisor, gateway = it.pid, gateway_of(it.pid)
+    it.ptyproc.fileobj.close()  # type: ignore[attr-defined]
+
+    assert until(lambda: gone(supervisor) and gone(gateway), 3)
+    assert (directory / "hups").read_text() == "x"
+
+
+def test_sigterm_for_run_is_for_the_command(terminal: Terminal) -> None:
+    """A service manager that stops `run` stops the command, in order."""
+    it = terminal(
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "print('waiting', flush=True)\ntime.sleep(30)"
+    )
+    it.expect("waiting")
+    os.kill(pid_of(it), signal.SIGTERM)
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 5
+
+
+def test_nothing_of_ours_is_on_the_screen_while_the_command_lives(terminal: Terminal) -> None:
+    """A gateway that crashes and is asked things leaves the screen to the client."""
+    it = terminal(f"{ASK}\nprint('before', ask())\ninput()\nprint('after', ask())\n")
+    it.expect("before 200\r\n")
+    os.kill(gateway_of(it.pid), signal.SIGKILL)
+    it.sendline("")
+    it.expect("after 200\r\n")
+    assert it.before == ""
+    it.expect(pexpect.EOF)
+    assert it.before is not None
+    assert len(it.before.splitlines()) == 1
