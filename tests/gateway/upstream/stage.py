@@ -171,6 +171,8 @@ def over_tls(context: ssl.SSLContext, script: Callable[[ssl.SSLSocket], object])
     """The script, played inside TLS."""
 
     def play(sock: socket.socket) -> None:
+        # Without it Nagle holds the answer behind the session tickets, and a reset throws it away unsent.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             wrapped = context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=True)
         except (ssl.SSLError, OSError):
