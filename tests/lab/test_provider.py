@@ -40,6 +40,7 @@ from holdfast.lab.script import (
     text,
     thinking,
     tool,
+    unanswered,
 )
 from tests.lab import wire
 
@@ -85,6 +86,16 @@ def test_each_ending_is_seen_by_the_client(end: End, seen_ending: str, whole: bo
         assert (heard.ending, heard.whole) == (seen_ending, whole)
         assert heard.events == ORDER
         assert provider.exchanges[0].phase is Phase.IN_TEXT
+
+
+@pytest.mark.parametrize("end", [fin(), reset()])
+def test_an_unanswered_request_gets_no_byte(end: End) -> None:
+    """A hang-up before the headers has nothing before it."""
+    with Provider(unanswered(end)).running() as provider:
+        heard = wire.ask(provider.url)
+
+        assert (heard.head, heard.ending) == ("", end.value)
+        assert provider.exchanges[0].status is None
 
 
 def test_silence_lasts_until_the_client_leaves_and_the_leaving_is_noted() -> None:

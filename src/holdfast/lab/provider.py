@@ -399,6 +399,9 @@ class _Wire(asyncio.Protocol):
 
     async def _stream(self, exchange: Exchange, told: Answer, keep_alive: bool) -> None:
         await self._pause(exchange, Pause(told.before_headers_s))
+        if not told.steps and told.end not in (End.PROPER, End.CUT_SHORT):
+            await self._finish(exchange, told, None)
+            return
         body = _Body(told, exchange.request, keep_alive)
         exchange.status, exchange.phase = told.status, Phase.AWAITING_FIRST_EVENT
         self._transport.write(

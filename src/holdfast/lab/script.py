@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -159,6 +159,7 @@ class Answer:
     """All that the provider does with one request."""
 
     steps: tuple[Step, ...] = ()
+    "None at all: not even headers are sent before the ending."
     end: End = End.PROPER
     before_headers_s: float = 0.0
     status: int = 200
@@ -255,6 +256,11 @@ def http_error(
     if body is None:
         body = encode(error_json(kind or ERROR_KINDS.get(status, "api_error"), message))
     return Answer(status=status, headers=tuple(added.items()), body=body, before_headers_s=before_headers_s)
+
+
+def unanswered(end: End, *, after_s: float = 0.0) -> Answer:
+    """No header at all: only an ending (or silence), after a while."""
+    return Answer(end=end, before_headers_s=after_s)
 
 
 ERROR_KINDS = {
@@ -646,12 +652,13 @@ class AgentStory:
     """
 
     chapters: tuple[Chapter, ...]
+    is_side: Callable[[Json], bool] = lambda body: not body.get("tools")
     side: Answer = field(default_factory=lambda: answer(text("Lab title"), label="side"))
     asked: dict[int, int] = field(default_factory=dict)
 
     def __call__(self, request: Any) -> Answer:
         body = request.json
-        if not body.get("tools"):
+        if self.is_side(body):
             return self.side
         results = tool_results(body)
         number = next(
