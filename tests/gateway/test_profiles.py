@@ -216,6 +216,8 @@ def test_header_patience_is_short_only_where_it_was_measured_to_be_safe(
     profile = choose(agent(version), {})
     found = limits_for(profile, {}, env, streaming)
     assert header_patience(profile, found, streaming=streaming) == patience_s
+    both = limits_for(profile, {}, env, None)
+    assert header_patience(profile, both, streaming=streaming) == patience_s
 
 
 def test_nothing_is_said_early_to_a_client_of_unknown_limits() -> None:

@@ -189,9 +189,14 @@ def header_patience(profile: Profile, limits: Iterable[Limit], *, streaming: boo
 
     A share of the shortest limit that ends the wait for headers; less where the profile says so, and only
     for a stream: an answer without streaming has no place for a late error. `inf` where no limit is known:
-    then nothing is said before upstream speaks.
+    then nothing is said before upstream speaks. `limits` may be of both kinds.
     """
-    ends = [limit.seconds for limit in limits if limit.clock in ("headers", "total")]
+    kind = "streaming" if streaming else "whole"
+    ends = [
+        limit.seconds
+        for limit in limits
+        if limit.clock in ("headers", "total") and limit.applies in ("any", kind)
+    ]
     share = profile.header_share * min(ends, default=math.inf)
     if streaming and profile.header_patience_s is not None:
         return min(share, profile.header_patience_s)
