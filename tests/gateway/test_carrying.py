@@ -24,16 +24,23 @@ def settings(provider: Provider, **changes: Any) -> Settings:
     return replace(Settings(upstream=Upstream.parse(provider.url), timeouts=QUICK), **changes)
 
 
+def told_bytes(provider: Provider) -> bytes:
+    """The body of the provider's first answer, as it sent it."""
+    return bytes(provider.exchanges[0].sent)
+
+
 def test_an_undisturbed_answer_is_relayed_byte_for_byte() -> None:
     """What the provider sent is what the client hears, and the flight knows what it was."""
-    told = s.answer(s.thinking("Hmm."), s.text("Hello you"), s.tool("Write", {"file_path": "a", "content": "b"}))
+    told = s.answer(
+        s.thinking("Hmm."), s.text("Hello you"), s.tool("Write", {"file_path": "a", "content": "b"})
+    )
     with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
         call = Call(gateway.port)
         heard = call.hear_all()
 
         assert call.response.status == 200
         assert call.response.getheader("content-type", "").startswith("text/event-stream")
-        assert heard == provider.exchanges[0].sent
+        assert heard == told_bytes(provider)
         [ended] = gateway.kept.wait_for(m.TurnEnded)
         assert ended.ending.completed
         [record] = gateway.kept.records.values()
@@ -49,7 +56,7 @@ def test_a_silence_is_filled_with_keepalives_that_leave_no_trace() -> None:
 
         delta = anthropic.null_delta(1)
         assert heard.count(b'"stop_reason":null,"stop_sequence":null},"usage"') >= 3
-        assert anthropic.fold(heard) == anthropic.fold(provider.exchanges[0].sent)
+        assert anthropic.fold(heard) == anthropic.fold(told_bytes(provider))
         assert delta.startswith(b"event: message_delta")
         [quiet] = gateway.kept.moments(m.QuietEnded)
         assert quiet.keepalives >= 3
@@ -72,7 +79,7 @@ def test_an_error_status_passes_through_unmodified() -> None:
     with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
         call = Call(gateway.port)
 
-        assert call.hear_all() == provider.exchanges[0].sent
+        assert call.hear_all() == told_bytes(provider)
         assert call.response.status == 529
         assert call.response.getheader("retry-after") == "3"
         [ended] = gateway.kept.wait_for(m.TurnEnded)
@@ -86,12 +93,12 @@ def test_an_answer_that_breaks_is_never_passed_off_as_whole(end: s.End) -> None:
     with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
         heard = Call(gateway.port).hear_all()
 
-        assert heard.startswith(provider.exchanges[0].sent)
+        assert heard.startswith(told_bytes(provider))
         assert b"event: error" in heard
         assert b"holdfast flight" in heard
         gateway.kept.wait_for(m.AnswerKept)
         [(_, kept, complete)] = gateway.kept.answers
-        assert (kept, complete) == (provider.exchanges[0].sent, False)
+        assert (kept, complete) == (told_bytes(provider), False)
 
 
 def test_an_upstream_that_is_not_there_is_said_with_advice() -> None:
@@ -115,9 +122,9 @@ def test_headers_that_do_not_come_are_replaced_by_ours_in_time() -> None:
         call = Call(gateway.port, headers={"x-stainless-timeout": "0.5"})
         heard = call.hear_all()
 
-        assert heard.endswith(provider.exchanges[0].sent)
+        assert heard.endswith(told_bytes(provider))
         assert gateway.kept.moments(m.AnswerOpenedEarly)
-        assert anthropic.fold(heard) == anthropic.fold(provider.exchanges[0].sent)
+        assert anthropic.fold(heard) == anthropic.fold(told_bytes(provider))
 
 
 def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> None:
