@@ -6,13 +6,14 @@ both of those can be read by others.
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdfast.flight.journal import Retention
+from holdfast.gateway.accounts import Summary
 from holdfast.gateway.settings import Settings
 
 
@@ -44,49 +45,42 @@ class Refused(msgspec.Struct, tag="refused"):
 
 
 class Counts(msgspec.Struct, tag="counts"):
-    """From the gateway: what it has done so far. Sent after every turn, so that a crash loses little."""
+    """From the gateway: what it has done so far. Sent after every turn, so that a crash loses little.
+
+    The names are those of `gateway.accounts.Summary`.
+    """
 
     carried: int = 0
-    "Turns (protected)."
     opaque: int = 0
-    "Other requests, relayed without protection."
     saved: int = 0
     saved_from: dict[str, int] = {}
-    "What they were saved from, and how often."
     spared: int = 0
-    "Client requests that joined an answer instead of having it generated again."
+    held: int = 0
     wasted_tokens: int = 0
+    kept: int = 0
+    unfinished: int = 0
     final: bool = False
     "Nothing follows."
 
     def __add__(self, other: Counts) -> Counts:
         """The counts of two gateway processes, one after the other."""
-        reasons = dict(self.saved_from)
-        for reason, times in other.saved_from.items():
-            reasons[reason] = reasons.get(reason, 0) + times
-        return Counts(
-            carried=self.carried + other.carried,
-            opaque=self.opaque + other.opaque,
-            saved=self.saved + other.saved,
-            saved_from=reasons,
-            spared=self.spared + other.spared,
-            wasted_tokens=self.wasted_tokens + other.wasted_tokens,
-            final=other.final,
-        )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
+        reasons = Counter(self.saved_from) + Counter(other.saved_from)
+        return Counts(**sums, saved_from=dict(reasons), final=other.final)
+
+
+_NUMBERS = ("carried", "opaque", "saved", "spared", "held", "wasted_tokens", "kept", "unfinished")
+
+
+def counts_from(summary: Summary, *, final: bool = False) -> Counts:
+    """The counts in a gateway's summary."""
+    numbers = {name: getattr(summary, name) for name in _NUMBERS}
+    return Counts(**numbers, saved_from=dict(summary.saved_from), final=final)
 
 
 ToGateway = Start | Child | ChildGone
 FromGateway = Ready | Refused | Counts
 Message = ToGateway | FromGateway
-
-
-def counts_from(summary: Any, *, final: bool = False) -> Counts:
-    """The counts in a gateway's summary (a dataclass that may know more than we report)."""
-    known = {
-        name: value for name, value in dataclasses.asdict(summary).items() if name in Counts.__struct_fields__
-    }
-    known["wasted_tokens"] = known.get("wasted_tokens") or 0
-    return Counts(**{**known, "final": final})
 
 
 def encode(message: Message) -> bytes:

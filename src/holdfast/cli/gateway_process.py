@@ -30,8 +30,10 @@ from holdfast.cli.gateway_log import LOG_NAME, LogFile
 from holdfast.cli.turnline import turn_text
 from holdfast.flight.journal import Journal
 from holdfast.flight.record import TurnRecord
-from holdfast.flight.state import state_path
+from holdfast.flight.schema import JournalError
+from holdfast.flight.state import StateError, state_path
 from holdfast.gateway.server import Gateway, run_loop
+from holdfast.gateway.upstream.dial import UpstreamError
 
 STOP_S = 1.0
 "How long unfinished turns get to be written down after the command ended; `run` must be back within 2 s."
@@ -125,6 +127,9 @@ def main() -> None:
     listener.setblocking(False)
     try:
         run_loop(live(control, listener))
+    except (StateError, JournalError, UpstreamError) as error:
+        control.send(encode(Refused(str(error))))
+        sys.exit(1)
     except Exception as error:
         with contextlib.suppress(OSError):
             control.send(encode(Refused(f"{type(error).__name__}: {error}")))

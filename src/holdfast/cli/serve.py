@@ -23,6 +23,7 @@ from holdfast.cli.turnline import turn_json, turn_text
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.state import StateError
 from holdfast.gateway.settings import Settings, Upstream
+from holdfast.gateway.upstream.dial import UpstreamError
 
 if TYPE_CHECKING:
     from holdfast.flight.journal import Journal, Retention
@@ -223,6 +224,8 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
         port = await gateway.listen(host=host, port=port, ssl=context)
     except OSError as error:
         raise errors.Unavailable(explain_bind(host, port, error, "--listen")) from None
+    except UpstreamError as error:
+        raise errors.Unavailable(f"{error}.") from None
     probes = await _listen_admin(plan, lambda: gateway.ready and not draining)
     where = f"{'https' if context else 'http'}://{_bracketed(host)}:{port}"
     upstream = plan.settings.upstream

@@ -13,14 +13,17 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
             parts.append(f"{_many(counts.opaque, 'other request')} relayed")
     else:
         parts = [f"{_many(counts.carried, 'turn')} carried", _saved(counts)]
-    if counts.spared:
-        parts.append(f"{_many(counts.spared, 'generation')} not started twice")
+    if counts.unfinished:
+        parts.append(f"{counts.unfinished} not heard to the end")
+    if counts.spared + counts.held:
+        parts.append(f"{_many(counts.spared + counts.held, 'generation')} not started twice")
     if counts.wasted_tokens:
         parts.append(f"{counts.wasted_tokens:,} tokens of answers that nobody fetched")
     if restarts:
         parts.append(f"the gateway crashed and was started again {_times(restarts)} (see {log})")
     if counts.carried or counts.opaque:
-        parts.append("details: holdfast flights")
+        attic = " and holdfast attic list" if counts.kept else ""
+        parts.append(f"details: holdfast flights{attic}")
     return "holdfast: " + "; ".join(parts)
 
 

@@ -1,0 +1,207 @@
+"""Settings: who wins, what is refused, and that each error says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from holdfast.cli import config
+from holdfast.cli.config import CATALOGUE, gather, read_bytes, read_seconds, show_bytes, show_seconds
+from holdfast.cli.errors import Misused
+from holdfast.cli.main import main
+from holdfast.gateway.settings import Limits, Settings, Timeouts, Upstream
+
+NOWHERE = {"HOME": "/nonexistent"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10", 10),
+        ("10s", 10),
+        ("45m", 2700),
+        ("1h30m", 5400),
+        ("250ms", 0.25),
+        ("7d", 604800),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations_are_written_as_people_do(text: str, seconds: float) -> None:
+    """A bare number counts seconds."""
+    assert read_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "10 minutes ago", "-5s", "5s later", "m5"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """And the error shows how one looks."""
+    with pytest.raises(ValueError, match="45m"):
+        read_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512", 512), ("256k", 262144), ("64MB", 67108864), ("1GiB", 1 << 30), ("1.5 kb", 1536)],
+)
+def test_sizes_are_written_as_people_do(text: str, size: int) -> None:
+    """Units are powers of 1024."""
+    assert read_bytes(text) == size
+
+
+def test_what_is_shown_can_be_given_back() -> None:
+    """The output of --check is in the units that the flags take."""
+    for seconds in (0.25, 2.0, 75.0, 600.0, 2700.0, 5400.0, 604800.0):
+        assert read_seconds(show_seconds(seconds)) == seconds
+    for size in (1000, 65536, 67108864, 1 << 30):
+        assert read_bytes(show_bytes(size)) == size
+
+
+def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    """Four places, one order, and each value says where it is from."""
+    file = tmp_path / "c.toml"
+    file.write_text('drain = "1m"\nquiet = "2m"\norphan = "3m"\n')
+    environ = NOWHERE | {"HOLDFAST_DRAIN": "10s", "HOLDFAST_QUIET": "20s"}
+
+    values = gather("serve", {"drain": "1s"}, environ, file)
+
+    assert values["drain"] == config.Value(1.0, "--drain")
+    assert values["quiet"] == config.Value(20.0, "HOLDFAST_QUIET")
+    assert values["orphan"] == config.Value(180.0, str(file))
+    assert values["unheard"] == config.Value(300.0, "default")
+
+
+def test_the_users_own_file_is_found(tmp_path: Path) -> None:
+    """`$XDG_CONFIG_HOME/holdfast/config.toml`, without being asked for."""
+    (tmp_path / "holdfast").mkdir()
+    (tmp_path / "holdfast" / "config.toml").write_text('unheard = 60\nca_file = []\nhost = ["a", "b"]')
+
+    values = gather("serve", {}, NOWHERE | {"XDG_CONFIG_HOME": str(tmp_path)}, None)
+
+    assert values["unheard"].value == 60.0
+    assert values["host"].value == ("a", "b")
+
+
+def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    """A setting that is silently not in force would be worse."""
+    file = tmp_path / "c.toml"
+    file.write_text('upstraem = "https://x.example"')
+
+    with pytest.raises(Misused, match="Did you mean upstream"):
+        gather("serve", {}, NOWHERE, file)
+
+
+def test_an_unknown_variable_is_an_error_with_a_suggestion() -> None:
+    """The same for HOLDFAST_ names; other variables are nobody's business."""
+    with pytest.raises(Misused, match="Did you mean HOLDFAST_UPSTREAM"):
+        gather("serve", {}, NOWHERE | {"HOLDFAST_UPSTREEM": "x", "OTHER": "y"}, None)
+
+
+def test_settings_of_the_other_command_are_known_and_left_alone() -> None:
+    """`run` and `serve` share variables and file: a `listen` for serve does not break run."""
+    values = gather("run", {}, NOWHERE | {"HOLDFAST_LISTEN": "127.0.0.1:1"}, None)
+
+    assert "listen" not in values
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("drain = true", "takes a value"),
+        ("drain = [1]", "cannot be a list"),
+        ('drain = "soon"', "is not a duration"),
+        ('record = "some"', "none, lost, all"),
+        ('listen = "8484"', "HOST:PORT"),
+        ("drain = ", "is not TOML"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(tmp_path: Path, toml: str, complaint: str) -> None:
+    """The error names the file."""
+    file = tmp_path / "c.toml"
+    file.write_text(toml)
+
+    with pytest.raises(Misused, match=complaint) as raised:
+        gather("serve", {}, NOWHERE, file)
+    assert str(file) in str(raised.value)
+
+
+def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    """Only the default file may be absent."""
+    with pytest.raises(Misused, match="no settings file"):
+        gather("serve", {}, NOWHERE, tmp_path / "absent.toml")
+
+
+def test_plain_http_beyond_this_machine_needs_a_flag() -> None:
+    """Keys would travel readable."""
+    with pytest.raises(Misused, match="--allow-plain-upstream"):
+        config.parse_upstream("http://gateway.example", "--upstream", allow_plain=False)
+    assert config.parse_upstream("http://gateway.example", "--upstream", allow_plain=True).port == 80
+    assert config.parse_upstream("http://127.0.0.1:9", "--upstream", allow_plain=False).port == 9
+    assert config.parse_upstream("http://[::1]:9", "--upstream", allow_plain=False).host == "::1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "127.evil"])
+def test_a_name_that_only_looks_like_loopback_is_none(host: str) -> None:
+    """The check is on the whole name."""
+    assert not config.is_loopback(host)
+
+
+def test_every_field_of_the_gateway_can_be_set() -> None:
+    """No timeout and no limit is out of a user's reach (two that were measured are no matter of taste)."""
+    settable = {option.field for option in CATALOGUE}
+
+    assert set(Timeouts.__dataclass_fields__) - settable == {"twin_grace_s", "limit_tolerance_s"}
+    assert set(Limits.__dataclass_fields__) <= settable
+
+
+def test_defaults_are_the_gateways_own() -> None:
+    """One source of truth: what the gateway does without settings is what --check prints."""
+    values = gather("serve", {}, NOWHERE, None)
+    upstream = Upstream.parse("https://api.example")
+
+    settings = config.common_settings(values, upstream, NOWHERE)
+
+    assert settings.timeouts == Settings(upstream).timeouts
+    assert settings.limits == Settings(upstream).limits
+
+
+def test_proxy_comes_from_the_environment_unless_said_otherwise() -> None:
+    """`--proxy none` is stronger than HTTPS_PROXY."""
+    upstream = Upstream.parse("https://api.example")
+    environ = NOWHERE | {"HTTPS_PROXY": "http://user:pw@proxy.example:3128"}
+
+    assert config.proxy_from(gather("serve", {}, NOWHERE, None), upstream, environ) == environ["HTTPS_PROXY"]
+    assert config.proxy_from(gather("serve", {"proxy": "none"}, NOWHERE, None), upstream, environ) is None
+
+
+def test_check_masks_secrets() -> None:
+    """What --check prints can be pasted into a bug report."""
+    environ = NOWHERE | {
+        "HOLDFAST_PROXY": "http://user:hunter2@proxy.example",
+        "HOLDFAST_TOKEN": "t0psecret" * 4,
+    }
+
+    printed = CliRunner(env=environ).invoke(main, ["serve", "--check"])
+
+    assert printed.exit_code == 0
+    assert "HOLDFAST_PROXY" in printed.output
+    assert "hunter2" not in printed.output
+    assert "t0psecret" not in printed.output
+
+
+def test_certificates_of_the_environment_are_trusted_by_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway of `run` lives in another directory, where a relative path would mean another file."""
+    (tmp_path / "ca.pem").write_text("x")
+    monkeypatch.chdir(tmp_path)
+
+    tls = config.tls_from(gather("serve", {}, NOWHERE, None), {"NODE_EXTRA_CA_CERTS": "ca.pem"})
+
+    assert tls.ca_files == (tmp_path / "ca.pem",)
+
+
+def test_a_certificate_that_is_not_there_is_an_error() -> None:
+    """Named with the place that names it."""
+    with pytest.raises(Misused, match="--ca-file"):
+        config.tls_from(gather("serve", {"ca_file": ("/nonexistent.pem",)}, NOWHERE, None), {})
