@@ -271,7 +271,7 @@ def settings_to_pass(url: str, sources: Sequence[Source]) -> dict[str, Any] | No
     return merged
 
 
-def may_be_shown(passed: Mapping[str, Any], arguments: Sequence[str], url: str) -> bool:
+def may_be_shown(passed: Mapping[str, Any], arguments: Sequence[str]) -> bool:
     """Whether settings may stand in the command line, which everyone on this machine can read.
 
     So where they are ours alone, or where the user wrote theirs there as well.
@@ -329,7 +329,7 @@ def shown_url(url: str) -> str:
 
 
 def why_nothing(
-    environ: Mapping[str, str], sources: Sequence[Source], *, is_claude: bool, asked: bool, url: str
+    environ: Mapping[str, str], sources: Sequence[Source], *, is_claude: bool, asked: bool
 ) -> str:
     """Why no turn was carried, as far as the environment and the settings tell."""
     if asked:

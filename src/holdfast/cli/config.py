@@ -195,6 +195,20 @@ CATALOGUE: tuple[Option, ...] = (
         "Of one answer kept in memory; the rest goes to a file.",
         field="memory_bytes",
     ),
+    Option(
+        "max-request-memory",
+        "bytes",
+        _L.request_memory_bytes,
+        "Of one request in memory.",
+        field="request_memory_bytes",
+    ),
+    Option(
+        "max-all-memory",
+        "bytes",
+        _L.all_memory_bytes,
+        "Of all answers and requests.",
+        field="all_memory_bytes",
+    ),
     Option("max-answer", "bytes", _L.answer_bytes, "One answer altogether.", field="answer_bytes"),
 )
 

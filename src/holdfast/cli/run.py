@@ -149,7 +149,7 @@ def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple
         return command, None
     content, made = msgspec.json.encode(passed), None
     argument = content.decode()
-    if not claude.may_be_shown(passed, command[plan.claude_at :], url):
+    if not claude.may_be_shown(passed, command[plan.claude_at :]):
         directory = memory_directory(environ)
         if directory is None:
             raise errors.Misused(
@@ -299,9 +299,7 @@ def command(
 
 
 def _say(plan: Plan, environ: Mapping[str, str], counts: Counts, restarts: int) -> None:
-    why = claude.why_nothing(
-        environ, plan.sources, is_claude=plan.is_claude, asked=counts.opaque > 0, url=plan.upstream.origin
-    )
+    why = claude.why_nothing(environ, plan.sources, is_claude=plan.is_claude, asked=counts.opaque > 0)
     # After a hang-up there is nobody to tell.
     with suppress(OSError):
         click.echo(summary_line(counts, why_nothing=why, restarts=restarts, log=LOG_NAME), err=True)

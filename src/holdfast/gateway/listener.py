@@ -12,7 +12,7 @@ import asyncio
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -230,8 +230,8 @@ class ClientConnection(asyncio.Protocol):
     # -- asyncio ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are no subclass of asyncio's, only alike.
+        self.transport = cast(asyncio.Transport, transport)
         self._sock: SocketLike = transport.get_extra_info("socket")
         set_keepalive(self._sock)
         self._listener.connections.add(self)
