@@ -87,7 +87,9 @@ async def measure(
             try:
                 console.print(f"memory: {relay.name}", style="dim")
                 results.rounds.setdefault(relay.name, [])
-                results.silent[relay.name] = await bench.silent(Target.of(one))
+                figures = results.silent[relay.name] = await bench.silent(Target.of(one))
+                if one.died:
+                    figures.wrong["process"] = one.died
             finally:
                 one.stop()
     await bench.origin.close()
@@ -108,6 +110,8 @@ async def rounds(
         for one in running if number % 2 == 0 else reversed(running):
             figures = await bench.visit(Target.of(one), scenarios)
             results.rounds[one.relay.name].append(figures)
+            if one.died:
+                figures.wrong["process"] = one.died
             console.print(
                 f"round {number + 1}: {one.relay.name}: {brief(figures)}", style="dim", highlight=False
             )
@@ -118,7 +122,7 @@ def start(
 ) -> relays.Running | None:
     """Start a relay, or note why it cannot be measured."""
     try:
-        return relays.Running(relay, origin, cpu)
+        return relays.Running(relay, origin, cpu, RESULTS)
     except relays.Missing as why:
         results.missing[relay.name] = str(why)
         console.print(f"{relay.name} is not measured: {why}", highlight=False, markup=False)

@@ -66,6 +66,8 @@ class Client(asyncio.Protocol):
 
     def ask(self, request: wire.Request) -> asyncio.Future[Reply]:
         """Send one request; the future gives the whole answer, or raises `Wrong` if the connection broke."""
+        if self.gone:
+            raise wire.Wrong("the connection was closed while no request was on it")
         self._reset()
         self._waiter = asyncio.get_running_loop().create_future()
         self._asked_s = time.perf_counter()

@@ -350,6 +350,8 @@ async def _opened(clients: list[load.Client]) -> None:
         return sum(client.events >= events or client.gone for client in clients)
 
     await until(lambda: done() == len(clients), lambda: f"{done()} of {len(clients)} streams opened")
+    if gone := sum(client.gone for client in clients):
+        raise wire.Wrong(f"{gone} of {len(clients)} connections were closed before their stream opened")
 
 
 class _Streams:

@@ -46,7 +46,7 @@ class Relay:
     "From own port, origin's port and an empty directory; may write files there. Raises `Missing`."
     path: str = "/v1/messages"
     byte_for_byte: bool = True
-    "Whether it passes the events on as they are; otherwise answers are compared as JSON."
+    "Whether it passes bodies and events on as they are; otherwise events are compared as JSON, request bodies not."
 
 
 def _program(name: str, advice: str) -> str:
@@ -151,7 +151,7 @@ def _litellm(port: int, origin: int, home: Path) -> Launch:
 HOLDFAST = Relay("holdfast", _holdfast)
 NGINX = Relay("nginx", _nginx)
 HAPROXY = Relay("haproxy", _haproxy)
-LITELLM = Relay("litellm", _litellm, path="/anthropic/v1/messages")
+LITELLM = Relay("litellm", _litellm, path="/anthropic/v1/messages", byte_for_byte=False)
 KNOWN = (NGINX, HOLDFAST, HAPROXY, LITELLM)
 
 
@@ -168,10 +168,11 @@ def custom(text: str) -> Relay:
 
 
 class Running:
-    """A relay's process, on its CPU, in its directory; `stop` ends it and removes the directory."""
+    """A relay's process, on its CPU, in its directory; `stop` ends it, keeps what it printed and removes the directory."""
 
-    def __init__(self, relay: Relay, origin: int, cpu: int | None) -> None:
+    def __init__(self, relay: Relay, origin: int, cpu: int | None, logs: Path) -> None:
         self.relay = relay
+        self._logs = logs
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix=f"bench-{relay.name}-"))
         self._log = (self.home / "log").open("wb")
@@ -237,8 +238,16 @@ class Running:
                 self._process.wait()
         self._clean()
 
+    @property
+    def died(self) -> str | None:
+        """That it ended by itself, and its last words; None while it runs."""
+        status = self._process.poll()
+        return None if status is None else f"{self.relay.name} ended by itself ({status}): {self.log.strip()}"
+
     def _clean(self) -> None:
         self._log.close()
+        self._logs.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.home / "log", self._logs / f"{self.relay.name}.log")
         shutil.rmtree(self.home, ignore_errors=True)
 
 
