@@ -547,3 +547,24 @@ def test_a_busy_connection_refuses_a_second_exchange(run: Run) -> None:
             connection.abort()
 
     run(story())
+
+
+def test_a_defect_in_the_listener_ends_the_exchange_with_its_name() -> None:
+    """A listener that raises gets an ending of this machine's, and is not fed again."""
+
+    async def story() -> None:
+        class Clumsy(Heard):
+            def body_arrived(self, data: bytes) -> None:
+                super().body_arrived(data)
+                raise KeyError("a defect")
+
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with serving(saying_once(CHUNKED + b"5\r\nhello\r\n")) as port:
+            connection, heard = await pool_to(port).connect(), Clumsy()
+            connection.start(heard, b"GET", b"/", GET)
+            connection.end_body()
+            await asyncio.wait_for(heard.over.wait(), 5)
+        assert len(heard.pieces) == 1 and heard.code == "M.local.body"
+        assert heard.ending is not None and "a defect" in heard.ending.detail
+
+    asyncio.run(story())

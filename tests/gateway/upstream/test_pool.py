@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.h1 import RESET_HOLD_S, UpstreamConnection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
     GET,
@@ -193,5 +193,27 @@ def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(run: Run) -> No
             await pool.close()
             await asyncio.wait_for(heard.over.wait(), 2)
             assert heard.code == "whole" and not connection.alive
+
+    run(story())
+
+
+def test_a_stale_connection_is_told_at_once(run: Run) -> None:
+    """The upstream closed just as the next request went out: no wait for a RST, and the evidence says `reused`."""
+
+    async def story() -> None:
+        def script(sock: socket.socket) -> None:
+            head_of(sock)
+            sock.sendall(ANSWER)
+            head_of(sock)
+
+        async with serving(script) as port:
+            pool = pool_to(port)
+            await ask(await pool.connect())
+            connection = pool.idle()
+            assert connection is not None
+            started = time.monotonic()
+            heard = await ask(connection)
+            assert heard.code == "P.fin.headers" and time.monotonic() - started < RESET_HOLD_S
+            assert heard.ending is not None and heard.ending.evidence["reused"] is True
 
     run(story())

@@ -117,6 +117,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     context = _trusting_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2: a write would have to wait for a read
     for path in tls.ca_files:
         try:
             context.load_verify_locations(cafile=path)

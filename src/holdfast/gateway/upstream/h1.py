@@ -302,18 +302,16 @@ class UpstreamConnection(asyncio.Protocol):
     def _ciphertext_received(self, data: bytes) -> None:
         tls = self._tls
         assert tls is not None
-        try:
-            plaintext = tls.decrypt(data)
-        except ssl.SSLError as error:
-            self._tls_broke(error)
-            return
-        if tls.closed_by_peer:
+        plaintext = tls.decrypt(data)
+        if tls.closed_by_peer or tls.problem is not None:
             self._peer_closed = True  # before the answer's end is told: this connection is not for the pool
         if plaintext:
             self._plaintext_received(plaintext)
         if self._lost is None and (reply := tls.outgoing()):
             self._transport.write(reply)  # a key update, say
-        if tls.closed_by_peer:
+        if tls.problem is not None:
+            self._tls_broke(tls.problem)
+        elif tls.closed_by_peer:
             self.eof_received()
 
     def eof_received(self) -> bool:
@@ -328,12 +326,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self._flowing and self._needs_eof and (self._tls is None or self._tls.closed_by_peer):
             self._finish()
             return False
+        if self.reused and not self._status and not self._dry:
+            # The upstream had closed it while it was idle: the commonest case, and a retry should not wait.
+            self._break_after_close()
+            return False
         self._hold = self._loop.call_later(RESET_HOLD_S, self._break_after_close)
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self._gone = True
-        if self._listener is not None and error is not None:
+        if self._listener is not None and isinstance(error, OSError):
             self._read_what_the_kernel_still_has()
         self._lose(error)
 
@@ -514,7 +516,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._break(Side.PROVIDER, Mechanism.TLS, advice, error)
 
     def _break_after_close(self) -> None:
-        """The hold after a FIN is over."""
+        """The hold after a FIN is over: did a RST follow?"""
         waiting = pending_error(self._sock)
         mechanism = Mechanism.FIN_THEN_RST if waiting in (errno.EPIPE, errno.ECONNRESET) else Mechanism.FIN
         self._break(Side.PROVIDER, mechanism, "", None, so_error=waiting)

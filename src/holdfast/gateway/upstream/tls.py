@@ -17,7 +17,7 @@ _RECORD = 16384
 class TlsSession:
     """One TLS connection, client side, without a socket."""
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "closed_by_peer")
+    __slots__ = ("_incoming", "_object", "_outgoing", "closed_by_peer", "problem")
 
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -25,6 +25,8 @@ class TlsSession:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.closed_by_peer = False
         "The peer sent `close_notify`: what came before it is whole."
+        self.problem: ssl.SSLError | None = None
+        "A broken record or a fatal alert; nothing follows it."
 
     @property
     def version(self) -> str | None:
@@ -41,7 +43,7 @@ class TlsSession:
         return True
 
     def decrypt(self, received: bytes) -> bytes:
-        """Plaintext of what arrived; may be empty. Raises `ssl.SSLError` for an alert or a broken record."""
+        """Plaintext of what arrived; may be empty. What came before a `problem` or a goodbye is returned with it."""
         incoming, session = self._incoming, self._object
         incoming.write(received)
         pieces: list[bytes] = []
@@ -57,12 +59,15 @@ class TlsSession:
             pass
         except ssl.SSLZeroReturnError:
             self.closed_by_peer = True
+        except ssl.SSLError as error:
+            self.problem = error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encrypt(self, data: bytes) -> None:
         """Encrypt; the ciphertext waits in `outgoing()`."""
-        if data:
-            self._object.write(data)
+        done = 0
+        while done < len(data):
+            done += self._object.write(data[done:] if done else data)
 
     def outgoing(self) -> bytes:
         """What must be sent to the peer now; may be empty."""
