@@ -176,6 +176,13 @@ class Ask:
         return (self.ended_s or monotonic()) - self.began_s
 
     @property
+    def quiet_s(self) -> float:
+        """The longest time without a byte, a silence that still lasts included."""
+        if self.ended:
+            return self.longest_quiet_s
+        return max(self.longest_quiet_s, monotonic() - (self.last_byte_s or self.began_s))
+
+    @property
     def complete(self) -> bool:
         """Whether the answer was heard to its proper end."""
         return self.ended == "complete"
@@ -298,6 +305,8 @@ class AgentModel:
     headers: Mapping[str, str] = field(default_factory=dict)
     tools: tuple[Json, ...] = (WRITE_TOOL,)
     model: str = "claude-lab-1"
+    streams: bool = True
+    "Whether it asks for streams at all."
     run_tool: Callable[[Json], str] = lambda call: f"{call['name']} done"
     "From a tool_use block to the text of its result; nothing is touched by default."
     trust: SSLContext | None = None
@@ -325,7 +334,7 @@ class AgentModel:
 
     async def _one_answer(self, base_url: str, messages: list[Json], report: Report) -> Json | None:
         """Ask until an answer was heard to its end; None when the tries are used up (`report.error`)."""
-        streaming, failures = True, 0
+        streaming, failures = self.streams, 0
         while True:
             ask = Ask(len(report.asks) + 1, streaming, monotonic())
             report.asks.append(ask)
