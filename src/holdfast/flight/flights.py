@@ -271,11 +271,11 @@ def _quiet_noticed(x: m.QuietNoticed, scene: _Scene) -> str:
 
 
 def _quiet_ended(x: m.QuietEnded, scene: _Scene) -> str:
-    place = scene.quiet_inside or scene.inside
-    if x.keepalives:
-        verb = "held the client" if scene.readers > 0 else "were sent to the client"
-        return f"{duration(x.quiet_s)} of silence {place}; {counted(x.keepalives, 'keepalive')} {verb}."
-    return f"{duration(x.quiet_s)} of silence {place}."
+    silence = f"Upstream had been silent for {duration(x.quiet_s)} {scene.quiet_inside or scene.inside}"
+    if not x.keepalives:
+        return f"{silence}."
+    verb = "held the client" if scene.readers > 0 else "went to the client"
+    return f"{silence}; {counted(x.keepalives, 'keepalive')} {verb}."
 
 
 _JOINED = {
@@ -406,6 +406,8 @@ def took_s(record: TurnRecord, now: Instant | None = None) -> float | None:
 def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     """What Holdfast did for this turn, in few words; empty where nothing was needed."""
     parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
+    if record.held:
+        parts.append(f"{counted(record.held, 'silence')} bridged")
     if record.spared:
         parts.append(f"{record.spared} not generated again")
     if kept_bytes is not None:

@@ -74,7 +74,7 @@ def _erase_rows(connection: sqlite3.Connection, state_dir: Path, wall_ms: int) -
         )
     unfinished = connection.execute("SELECT count(*) FROM turn WHERE ending_code IS NULL").fetchone()[0]
     # Deleted rows are overwritten (secure_delete); the write-ahead log still has older pages until it is emptied.
-    connection.execute("PRAGMA incremental_vacuum").fetchall()
+    connection.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page only
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     size = sum(answer.size for answer in old)
     return Forgotten(turns, len(old), size, unfinished, living_gateways(state_dir))

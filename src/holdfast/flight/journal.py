@@ -88,7 +88,11 @@ def _safe(text: str) -> str:
 def encode_moments(record: TurnRecord, start: int = 0) -> bytes:
     """`[[mono_s, wall_ms, name, data], ...]` of the moments from `start` on, credentials taken out."""
     news = record.moments[start:]
-    data = _encode([(at[0], at[1], type(moment).__name__, moment) for at, moment in news])
+    items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in news]
+    try:
+        data = _encode(items)
+    except UnicodeEncodeError:  # a lone surrogate: bytes of a client's that were no UTF-8
+        return _encode(scrub_strings(msgspec.to_builtins(items)))
     for _, moment in news:
         if not _is_safe(moment):
             return _encode(scrub_strings(msgspec.json.decode(data)))
@@ -124,7 +128,7 @@ def scrub_strings(value: Any) -> Any:
     """The same lists and dictionaries with every string scrubbed and shortened."""
     if isinstance(value, str):
         return clean(scrub(value))
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [scrub_strings(item) for item in value]
     if isinstance(value, dict):
         return {key: scrub_strings(item) for key, item in value.items()}
@@ -143,7 +147,7 @@ def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...
         safe(r.request_id) if r.request_id else None, safe(r.edge_id) if r.edge_id else None,
         r.request_bytes, r.answer_bytes, r.events, r.input_tokens, r.output_tokens,
         safe(r.stop_reason) if r.stop_reason else None,
-        r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.saved_from, r.wasted_tokens,
+        r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.held, r.saved_from, r.wasted_tokens,
         _ending_text(ending) if ending else None, moments.decode(),
     )  # fmt: skip
 
@@ -166,6 +170,10 @@ _UPSERT = (
         f"{name} = excluded.{name}" for name in TURN_COLUMNS if name not in ("turn_id", "instance_id")
     )
 )
+
+
+_NEVER_TAKEN = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
+"Not a matter of trying again: a value of a wrong type, or none where one has to be."
 
 
 class _PendingAnswer(NamedTuple):
@@ -362,7 +370,7 @@ class Journal:
         at = self._clock().wall_ms
         try:
             with transaction(self._connection):
-                self._connection.executemany(_UPSERT, rows)
+                self._upsert(rows)
                 self._connection.executemany(
                     "INSERT INTO note (instance_id, wall_ms, name, text) VALUES (?, ?, ?, ?)",
                     [(self.instance_id, *note) for note in notes + self._news_of_drops(drops, at)],
@@ -380,6 +388,18 @@ class Journal:
             self._handed_over.extendleft(reversed(handed))
             raise
         self._noted_drops = drops
+
+    def _upsert(self, rows: list[tuple[Any, ...]]) -> None:
+        """Write rows; one that SQLite will never take (a defect) costs itself, not the others."""
+        try:
+            self._connection.executemany(_UPSERT, rows)
+        except _NEVER_TAKEN:
+            for row in rows:
+                try:
+                    self._connection.execute(_UPSERT, row)
+                except _NEVER_TAKEN as error:
+                    self.dropped_turns += 1
+                    log.warning("turn %s cannot be written down: %s", row[0], clean(scrub(str(error))))
 
     def _encode_rows(self, records: list[TurnRecord]) -> list[tuple[Any, ...]]:
         """One row each. A record that cannot be encoded (a defect) costs itself, not the others."""
@@ -464,7 +484,7 @@ def expire_turns(connection: sqlite3.Connection, retention: Retention, now_wall_
             "DELETE FROM instance WHERE ended_wall_ms < ? AND id NOT IN (SELECT instance_id FROM turn)",
             (oldest,),
         )
-    connection.execute("PRAGMA incremental_vacuum").fetchall()
+    connection.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page only
     return gone
 
 

@@ -77,6 +77,7 @@ WORDS = {
 "Our glossary, as far as it is no name in the code."
 
 
+@cache
 def documented_members(owner: type) -> dict[str, str]:
     """The strings that stand under the members of an enum or the fields of a dataclass, by name."""
     body = ast.parse(inspect.getsource(owner)).body[0]

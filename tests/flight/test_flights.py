@@ -1,0 +1,152 @@
+"""Flights: the story of a turn, as a person reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from holdfast.flight import flights
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instant import Instant
+from holdfast.flight.moments import Moment
+from holdfast.flight.reading import KINDS, UnknownMoment
+from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, tell, turn
+
+
+def texts(*moments: tuple[float, Moment]) -> list[str]:
+    """The sentences of these moments."""
+    return [line.text for line in flights.story(tell(turn(), *moments))][1:]
+
+
+def test_a_freeze_is_told_so_that_one_sees_what_held() -> None:
+    """The silence, where it was, and what the client heard meanwhile stand in one sentence."""
+    lines = {round(line.at_s, 3): line.text for line in flights.story(frozen_turn())}
+    assert lines[14.0] == "Upstream fell silent inside tool_use Write; keepalives to the client began."
+    assert (
+        lines[308.0]
+        == "Upstream had been silent for 304 s inside tool_use Write; 30 keepalives held the client."
+    )
+    assert lines[310.6] == (
+        "The client came back with the same request and took up this answer (connection 2); "
+        "48 kB of the answer were there already."
+    )
+
+
+def test_a_client_that_leaves_is_told_with_its_limit_and_its_ending() -> None:
+    """Why we think it left, and what was seen on the wire, are both said."""
+    assert texts((310, m.ReaderLeft(1, "gave_up", "events", 300.0, HUNG_UP))) == [
+        "The client gave up waiting at its events limit of 300 s (connection 1): the client reset the connection "
+        "inside a tool call (C.rst.tool): [Errno 104] Connection reset by peer."
+    ]
+
+
+def test_nobody_is_said_to_be_held_when_nobody_is_there() -> None:
+    """Keepalives to a reader that has left held nobody."""
+    told = texts(
+        (0, m.ReaderJoined(1, "first", 0)),
+        (10, m.QuietNoticed("headers")),
+        (15, m.ReaderLeft(1, "cancelled", None, None, HUNG_UP)),
+        (20, m.QuietEnded(20.0, 1)),
+        (30, m.QuietNoticed("text")),
+        (40, m.QuietEnded(20.0, 0)),
+    )
+    assert told[
+        3
+    ] == "Upstream had been silent for 20.0 s before the headers; 1 keepalive were sent to the client." or (
+        told[3] == "Upstream had been silent for 20.0 s before the headers; 1 keepalive went to the client."
+    )
+    assert told[4:] == [
+        "Upstream fell silent inside text.",
+        "Upstream had been silent for 20.0 s inside text.",
+    ]
+
+
+def test_a_sleep_of_the_machine_is_an_event_of_its_own() -> None:
+    """An hour with the lid closed is told, and the time since the start is not changed by it."""
+    record = short_turn()
+    record.moments[6:] = [
+        (Instant(a.mono_s, a.wall_ms + 3_600_000), moment) for a, moment in record.moments[6:]
+    ]
+    lines = flights.story(record)
+    [slept] = [line for line in lines if line.name == "Slept"]
+    assert slept.text == "The machine slept for about 60m 00s before this, or its clock was set forward."
+    assert lines[-1].at_s == pytest.approx(1.8)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_every_moment_has_a_sentence(kind: type[Moment]) -> None:
+    """No kind of moment is told by its bare name, and each sentence is one."""
+    values = {"str": "word", "int": 3, "float": 4.5, "bool": True, "Ending": HUNG_UP}
+    moment = kind(**{field.name: values[str(field.type).split(" ")[0]] for field in dataclasses.fields(kind)})
+    said = flights.sentence(moment)
+    assert said[0].isupper() and said.endswith(".") and kind.__name__ not in said
+
+
+def test_every_ending_has_a_sentence() -> None:
+    """Any side, mechanism and phase can be said, with the code to look it up."""
+    for side, mechanism, phase in itertools.product(Side, Mechanism, Phase):
+        ending = Ending(side, mechanism, phase, evidence={"silence_s": 3.25, "unacked_bytes": None})
+        said = flights.ending_sentence(ending)
+        assert (
+            said == "it ran to its proper end"
+            if ending.completed
+            else f"({ending.code}) [silence_s 3.25]" in said
+        )
+
+
+def test_hostile_names_have_no_power() -> None:
+    """A tool name with escape sequences, from a model or another version, is shown as escapes."""
+    told = texts(
+        (1, m.BlockOpened(0, "tool_use", "\x1b]0;owned\x07")), (2, UnknownMoment("\x9bx", {"a": "\x1b"}))
+    )
+    assert told[0] == r"The model began a tool call, \x1b]0;owned\x07 (block 0)."
+    assert "\x1b" not in told[1] and "\x9b" not in told[1]
+
+
+def test_one_line_says_how_it_ended() -> None:
+    """Done, running, interrupted, a code; with the status where it is not 200."""
+    running = turn()
+    assert flights.outcome(running) == "running"
+    assert flights.outcome(short_turn()) == "done"
+    assert flights.outcome(end(turn(), 3, HUNG_UP)) == "C.rst.tool"
+    killed = end(turn(), 3, Ending(Side.MACHINE, Mechanism.PROCESS_ENDED, Phase.IN_TEXT))
+    killed.status = 529
+    assert flights.outcome(killed) == "529 interrupted M.died.text"
+    assert flights.took_s(running) is None and flights.took_s(running, at(12)) == 12
+
+
+def test_the_summary_of_a_saved_turn() -> None:
+    """What Holdfast did is said in few words."""
+    assert flights.summary(frozen_turn()) == (
+        "done after 330 s, 2 attempts upstream, 2 client connections, 91 kB of answer, 30 keepalives, "
+        "longest quiet 304 s, saved from silence past 300 s, 1 not generated again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (0.0421, "42 ms"),
+        (1.8, "1.80 s"),
+        (12.34, "12.3 s"),
+        (304, "304 s"),
+        (964, "16m 04s"),
+        (7500, "2h 05m"),
+    ],
+)
+def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
+    """Short ones finely, long ones roughly."""
+    assert flights.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "1 byte"), (3_100, "3.1 kB"), (48_211, "48 kB"), (2_500_000, "2.5 MB")],
+)
+def test_sizes_read_as_a_person_says_them(count: int, text: str) -> None:
+    """Decimal units."""
+    assert flights.size(count) == text
