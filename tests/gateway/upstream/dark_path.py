@@ -18,10 +18,10 @@ from tests.gateway.upstream.stage import GET, Heard, pool_to
 
 
 async def story() -> None:
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    loopback("up")
     with socket.create_server(("127.0.0.1", 0)) as server:
         silent, sending = [await opened(server) for _ in range(2)]
-        subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+        loopback("down")
         sending[0].send_body(b"y" * 5)
         for _, heard, peer in (silent, sending):
             async with asyncio.timeout(20):
@@ -29,6 +29,11 @@ async def story() -> None:
             assert heard.ending is not None and heard.body == b"a"
             print(json.dumps([heard.code, heard.ending.evidence]))
             peer.close()
+
+
+def loopback(state: str) -> None:
+    """Switch this namespace's only device."""
+    subprocess.run(["ip", "link", "set", "lo", state], check=True)
 
 
 async def opened(server: socket.socket):  # type: ignore[no-untyped-def]

@@ -9,10 +9,12 @@ import sys
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.upstream import h1
-from holdfast.gateway.upstream.h1 import Headers
+from holdfast.gateway.upstream.h1 import Headers, UpstreamConnection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
     GET,
@@ -91,6 +93,40 @@ def test_an_answer_without_a_body_ends_with_its_head(method: bytes, answer: byte
             again.abort()
 
     run(story())
+
+
+class Nowhere(asyncio.Transport):
+    """A transport whose socket takes everything and says nothing."""
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None: ...
+    def writelines(self, list_of_data: object) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def abort(self) -> None: ...
+
+
+@given(data=st.data(), name=st.sampled_from([n for n in WHOLE if "close" not in n and n != "HTTP/1.0"]))
+@settings(max_examples=200, deadline=None)
+def test_where_the_reads_cut_does_not_matter(data: st.DataObject, name: str) -> None:
+    """Two answers on one connection, cut anywhere: both whole, and never a byte of one in the other."""
+
+    async def story() -> None:
+        answer, body = WHOLE[name]
+        with socket.socket() as sock:
+            put_back: list[UpstreamConnection] = []
+            connection = UpstreamConnection(sock, address="-", on_idle=put_back.append)
+            connection.connection_made(Nowhere())
+            for turn in (1, 2):
+                heard = Heard()
+                connection.start(heard, b"GET", b"/", GET)
+                connection.end_body()
+                cuts = sorted(data.draw(st.sets(st.integers(1, len(answer) - 1), max_size=6)))
+                for start, end in zip([0, *cuts], [*cuts, len(answer)], strict=True):
+                    assert not heard.over.is_set()
+                    connection.data_received(answer[start:end])
+                assert (heard.reason, heard.body, heard.code) == (b"OK", body, "whole")
+                assert len(put_back) == turn
+
+    asyncio.run(story())
 
 
 def test_one_read_is_one_call(run: Run) -> None:
