@@ -32,7 +32,7 @@ const told = { text: "", tool_runs: 0, requests: 0, stop_reason: null, error: nu
 
 async function converse() {
   const client = new Anthropic({
-    baseURL: orders.base_url,
+    baseURL: orders.base_url ?? undefined, // absent: ANTHROPIC_BASE_URL
     apiKey: orders.api_key ?? null,
     authToken: orders.auth_token ?? null,
     timeout: orders.timeout_s * 1000,
