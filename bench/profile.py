@@ -20,6 +20,8 @@ from bench.__main__ import RESULTS, SCENARIOS
 from bench.measure import Bench, Sizes, Target
 
 _LINES = 25
+_WAITING = "wait (threading.py"
+"A thread that waits for another; py-spy takes it for busy."
 
 
 def stacks(raw: str) -> tuple[collections.Counter[str], collections.Counter[str], int]:
@@ -29,6 +31,8 @@ def stacks(raw: str) -> tuple[collections.Counter[str], collections.Counter[str]
     total = 0
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
+        if _WAITING in stack:
+            continue
         frames = stack.split(";")
         total += int(count)
         own[frames[-1]] += int(count)
@@ -38,13 +42,23 @@ def stacks(raw: str) -> tuple[collections.Counter[str], collections.Counter[str]
 
 
 def show(raw: str, console: Console) -> None:
+    """Two tables: where the samples are, and under which of the relay's own functions."""
     own, whole, total = stacks(raw)
-    table = Table(title=f"{total} samples", title_justify="left", header_style="bold")
-    for title in ("own", "with callees", "function"):
-        table.add_column(title, justify="left" if title == "function" else "right")
-    for frame, count in own.most_common(_LINES):
-        table.add_row(f"{100 * count / total:.1f}%", f"{100 * whole[frame] / total:.1f}%", frame)
-    console.print(table)
+    tables = {
+        f"{total} samples, by own time": own.most_common(_LINES),
+        "with callees, the relay's own functions and threads": [
+            (frame, count)
+            for frame, count in whole.most_common()
+            if "holdfast/" in frame or frame.startswith("thread")
+        ][:_LINES],
+    }
+    for title, rows in tables.items():
+        table = Table(title=title, title_justify="left", header_style="bold")
+        for column in ("own", "with callees", "function"):
+            table.add_column(column, justify="left" if column == "function" else "right")
+        for frame, _ in rows:
+            table.add_row(f"{100 * own[frame] / total:.1f}%", f"{100 * whole[frame] / total:.1f}%", frame)
+        console.print(table)
 
 
 async def drive(bench: Bench, target: Target, scenario: str, spy: subprocess.Popen[bytes]) -> None:
@@ -62,6 +76,7 @@ def attach(pid: int, out: Path, seconds: int, native: bool) -> subprocess.Popen[
     """Start py-spy on a process; it ends by itself."""
     argv = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(pid), "--format", "raw"]
     argv += ["--rate", "500", "--duration", str(seconds), "--output", str(out)]
+    argv += ["--function", "--threads"]
     argv += ["--native"] if native else []
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
