@@ -38,7 +38,7 @@ def test_a_good_link_changes_nothing() -> None:
 def test_a_large_answer_passes_in_bounded_memory() -> None:
     """A client that reads slowly slows the provider, not the link's memory."""
     with (
-        Provider(answer(flood(3_000_000)), keep_bytes=10_000_000).running() as provider,
+        Provider(answer(flood(1_000_000)), keep_bytes=10_000_000).running() as provider,
         Link("127.0.0.1", provider.port).running() as link,
     ):
         heard = wire.ask(link.url)

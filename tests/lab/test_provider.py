@@ -331,6 +331,16 @@ def test_a_rule_sees_the_request() -> None:
     assert "chunked" not in heard.head
 
 
+def test_a_rule_that_fails_is_heard_of() -> None:
+    """What a rule raises is answered with a 400 and comes out when the provider stops."""
+
+    def rule(request: Request) -> Answer:
+        raise AssertionError("not this request")
+
+    with pytest.raises(AssertionError, match="not this request"), Provider(rule).running() as provider:
+        assert wire.ask(provider.url).status == 400
+
+
 def test_a_flood_waits_for_a_slow_client() -> None:
     """Fifty megabytes are made while they are sent; a client that does not read stops the making."""
     with Provider(answer(flood(50_000_000)), keep_bytes=1000).running() as provider:

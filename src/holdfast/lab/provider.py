@@ -169,6 +169,8 @@ class Provider(Hosted):
         """
         self.exchanges: list[Exchange] = []
         self.connections: list[Connection] = []
+        self.defects: list[Exception] = []
+        "What the rule raised; the first of them is raised again when the provider stops."
         self.speed = speed
         self.keep_bytes = keep_bytes
         self.on_change = on_change
@@ -234,12 +236,18 @@ class Provider(Hosted):
             self._server.close()
         tasks = [wire.abandon() for wire in list(self._open)]
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.defects:
+            raise self.defects[0]
 
     # used by the connections
 
     def choose(self, request: Request) -> Answer:
-        """Ask the rule."""
-        return self._rule(request)
+        """Ask the rule. What it raises (an assertion of a test's, say) comes out of `stop`."""
+        try:
+            return self._rule(request)
+        except Exception as defect:
+            self.defects.append(defect)
+            return script.http_error(400, f"the lab's rule failed: {type(defect).__name__}")
 
     def changed(self, exchange: Exchange) -> None:
         """Tell whoever listens."""
@@ -447,11 +455,14 @@ class _Wire(asyncio.Protocol):
 
     async def _pause(self, exchange: Exchange, told: Pause) -> None:
         lasts_s = told.seconds / self._provider.speed
+        before = exchange._tokens
         exchange._pause = (monotonic(), lasts_s, told.tokens)
         try:
             if lasts_s:
                 await asyncio.sleep(lasts_s)
+            exchange._tokens, exchange._pause = before + told.tokens, None
         finally:
+            # Left in the middle: what was generated until then.
             exchange._tokens, exchange._pause = float(exchange.tokens), None
 
     async def _write(self, data: bytes, piece_bytes: int | None) -> None:

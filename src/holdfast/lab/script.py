@@ -695,8 +695,9 @@ def agent_story(
 def tool_results(body: Mapping[str, Any]) -> set[str]:
     """The ids of all tool calls that the request's messages hold a result for."""
     found: set[str] = set()
-    for message in body.get("messages") or ():
-        content = message.get("content")
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
             found.update(
                 str(block.get("tool_use_id"))
