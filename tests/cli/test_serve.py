@@ -163,7 +163,7 @@ def upstream() -> Iterator[str]:
     Upstream.let_go.clear()
     Upstream.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/base"
     Upstream.let_go.set()
     server.shutdown()
