@@ -50,7 +50,12 @@ def help_of(path: str, command: click.Command) -> str:
     parent, _, name = path.rpartition(" ")
     above = click.Context(main, info_name=parent) if parent else None
     context = command.context_class(
-        command, info_name=name, parent=above, max_content_width=WIDTH, terminal_width=WIDTH
+        command,
+        info_name=name,
+        parent=above,
+        max_content_width=WIDTH,
+        terminal_width=WIDTH,
+        help_option_names=main.context_settings["help_option_names"],
     )
     return command.get_help(context)
 
