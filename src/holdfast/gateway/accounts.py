@@ -64,13 +64,20 @@ class Bridged:
 
 
 def bridged(
-    quiet_s: float, limits: Iterable[Limit], profile: Profile, completed_blocks: int, *, headers: bool
+    quiet_s: float,
+    limits: Iterable[Limit],
+    profile: Profile,
+    completed_blocks: int,
+    *,
+    headers: bool,
+    streaming: bool,
 ) -> Bridged | None:
     """What a silence of `quiet_s` would have done to this client without us; None: nothing.
 
     `headers` says whether the client had its headers from upstream before the silence.
     """
-    limits = tuple(limits)
+    kind = "streaming" if streaming else "whole"
+    limits = tuple(limit for limit in limits if limit.applies in ("any", kind))
     clocks = ("bytes", "events", "total") if headers else ("headers", "total")
     fired = [limit for limit in limits if limit.clock in clocks and limit.seconds <= quiet_s]
     if not fired:

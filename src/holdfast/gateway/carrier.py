@@ -762,7 +762,14 @@ class Carrier:
         if reader is None or not self._quiet_keepalives:
             return
         headers = self.attempt.headers_at is not None
-        what = bridged(quiet_s, reader.limits, reader.profile, self.events.completed_blocks, headers=headers)
+        what = bridged(
+            quiet_s,
+            reader.limits,
+            reader.profile,
+            self.events.completed_blocks,
+            headers=headers,
+            streaming=self.streaming is not False and not reader.fold,
+        )
         if what is not None and what.loss is not None:
             self.saved_from = f"silence past its {what.limit.name} limit of {what.limit.seconds:.0f} s"
         elif what is not None:
