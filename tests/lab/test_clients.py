@@ -68,7 +68,7 @@ def test_the_freeze_is_a_loop(close: str) -> None:
             assert provider.generated == 3
             assert {seen.ended for seen in provider.exchanges} == {f"client {close}"}
             assert len({request.body for request in provider.requests}) == 1
-            assert all(LIMIT_S <= ask.longest_quiet_s < LIMIT_S + 0.15 for ask in report.asks)
+            assert all(LIMIT_S <= ask.longest_quiet_s < 2 * LIMIT_S for ask in report.asks)
 
     asyncio.run(story())
 
@@ -110,7 +110,7 @@ def test_pings_hold_only_who_counts_bytes(clock: str, ended: str) -> None:
     """A ping is a byte, not an event, and moves no total limit."""
 
     async def story() -> None:
-        told = answer(start(), pings(LIMIT_S / 3, 6), text("Hi"))
+        told = answer(start(), pings(LIMIT_S / 6, 12), text("Hi"))
         async with Provider(told) as provider:
             agent = AgentModel(LIMIT_S, retries=0, clock=clock)  # type: ignore[arg-type]
             report = await agent.run(provider.url, "hi")

@@ -209,7 +209,7 @@ def news(acts: Sequence[Act]) -> list[str]:
     """What has happened so far, as lines that do not change once they are there."""
     lines = []
     for act in acts:
-        head = f"[{HEADS[act.part.name][0]}, client {' '.join(HEADS[act.part.name][1:])}]"
+        head = f"[{HEADS[act.part.name][0]}; client: {' '.join(HEADS[act.part.name][1:])}]"
         for ask in act.report.asks:
             if ask.ended:
                 lines.append(f"{head} request {ask.number}: {ask.ended} after {duration(ask.lasted_s)}")

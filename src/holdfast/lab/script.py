@@ -263,6 +263,11 @@ def unanswered(end: End, *, after_s: float = 0.0) -> Answer:
     return Answer(end=end, before_headers_s=after_s)
 
 
+def headers_only(end: End, *, after_s: float = 0.0) -> Answer:
+    """Status 200 and headers at once, then only an ending (or silence), after a while."""
+    return Answer(steps=(Pause(after_s),), end=end)
+
+
 ERROR_KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
