@@ -19,6 +19,7 @@ import operator
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -222,6 +223,7 @@ class Journal:
         self._noted_drops = (0, 0)
         self._wake = threading.Event()
         self._closing = False
+        self._rounds = 0
         self.instance_id = new_turn_id(clock())
         self._open(kind)
         self._thread = threading.Thread(target=self._run, name="holdfast-journal", daemon=True)
@@ -294,6 +296,17 @@ class Journal:
         """Something about the gateway as a whole, not about one turn: the machine slept, records were dropped."""
         self._notes.append((self._clock().wall_ms, name, clean(scrub(text))))
 
+    def settle(self, timeout_s: float = 5.0) -> bool:
+        """Wait until what was recorded before this call is on disk. It waits: never call it from the event loop.
+
+        False if it could not be written, or not in time.
+        """
+        target, deadline = self._rounds + 2, time.monotonic() + timeout_s
+        while self._rounds < target and self._thread.is_alive() and time.monotonic() < deadline:
+            self._wake.set()
+            time.sleep(0.002)
+        return self._rounds >= target and self.failure is None
+
     def close(self, timeout_s: float = 2.0) -> bool:
         """Write what is left and say goodbye. False if it could not be finished in time.
 
@@ -311,6 +324,7 @@ class Journal:
         while True:
             closing = self._closing
             self._write_all(last=closing)
+            self._rounds += 1
             if closing:
                 break
             if self._clock().mono_s >= next_expiry:

@@ -10,6 +10,7 @@ import ast
 import difflib
 import inspect
 import re
+import sys
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache
@@ -78,9 +79,13 @@ WORDS = {
 
 
 @cache
+def _source(module: str, name: str) -> str:
+    return inspect.getsource(getattr(sys.modules[module], name))
+
+
 def documented_members(owner: type) -> dict[str, str]:
     """The strings that stand under the members of an enum or the fields of a dataclass, by name."""
-    body = ast.parse(inspect.getsource(owner)).body[0]
+    body = ast.parse(_source(owner.__module__, owner.__name__)).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}
     for statement, after in zip(body.body, body.body[1:], strict=False):

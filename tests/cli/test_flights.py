@@ -1,0 +1,118 @@
+"""`holdfast flights`: recent turns, one line each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.flight import instant
+from holdfast.flight import moments as m
+from holdfast.flight.instant import Instant
+from holdfast.flight.journal import Journal
+from tests.cli.viewed import recorded, typed
+from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
+
+
+def test_each_turn_is_one_line_the_newest_last(tmp_path: Path) -> None:
+    """Id, time, client, model, ending, duration, silence, and what was saved."""
+    gone = end(turn(at(900), turn_id="ccc"), 9, HUNG_UP)
+    recorded(tmp_path, short_turn(turn_id="aaa"), frozen_turn(at(60), turn_id="bbb"), gone)
+    result = typed(tmp_path, "flights")
+    head, *lines = [line.split() for line in result.stdout.splitlines()]
+    assert (
+        result.exit_code == 0 and head[0] == "TURN" and [line[0] for line in lines] == ["aaa", "bbb", "ccc"]
+    )
+    joined = [" ".join(line[3:]) for line in lines]
+    assert joined[0] == "claude-code 2.1.114 claude-sonnet-4-5 done 1.80 s -"
+    assert joined[1].endswith("done 330 s 304 s saved from silence past 300 s, 1 not generated again")
+    assert joined[2].endswith("C.rst.tool 9.00 s -")
+
+
+def test_json_is_one_object_per_line(tmp_path: Path) -> None:
+    """A program reads what a person reads, with numbers."""
+    recorded(tmp_path, short_turn(turn_id="aaa"), frozen_turn(at(60), turn_id="bbb"))
+    lines = [json.loads(line) for line in typed(tmp_path, "flights", "--json").stdout.splitlines()]
+    assert [line["turn_id"] for line in lines] == ["aaa", "bbb"]
+    assert lines[1]["longest_quiet_s"] == 304.0 and lines[1]["ending_code"] == "-.end.after"
+    assert lines[0]["took_s"] == pytest.approx(1.8) and lines[0]["started_wall_ms"] == NOON.wall_ms
+
+
+def test_limit_and_since_choose(tmp_path: Path) -> None:
+    """The newest so many, or those of the last so long."""
+    now = instant.now()
+    hour_ago = Instant(now.mono_s, now.wall_ms - 3_600_000)
+    recorded(tmp_path, short_turn(hour_ago, turn_id="aaa"), short_turn(now, turn_id="bbb"))
+    assert "aaa" not in typed(tmp_path, "flights", "--limit", "1").stdout
+    assert "aaa" not in typed(tmp_path, "flights", "--since", "30m").stdout
+    assert "aaa" in typed(tmp_path, "flights", "--since", "2h").stdout
+    assert "aaa" in typed(tmp_path, "flights", "--since", "2020-01-01").stdout
+    wrong = typed(tmp_path, "flights", "--since", "yesterday")
+    assert wrong.exit_code == 2 and "2h, 7d" in wrong.stderr
+
+
+def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """A model's name with escape sequences is shown as escapes, in both forms of output."""
+    record = end(turn(turn_id="aaa"), 1)
+    record.model = "\x1b]0;owned\x07\u202e"
+    recorded(tmp_path, record)
+    for options in ([], ["--json"]):
+        printed = typed(tmp_path, "flights", *options).stdout
+        assert "owned" in printed and not {"\x1b", "\x07", "\u202e"} & set(printed)
+
+
+def test_nothing_recorded_says_what_to_do(tmp_path: Path) -> None:
+    """Exit code 1, and how to get a first turn; no directory is made."""
+    result = typed(tmp_path / "none", "flights")
+    assert result.exit_code == 1 and "holdfast run -- claude" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_newer_journal_is_explained(tmp_path: Path) -> None:
+    """The advice of the journal is passed on."""
+    recorded(tmp_path, short_turn())
+    import sqlite3
+
+    sqlite3.connect(tmp_path / "journal.sqlite").execute("PRAGMA user_version = 99")
+    result = typed(tmp_path, "flights")
+    assert result.exit_code == 1 and "upgrade holdfast" in result.stderr
+
+
+def test_follow_shows_a_turn_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
+    """The command goes on watching a gateway in another process."""
+    journal = Journal(tmp_path, flush_every_s=0.02)
+    env = {
+        "PATH": os.defpath,
+        "HOME": str(tmp_path),
+        "HOLDFAST_STATE_DIR": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+    }
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "holdfast", "flights", "--follow"], env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert follower.stdout is not None
+        assert follower.stdout.readline().startswith("TURN")
+        record = tell(turn(instant.now(), turn_id="aaa"), (0.1, m.AttemptStarted(1)))
+        journal.changed(record)
+        assert " running " in follower.stdout.readline()
+        journal.changed(end(record, 3))
+        line = follower.stdout.readline()
+        assert line.startswith("aaa ") and " done " in line
+    finally:
+        follower.kill()
+        follower.communicate()
+        journal.close()
+
+
+def test_help_has_an_example(tmp_path: Path) -> None:
+    """And names its exit codes."""
+    for command in ("flights", "flight", "attic", "explain", "forget"):
+        said = typed(tmp_path, command, "--help").stdout
+        assert f"  holdfast {command}" in said and "Exit codes: 0 done, 1" in said
+    for command in ("list", "show", "save", "rm"):
+        assert f"  holdfast attic {command}" in typed(tmp_path, "attic", command, "--help").stdout

@@ -1,0 +1,85 @@
+"""`holdfast forget`: erase what was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.flight import instant
+from holdfast.flight import moments as m
+from holdfast.flight.instant import Instant
+from holdfast.flight.journal import Journal
+from tests.cli.viewed import recorded, typed
+from tests.flight.telling import HUNG_UP, end, short_turn, tell, turn
+
+
+def test_everything_goes_and_other_files_stay(tmp_path: Path) -> None:
+    """Journal, answers, instances and spool are removed, and it is said how much that was."""
+    state = tmp_path / "state"
+    recorded(
+        state, short_turn(turn_id="aaa"), end(turn(turn_id="bbb"), 1, HUNG_UP), answers={"bbb": b"x" * 2000}
+    )
+    (state / "spool").mkdir()
+    (state / "spool" / "left").write_text("x")
+    (state / "letter.txt").write_text("mine")
+    result = typed(state, "forget", "--yes")
+    assert (result.exit_code, result.stdout) == (0, "Erased 2 turns and 1 kept answer (2.0 kB).\n")
+    assert {path.name for path in state.iterdir()} == {"letter.txt", "state.lock"}
+
+
+def test_it_asks_first(tmp_path: Path) -> None:
+    """No is the default, and no answer is no."""
+    recorded(tmp_path, short_turn(turn_id="aaa"))
+    for answer in ("n\n", "\n", ""):
+        assert typed(tmp_path, "forget", answer=answer).exit_code == 1
+    assert "aaa" in typed(tmp_path, "flights").stdout
+
+
+def test_beside_a_running_gateway_what_is_finished_goes(tmp_path: Path) -> None:
+    """A turn under way stays and is recorded to its end; no text of the others is left in the files."""
+    journal = Journal(tmp_path, flush_every_s=60)
+    done, running = short_turn(turn_id="aaa"), tell(turn(turn_id="bbb"), (1, m.AttemptStarted(1)))
+    done.model = "model-to-be-forgotten"
+    journal.keep_answer(done, [b"x"], complete=True, content_type="text/event-stream")
+    journal.changed(done)
+    journal.changed(running)
+    assert journal.settle()
+    result = typed(tmp_path, "forget", "--yes")
+    assert result.stdout.startswith(
+        "Erased 1 turn and 1 kept answer (1 byte).\n1 unfinished turn of a running gateway stayed"
+    )
+    journal.changed(end(running, 3))
+    assert journal.close(10)
+    said = typed(tmp_path, "flights").stdout
+    assert "bbb" in said and "done" in said and "aaa" not in said
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(b"model-to-be-forgotten" in path.read_bytes() for path in files)
+
+
+def test_only_what_is_older_goes(tmp_path: Path) -> None:
+    """`--older-than 7d` keeps the last week."""
+    now = instant.now()
+    old = Instant(now.mono_s, now.wall_ms - 8 * 86_400_000)
+    recorded(tmp_path, short_turn(old, turn_id="aaa"), short_turn(now, turn_id="bbb"))
+    assert (
+        "Erased 1 turn and 0 kept answers" in typed(tmp_path, "forget", "--older-than", "7d", "--yes").stdout
+    )
+    said = typed(tmp_path, "flights").stdout
+    assert "bbb" in said and "aaa" not in said
+    assert typed(tmp_path, "forget", "--older-than", "soon", "--yes").exit_code == 2
+
+
+def test_a_journal_that_cannot_be_read_can_still_be_erased(tmp_path: Path) -> None:
+    """Damage is no reason to keep it."""
+    recorded(tmp_path, short_turn())
+    (tmp_path / "journal.sqlite").write_bytes(b"garbage" * 1000)
+    result = typed(tmp_path, "forget", "--yes")
+    assert result.exit_code == 0 and "it could not be read" in result.stdout
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_nothing_to_forget(tmp_path: Path) -> None:
+    """Exit code 1, and no directory is made."""
+    result = typed(tmp_path / "none", "forget", "--yes")
+    assert (
+        result.exit_code == 1 and "Nothing is recorded" in result.stderr and not (tmp_path / "none").exists()
+    )
