@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -190,6 +192,38 @@ def test_the_way_out_takes_less_than_two_seconds(run: Run) -> None:
     ended = run("import time; print(time.time())")
 
     assert time.time() - float(ended.stdout) < 2.0
+
+
+def test_an_unfinished_turn_is_stopped_upstream_when_the_command_ends(run: Run) -> None:
+    """Nobody is left to hear it, so it is not paid for; and the way out is no longer for it."""
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        closed: list[float] = []
+
+        def be_silent() -> None:
+            connection, _ = upstream.accept()
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(65536):
+                    pass
+            closed.append(time.time())
+
+        listening = threading.Thread(target=be_silent, daemon=True)
+        listening.start()
+        ended = run(
+            "import http.client, os, time, urllib.parse\n"
+            "url = urllib.parse.urlsplit(os.environ['ANTHROPIC_BASE_URL'])\n"
+            "it = http.client.HTTPConnection(url.hostname, url.port)\n"
+            'body = \'{"model": "m", "stream": true, "messages": []}\'\n'
+            "it.request('POST', url.path + 'v1/messages', body, {'content-type': 'application/json'})\n"
+            "time.sleep(.3); print(time.time())",
+            "--upstream",
+            f"http://127.0.0.1:{upstream.getsockname()[1]}",
+        )
+        listening.join(5)
+
+    assert time.time() - float(ended.stdout) < 2.0
+    assert closed, "upstream was left running"
+    assert closed[0] - float(ended.stdout) < 1.5
+    assert "1 turn carried" in ended.stderr
 
 
 def test_a_missing_command_is_127(run: Run, environ: dict[str, str]) -> None:
