@@ -343,7 +343,7 @@ class Journal:
         while (self._dirty or self._handed_over or self._notes) and self._guarded(self._flush):
             pass
         if last:
-            if self._guarded(self._say_goodbye):
+            if self._guarded(self._say_goodbye) and not self._dirty:
                 return
             self.dropped_turns += len(self._dirty)
             log.warning("the journal closed with %d turns unwritten: %s", len(self._dirty), self.failure)
