@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from holdfast.cli.config import CATALOGUE
+from holdfast.cli.catalogue import CATALOGUE
 from holdfast.cli.main import COMMANDS, main
 from holdfast.cli.reference import command_paths, help_of, reference
 

@@ -75,6 +75,7 @@ MAY_WAIT = {
 
 MAY_READ_CLOCKS = {
     "flight.instant",
+    "flight.journal",
     "gateway.upstream.dial",
     "gateway.upstream.h1",
     "gateway.upstream.pool",

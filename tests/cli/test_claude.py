@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.cli import claude, config
 from holdfast.cli import run as run_command
+from holdfast.cli.catalogue import DEFAULT_UPSTREAM
 from holdfast.cli.claude import BASE_URL, Source, UntrustedUpstream
 from holdfast.cli.control import Counts
 from holdfast.cli.errors import Misused
@@ -138,7 +139,7 @@ def test_without_any_word_it_is_the_vendors_own(project: Path, environ: dict[str
     """And then the features that our base URL would switch off are switched on again."""
     plan = plan_for(["claude"], environ, project)
 
-    assert plan.upstream.origin == config.DEFAULT_UPSTREAM
+    assert plan.upstream.origin == DEFAULT_UPSTREAM
     assert plan.unbuffer.value is True
     variables = run_command.child_variables(plan, environ, OURS, 9, [])
     assert variables["ENABLE_TOOL_SEARCH"] == "true"

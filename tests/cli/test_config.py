@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from holdfast.cli import config
-from holdfast.cli.config import CATALOGUE, gather, read_bytes, read_seconds, show_bytes, show_seconds
+from holdfast.cli.catalogue import CATALOGUE, read_bytes, read_seconds, show_bytes, show_seconds
+from holdfast.cli.config import gather
 from holdfast.cli.errors import Misused
 from holdfast.cli.main import main
 from holdfast.gateway.settings import Limits, Settings, Timeouts, Upstream

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from holdfast.cli import config
+from holdfast.cli import catalogue
 from holdfast.cli.main import main
 from holdfast.flight import endings, moments
 
@@ -71,24 +71,24 @@ def _settings() -> Iterable[str]:
     yield "## Settings"
     yield (
         "A flag wins over a variable, a variable over the file, the file over the default. The file is TOML: `--config "
-        "FILE`, or `$XDG_CONFIG_HOME/holdfast/config.toml` if there is one. Durations are written like `10s`, `45m` or "
+        "FILE`, or `$XDG_CONFIG_HOME/holdfast/catalogue.toml` if there is one. Durations are written like `10s`, `45m` or "
         "`1h30m`, sizes like `256KB` or `64MB`. `--check` prints what is in force and where each value is from."
     )
     rows = ["| key and flag | variable | default | of | what it is |", "| --- | --- | --- | --- | --- |"]
-    for option in config.CATALOGUE:
+    for option in catalogue.CATALOGUE:
         says = option.says.partition(" [default")[0]
         where = "`run`, `serve`" if option.where == "both" else f"`{option.where}`"
         default = _default(option)
         rows.append(f"| `{option.name}` | `{option.variable}` | {default} | {where} | {says} |")
     yield "\n".join(rows)
     rows = ["| variable alone | what it is |", "| --- | --- |"]
-    rows += [f"| `{name}` | {says} |" for name, says in config.ELSEWHERE.items()]
+    rows += [f"| `{name}` | {says} |" for name, says in catalogue.ELSEWHERE.items()]
     yield "\n".join(rows)
 
 
-def _default(option: config.Option) -> str:
+def _default(option: catalogue.Option) -> str:
     _, told, rest = option.says.partition("[default: ")
-    return rest.removesuffix("]") if told else config.show(option, option.default)
+    return rest.removesuffix("]") if told else catalogue.show(option, option.default)
 
 
 def _moments() -> Iterable[str]:

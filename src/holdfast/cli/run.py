@@ -16,7 +16,7 @@ from typing import Any
 import click
 import msgspec
 
-from holdfast.cli import claude, config, errors
+from holdfast.cli import catalogue, claude, config, errors
 from holdfast.cli.child import Ended, Foreground, GatewayFailed, GatewayProcess, end_like
 from holdfast.cli.control import Counts, Start
 from holdfast.cli.gateway_log import LOG_NAME
@@ -82,7 +82,7 @@ def _upstream_url(
         found = claude.upstream_from_client(environ, sources, trust_project=trust_project)
     except claude.UntrustedUpstream as refusal:
         raise errors.Misused(str(refusal)) from None
-    return (found.value, found.place) if found is not None else (config.DEFAULT_UPSTREAM, "default")
+    return (found.value, found.place) if found is not None else (catalogue.DEFAULT_UPSTREAM, "default")
 
 
 def is_vendors_own(upstream: Upstream) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli import admin, config, errors
+from holdfast.cli import admin, catalogue, config, errors
 from holdfast.cli.admin import Guard
 from holdfast.cli.turnline import turn_json, turn_text
 from holdfast.flight.record import TurnRecord
@@ -50,7 +50,7 @@ class Plan:
 
 def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
     """Decide all that `serve` needs. Raises `Misused` with advice; opens nothing but the files that are named."""
-    listen = config.read_address(str(values["listen"].value))
+    listen = catalogue.read_address(str(values["listen"].value))
     upstream = _upstream(values)
     token, token_origin = read_token(values, environ)
     certificate = _certificate(values)
@@ -66,7 +66,7 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
         any_host=behind_proxy and not hosts,
         unbuffer=bool(values["unbuffer"].value),
     )
-    admin_at = config.read_address(str(values["admin"].value)) if values["admin"].value else None
+    admin_at = catalogue.read_address(str(values["admin"].value)) if values["admin"].value else None
     if admin_at is not None:
         _check_admin(admin_at[0], token)
     outside = admin_at is not None and not config.is_loopback(admin_at[0])
@@ -87,7 +87,7 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
 
 def _upstream(values: config.Values) -> Upstream:
     chosen = values["upstream"]
-    url = str(chosen.value) if chosen.value else config.DEFAULT_UPSTREAM
+    url = str(chosen.value) if chosen.value else catalogue.DEFAULT_UPSTREAM
     return config.parse_upstream(url, chosen.origin, allow_plain=bool(values["allow-plain-upstream"].value))
 
 
@@ -150,7 +150,7 @@ def check_exposure(host: str, origin: str, *, token: str | None, encrypted: bool
     if missing:
         raise errors.Misused(
             f"listening on {host} (from {origin}) lets other machines in. That needs {' and '.join(missing)}. "
-            f"For this machine alone: --listen {config.DEFAULT_LISTEN}"
+            f"For this machine alone: --listen {catalogue.DEFAULT_LISTEN}"
         )
 
 
@@ -234,7 +234,7 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
         await stop.asked.wait()
         draining = True
         say(
-            f"draining: {len(gateway.open_turns())} unfinished, for at most {config.show_seconds(plan.drain_s)}"
+            f"draining: {len(gateway.open_turns())} unfinished, for at most {catalogue.show_seconds(plan.drain_s)}"
         )
         await _first_of(gateway.drain(plan.drain_s), stop.insisted.wait())
     finally:
@@ -303,7 +303,7 @@ def command(check: bool, settings_file: Path | None, **flags: Any) -> None:
     plan = make_plan(values, os.environ)
     if check:
         if values["upstream"].value is None:
-            values["upstream"] = config.Value(config.DEFAULT_UPSTREAM, "default")
+            values["upstream"] = config.Value(catalogue.DEFAULT_UPSTREAM, "default")
         rows = [("(access token)", "***" if plan.settings.token else "-", plan.token_origin or "default")]
         click.echo(config.report(values, rows))
         return
