@@ -7,10 +7,12 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import uvloop
 
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord
@@ -61,10 +63,12 @@ class Hosted:
 
 
 @contextmanager
-def hosted(settings: Settings) -> Iterator[Hosted]:
+def hosted(
+    settings: Settings, *, new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+) -> Iterator[Hosted]:
     """Run a gateway on a free loopback port until the block is left."""
     kept = Kept()
-    loop = asyncio.new_event_loop()
+    loop = new_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
     thread.start()
 

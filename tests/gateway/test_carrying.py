@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import uvloop
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
@@ -29,12 +32,18 @@ def told_bytes(provider: Provider) -> bytes:
     return bytes(provider.exchanges[0].sent)
 
 
-def test_an_undisturbed_answer_is_relayed_byte_for_byte() -> None:
-    """What the provider sent is what the client hears, and the flight knows what it was."""
+@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_an_undisturbed_answer_is_relayed_byte_for_byte(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """What the provider sent is what the client hears, on either event loop."""
     told = s.answer(
         s.thinking("Hmm."), s.text("Hello you"), s.tool("Write", {"file_path": "a", "content": "b"})
     )
-    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+    with (
+        Provider(told).running() as provider,
+        hosted(settings(provider), new_loop=new_loop) as gateway,
+    ):
         call = Call(gateway.port)
         heard = call.hear_all()
 

@@ -108,7 +108,8 @@ def test_every_state_takes_every_event(state: State, event: Event) -> None:
 @given(st.lists(st.sampled_from(Event), max_size=12))
 def test_whatever_happens_the_rules_hold(events: list[Event]) -> None:
     """A turn without a listener has a deadline; done is done; nothing is handed over twice."""
-    turn, acts = Turn(TIMEOUTS), []
+    turn = Turn(TIMEOUTS)
+    acts: list[Act] = []
     for second, event in enumerate(events):
         was_done = turn.state is State.DONE
         got = turn.handle(event, float(second))
