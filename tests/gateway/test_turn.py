@@ -16,7 +16,8 @@ TIMEOUTS = Timeouts()
 
 def lived(*events: Event, now: float = 100.0) -> tuple[Turn, list[Act]]:
     """A turn to which these events happened, one second apart, and all that it wanted done."""
-    turn, acts = Turn(TIMEOUTS), []
+    turn = Turn(TIMEOUTS)
+    acts: list[Act] = []
     for second, event in enumerate(events):
         acts += turn.handle(event, now + second)
     return turn, acts
