@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +94,8 @@ def serving(
                 reader.join(10)
 
 
-def _collect(stream: Sequence[str] | object, lines: list[str], listening: threading.Event | None) -> None:
-    for line in stream:  # type: ignore[attr-defined]
+def _collect(stream: Iterable[str], lines: list[str], listening: threading.Event | None) -> None:
+    for line in stream:
         lines.append(line)
         if listening is not None and "listening on" in line:
             listening.set()

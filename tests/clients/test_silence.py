@@ -10,7 +10,6 @@ import pytest
 
 from holdfast.lab.provider import Provider
 from tests.clients.cells import (
-    CLIENTS,
     PLACES,
     assert_done_once,
     run_client,
