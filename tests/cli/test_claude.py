@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,33 @@ def test_a_claude_on_the_path_gets_everything_and_leaves_nothing_behind(
     assert json.loads(content)["env"][BASE_URL].startswith("http://127.0.0.1:")
     assert json.loads(content)["model"] == "m"
     assert not Path(place).exists()
+
+
+def test_the_file_in_memory_goes_even_if_the_supervisor_was_killed(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Whoever is left when the command has ended removes it."""
+    if run_command.memory_directory(environ) is None:
+        pytest.skip("this machine has no directory in memory")
+    program = tmp_path / "bin" / "claude"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport os, signal, sys\nos.kill(os.getppid(), signal.SIGKILL)\nprint(sys.argv[2])\n"
+    )
+    program.chmod(0o755)
+    (project / "mine.json").write_text(json.dumps({"env": {BASE_URL: THEIRS}, "model": "m"}))
+    environ["PATH"] = f"{program.parent}:{environ['PATH']}"
+    ran = subprocess.run(
+        [sys.executable, "-m", "holdfast", "run", "--", "claude", "--settings", "mine.json"],
+        env=environ,
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    place, patience = Path(ran.stdout.strip()), time.monotonic() + 5
+    while place.exists() and time.monotonic() < patience:
+        time.sleep(0.02)
+
+    assert place.name.startswith("holdfast-")
+    assert not place.exists()

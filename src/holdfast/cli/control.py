@@ -22,6 +22,8 @@ class Start(msgspec.Struct, tag="start"):
 
     settings: Settings
     retention: Retention = Retention()
+    memory_file: Path | None = None
+    "Made for the command; removed after it by whoever of us is left."
 
 
 class Child(msgspec.Struct, tag="child"):

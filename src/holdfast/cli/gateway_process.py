@@ -90,6 +90,8 @@ async def live(control: socket.socket, listener: socket.socket) -> None:
         writer.write(encode(Ready()))
         await _until_command_is_gone(reader)
         gateway.client_gone()
+        if first.memory_file is not None:
+            first.memory_file.unlink(missing_ok=True)
         await _until(lambda: not gateway.open_turns(), STOP_S)
         writer.write(encode(counts_from(gateway.summary(), final=True)))
         with contextlib.suppress(OSError):

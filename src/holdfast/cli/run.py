@@ -198,13 +198,14 @@ def run_behind_gateway(
     port, prefix = listener.getsockname()[1], secrets.token_urlsafe(12)
     url = f"http://127.0.0.1:{port}/{prefix}/"
     variables = child_variables(plan, environ, url, port, templates)
-    start = Start(gateway_settings(plan, environ, prefix), config.retention_from(plan.values))
     try:
         log = state_dir() / LOG_NAME
     except StateError as error:
         raise errors.Unavailable(f"{error}.") from None
+    settings, retention = gateway_settings(plan, environ, prefix), config.retention_from(plan.values)
     command, made = with_our_settings(plan, url, environ)
     try:
+        start = Start(settings, retention, made)
         gateway = GatewayProcess(listener, start, environ, log)
         gateway.spawn()
         gateway.wait_until_ready()
