@@ -103,17 +103,31 @@ async def rounds(
     results: report.Results,
     console: Console,
 ) -> None:
-    direct = Target("direct", bench.origin.port)
+    """Scenario by scenario, each relay after the other, so that what is compared is seconds apart.
+
+    Requests come before streams: a hundred parallel streams leave pools and heaps behind.
+    """
     for number in range(bench.sizes.rounds):
-        # Direct gives the latency that is taken off; once, all of it, to see that the rig itself keeps pace.
-        results.direct.append(await bench.visit(direct, scenarios if number == 0 else scenarios & {"first"}))
-        for one in running if number % 2 == 0 else reversed(running):
-            figures = await bench.visit(Target.of(one), scenarios)
-            results.rounds[one.relay.name].append(figures)
+        order = running if number % 2 == 0 else running[::-1]
+        direct, direct_figures = Target("direct", bench.origin.port), Figures()
+        visits = [(Target.of(one), Figures()) for one in order]
+        for target, figures in visits:
+            await bench.idle(target, figures)
+        for scenario in SCENARIOS:
+            if scenario not in scenarios or scenario == "silent":
+                continue
+            # Direct gives the latency that is taken off; once, all of it, to see that the rig itself keeps pace.
+            if scenario == "first" or number == 0:
+                await bench.run(scenario, direct, direct_figures)
+            for target, figures in visits:
+                await bench.run(scenario, target, figures)
+        results.direct.append(direct_figures)
+        for one, (target, figures) in zip(order, visits, strict=True):
             if one.died:
                 figures.wrong["process"] = one.died
+            results.rounds[target.name].append(figures)
             console.print(
-                f"round {number + 1}: {one.relay.name}: {brief(figures)}", style="dim", highlight=False
+                f"round {number + 1}: {target.name}: {brief(figures)}", style="dim", highlight=False
             )
 
 

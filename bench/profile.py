@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench import machine, relays
 from bench.__main__ import RESULTS, SCENARIOS
-from bench.measure import Bench, Sizes, Target
+from bench.measure import Bench, Figures, Sizes, Target
 
 _LINES = 25
 _WAITING = "wait (threading.py"
@@ -64,7 +64,8 @@ def show(raw: str, console: Console) -> None:
 async def drive(bench: Bench, target: Target, scenario: str, spy: subprocess.Popen[bytes]) -> None:
     """Repeat the scenario until py-spy has seen enough."""
     while spy.poll() is None:
-        figures = await bench.visit(target, frozenset({scenario}))
+        figures = Figures()
+        await bench.run(scenario, target, figures)
         for where, what in figures.wrong.items():
             print(f"WRONG  {where}: {what}", file=sys.stderr)
             if spy.poll() is None:
@@ -99,7 +100,7 @@ async def profile(
     out = RESULTS / f"profile-{relay.name}-{scenario}.raw"
     try:
         target = Target.of(running)
-        await bench.visit(target, frozenset({"short"}))
+        await bench.run("first", target, Figures())
         spy = attach(running.pid, out, seconds, native)
         await drive(bench, target, scenario, spy)
     finally:
