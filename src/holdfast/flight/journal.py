@@ -44,7 +44,7 @@ from holdfast.flight.instances import (
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord, new_turn_id
-from holdfast.flight.redact import clean, scrub
+from holdfast.flight.redact import clean, scrub, scrub_error_event
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
 from holdfast.flight.state import INSTANCES, locked, make_private
 
@@ -445,11 +445,13 @@ class Journal:
 
     def _keep_next_answer(self) -> None:
         answer = self._answers[0]
+        pieces = scrub_error_event(answer.pieces)
+        size = sum(map(len, pieces))
         self._attic.keep(
             KeptAnswer(
-                answer.turn_id, answer.size, answer.complete, clean(answer.content_type), answer.kept_wall_ms
+                answer.turn_id, size, answer.complete, clean(answer.content_type), answer.kept_wall_ms
             ),
-            answer.pieces,
+            pieces,
         )
         self._answers.popleft()
         self._answer_bytes_out += answer.size

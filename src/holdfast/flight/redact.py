@@ -133,6 +133,21 @@ def _without_token(found: re.Match[str]) -> str:
     return f"{found['name']}{found['gap']}{REMOVED}"
 
 
+def scrub_error_event(pieces: list[bytes]) -> list[bytes]:
+    """An answer's pieces, its error event scrubbed where it ends in one: some providers repeat the key they refuse.
+
+    All else in an answer is what the model said, and stays to the byte.
+    """
+    head, tail = list(pieces), b""
+    while head and len(tail) < LONGEST_SCRUBBED:
+        tail = head.pop() + tail
+    at = tail.rfind(b"event: error")
+    if at < 0:
+        return pieces
+    said = scrub(tail[at:].decode("utf-8", "surrogateescape"))
+    return [*head, tail[:at], said.encode("utf-8", "surrogateescape")]
+
+
 def looks_random(value: str) -> bool:
     """Whether a long word is more likely drawn than written: letters and digits, and over 3.5 bits per character.
 
