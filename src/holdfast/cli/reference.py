@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 
@@ -96,7 +95,7 @@ def _moments() -> Iterable[str]:
     yield "What a flight is told in. `holdfast explain NAME` prints one of these."
     for name, kind in sorted(vars(moments).items()):
         if inspect.isclass(kind) and issubclass(kind, moments.Moment) and kind is not moments.Moment:
-            names = ", ".join(f"`{field.name}`" for field in fields(kind))
+            names = ", ".join(f"`{name}`" for name in kind.__annotations__)
             yield f"**{name}**: {_sentence(kind)}" + (f" Tells {names}." if names else "")
 
 

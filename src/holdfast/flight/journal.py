@@ -13,7 +13,6 @@ turns of instances that are gone as interrupted, and leaves those of living ones
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import operator
 import os
@@ -114,7 +113,7 @@ def _is_safe(moment: Moment) -> bool:
 
 def _taker_of_texts(kind: type[Moment]) -> Callable[[Moment], tuple[str | Ending | None, ...]]:
     """A function that takes a moment's strings and endings out of it."""
-    names = [f.name for f in dataclasses.fields(kind) if "str" in str(f.type) or "Ending" in str(f.type)]
+    names = [name for name, told in kind.__annotations__.items() if "str" in told or "Ending" in told]
     if not names:
         return lambda _: ()
     if len(names) == 1:

@@ -11,7 +11,7 @@ import difflib
 import inspect
 import re
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
@@ -112,9 +112,9 @@ def _moment_page(kind: type[Moment]) -> Page:
     docs = documented_members(kind)
     text = inspect.cleandoc(kind.__doc__ or "")
     rows = []
-    for field in fields(kind):
-        doc = " ".join(docs.get(field.name, "").split())
-        rows.append(f"  {field.name}: {field.type}" + (f"\n      {doc}" if doc else ""))
+    for name, annotation in kind.__annotations__.items():
+        doc = " ".join(docs.get(name, "").split())
+        rows.append(f"  {name}: {annotation}" + (f"\n      {doc}" if doc else ""))
     spelled = re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
     return Page(
         kind.__name__, "moment", "\n".join([text, "", "It holds:", *rows] if rows else [text]), (spelled,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,11 @@ KINDS: dict[str, type[Moment]] = {
 "Every kind of moment by its name."
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownMoment(Moment):
+class UnknownMoment(Moment, frozen=True):
     """A moment that this version has no word for; another version of Holdfast wrote it."""
 
     name: str
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
