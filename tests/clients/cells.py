@@ -7,8 +7,11 @@ seconds; nothing of the clients is changed. The measured defaults are in the cli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+import pytest
+from _pytest.mark import ParameterSet
 
 from holdfast.lab.provider import Provider
 from holdfast.lab.script import (
@@ -28,6 +31,7 @@ from holdfast.lab.script import (
 )
 from tests.clients import claude, sdk
 from tests.clients.claude import Machine
+from tests.clients.front import state_dir
 from tests.clients.install import CLAUDE_VERSIONS
 
 CLIENTS = (*CLAUDE_VERSIONS, *sdk.SDKS)
@@ -43,6 +47,12 @@ MORE_SILENT_S = 2.0
 PROMPT = "Write the file."
 WRITTEN = "one\ntwo\nthree\n"
 DONE = "The file is written."
+
+
+def chosen(cells: Iterable[str | tuple[str, ...]], in_ci: Callable[..., bool]) -> list[ParameterSet]:
+    """The cells as parameters: those `in_ci` are run by `make clients`, the rest by `make long`."""
+    rows = [(cell,) if isinstance(cell, str) else cell for cell in cells]
+    return [pytest.param(*row, marks=pytest.mark.client if in_ci(*row) else pytest.mark.long) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +159,15 @@ def silent_once(place: str, machine: Machine, *, silent_s: float) -> AgentStory:
 
 def assert_done_once(run: Run, provider: Provider, machine: Machine) -> None:
     """The turn finished, its tool ran once, and each answer was generated once."""
-    assert run.finished, f"{run.detail}; {provider!r}"
+    assert run.finished, f"{run.detail}; {provider!r}; {_gateway_said(machine)}"
     assert DONE in run.text
     assert (machine.work / "answer.txt").read_text() == WRITTEN
     assert run.tool_runs == 1
     assert len(tool_results(provider.answers[-1].request.json)) == 1
     assert (provider.generations("first"), provider.generations("then")) == (1, 1), repr(provider)
+
+
+def _gateway_said(machine: Machine) -> str:
+    """The end of what a gateway under `run` wrote about itself: a defect of its own shows there."""
+    log = state_dir(machine) / "run.log"
+    return f"run.log: {log.read_text()[-3000:]}" if log.exists() else "no run.log"

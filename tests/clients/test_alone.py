@@ -14,6 +14,7 @@ from tests.clients.cells import (
     DONE,
     PLACES,
     assert_done_once,
+    chosen,
     limit_s,
     run_client,
     silence_s,
@@ -24,13 +25,9 @@ from tests.clients.claude import Machine
 
 pytestmark = pytest.mark.timeout(400)  # the first test of a client may install it
 
-CONTROLS = [
-    pytest.param(
-        client, place, marks=pytest.mark.client if place in ("headers", "tool") else pytest.mark.long
-    )
-    for client in CLIENTS
-    for place in PLACES
-]
+CONTROLS = chosen(
+    [(client, place) for client in CLIENTS for place in PLACES], lambda client, place: place == "tool"
+)
 
 
 @pytest.mark.client
