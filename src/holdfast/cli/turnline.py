@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from holdfast.flight.record import TurnRecord
-from holdfast.flight.redact import clean, scrub
+from holdfast.flight.redact import safe
 
 
 def turn_fields(record: TurnRecord) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def turn_json(record: TurnRecord) -> str:
 
 
 def _safe(value: Any) -> Any:
-    return clean(scrub(value)) if isinstance(value, str) else value
+    return safe(value) if isinstance(value, str) else value
 
 
 def _quoted(value: Any) -> str:

@@ -43,7 +43,7 @@ from holdfast.flight.instances import (
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord, new_turn_id
-from holdfast.flight.redact import clean, scrub, scrub_error_event
+from holdfast.flight.redact import clean, safe, scrub, scrub_error_event
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
 from holdfast.flight.state import INSTANCES, locked, make_private
 
@@ -79,15 +79,9 @@ def _encode_text(value: object) -> str:
     return _encode(value).decode()
 
 
-@lru_cache(maxsize=4096)
-def _safe(text: str) -> str:
-    """Names and ids that come from clients and providers: no credential, no control character, not long."""
-    return clean(scrub(text))
-
-
-def encode_moments(record: TurnRecord, start: int = 0) -> bytes:
-    """`[[mono_s, wall_ms, name, data], ...]` of the moments from `start` on, credentials taken out."""
-    news = record.moments[start:]
+def encode_moments(record: TurnRecord) -> bytes:
+    """`[[mono_s, wall_ms, name, data], ...]` of all moments, credentials taken out."""
+    news = list(record.moments)
     items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in news]
     try:
         data = _encode(items)
@@ -106,7 +100,7 @@ def _is_safe(moment: Moment) -> bool:
     if take is None:
         take = _TAKERS[kind] = _taker_of_texts(kind)
     for value in take(moment):
-        if value and (_safe(value) != value if isinstance(value, str) else value.detail or value.evidence):
+        if value and (safe(value) != value if isinstance(value, str) else value.detail or value.evidence):
             return False
     return True
 
@@ -136,8 +130,7 @@ def scrub_strings(value: Any) -> Any:
 
 
 def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...]:
-    r, ended, ending = record, record.ended, record.ending
-    started, safe = r.started, _safe
+    r, started, ended, ending = record, record.started, record.ended, record.ending
     return (
         r.turn_id, instance_id, started[0], started[1],
         ended[0] if ended else None, ended[1] if ended else None, ending.code if ending else None,
@@ -213,7 +206,6 @@ class Journal:
         self._clock = clock
         self._flush_every_s = flush_every_s
         self._dirty: dict[str, TurnRecord] = {}
-        self._encoded: dict[str, tuple[int, bytes]] = {}
         self._answers: deque[_PendingAnswer] = deque()
         self._answer_bytes_in = 0
         self._answer_bytes_out = 0
@@ -419,28 +411,11 @@ class Journal:
         rows = []
         for record in records:
             try:
-                rows.append(_row(record, self.instance_id, self._encode_moments(record)))
+                rows.append(_row(record, self.instance_id, encode_moments(record)))
             except Exception as error:
                 self.dropped_turns += 1
                 log.warning("turn %s cannot be written down: %s", record.turn_id, clean(scrub(str(error))))
         return rows
-
-    def _encode_moments(self, record: TurnRecord) -> bytes:
-        """All moments; of a turn that goes on, what was encoded before is kept and only the news is encoded."""
-        before = self._encoded.pop(record.turn_id, None)
-        count = len(record.moments)
-        if before is None:
-            encoded = encode_moments(record)
-        elif before[0] >= count:
-            encoded = before[1]
-        else:
-            encoded = before[1][:-1] + b"," + encode_moments(record, before[0])[1:]
-        return self._remember(record, encoded, count)
-
-    def _remember(self, record: TurnRecord, encoded: bytes, count: int) -> bytes:
-        if record.ending is None and count and len(self._encoded) < PENDING_RECORDS:
-            self._encoded[record.turn_id] = (count, encoded)
-        return encoded
 
     def _keep_next_answer(self) -> None:
         answer = self._answers[0]

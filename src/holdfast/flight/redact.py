@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 
 REMOVED = "[removed]"
 
@@ -57,6 +58,15 @@ def _escape(found: re.Match[str]) -> str:
 
 def _escape_outside_lines(found: re.Match[str]) -> str:
     return found.group() if found.group() in "\n\t" else _escape(found)
+
+
+@lru_cache(maxsize=4096)
+def safe(text: str) -> str:
+    """A name or id that comes from a client or provider: no credential, no control character, not long.
+
+    The same few come with every turn, so the answers are kept.
+    """
+    return clean(scrub(text))
 
 
 # Names whose value is a secret, in headers, queries, JSON and environment listings; the end of a name is enough.

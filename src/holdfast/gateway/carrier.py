@@ -18,6 +18,7 @@ from holdfast.flight.record import TurnRecord
 from holdfast.gateway import headers as h
 from holdfast.gateway import sameness
 from holdfast.gateway.accounts import bridged
+from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.attempt import Attempt
 from holdfast.gateway.deadlines import Clocks, Due, Patience, due
 from holdfast.gateway.dialects import anthropic
@@ -50,6 +51,7 @@ class Carrier:
     """One turn while it lives: its request, its attempt, its stream log, and at most one reader."""
 
     __slots__ = (
+        "_alarm",
         "_connecting",
         "_connection",
         "_headers",
@@ -59,8 +61,6 @@ class Carrier:
         "_quiet_since",
         "_splitter",
         "_target",
-        "_timer",
-        "_timer_at",
         "attempt",
         "body",
         "body_complete",
@@ -111,7 +111,8 @@ class Carrier:
         "Whether keepalives are events: until headers say otherwise, and while the answer is an event stream."
         self.status: int | None = None
         self.status_reason = b""
-        self.client_headers: h.Headers = []
+        self.client_headers = b""
+        "Upstream's response headers as the client gets them, rendered."
         self.length: int | None = None
         self.ending: Ending | None = None
         self.heard_by: Reader | None = None
@@ -127,8 +128,7 @@ class Carrier:
         self._method = b""
         self._target = b""
         self._headers: h.Headers = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm: Alarm | None = None
         self._quiet_since: float | None = None
         self._quiet_keepalives = 0
 
@@ -180,6 +180,8 @@ class Carrier:
         self.attempt.connected()
         connection.start(self, self._method, self._target, self._headers)
         self._headers = []
+        if self.reader is not None:
+            self.reader.exchange.head.forget_headers()
         if self._outgoing is not None:
             outgoing, self._outgoing = self._outgoing, None
             connection.send_body(outgoing)
@@ -260,7 +262,8 @@ class Carrier:
         reader = self.reader
         if reader is not None and not reader.opened and not (reader.fold and events):
             reader.open(status, reason, self.client_headers, self.length, now)
-        self.look()
+        if self._alarm is None:
+            self.look()  # the answer came before the request was out
 
     def body_arrived(self, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
@@ -277,9 +280,10 @@ class Carrier:
         notable: list[bytes] = []
         if splitter is not None:
             data = splitter.feed(data)
-            notable = splitter.notable
-            for event in notable:
-                self._look_into(event)
+            if splitter.notable:
+                notable, splitter.notable = splitter.notable, notable
+                for event in notable:
+                    self._look_into(event)
             if not data:
                 return
         try:
@@ -315,7 +319,6 @@ class Carrier:
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
         self._handle(Event.ANSWER_FINISHED)
-        self.look()
 
     @property
     def between_events(self) -> bool:
@@ -363,7 +366,6 @@ class Carrier:
                 self.reader.finish()
         else:
             self._failed(ending, advice)
-        self.look()
 
     def _failed(self, ending: Ending, advice: str = "") -> None:
         """There is nothing more to come, and what there is, is not the whole."""
@@ -456,7 +458,8 @@ class Carrier:
             reader.pump(now)
         if self.turn.answered and self.attempt.ending is not None:
             reader.finish()
-        self.look()
+        if self.body_complete:
+            self.look()
 
     def reader_gone(self, reader: Reader, mechanism: Mechanism, facts: Facts) -> None:
         """A client connection ended before the answer's end did."""
@@ -486,7 +489,6 @@ class Carrier:
         self._note_left(reader, judgement.verdict.value, judgement.limit, mechanism, facts)
         event = _LEFT[judgement.verdict] if self.body_complete else Event.MOVED_ON
         self._handle(event, "moved on")
-        self.look()
         self.engine.reader_left(self)
 
     def reader_left_unheard(self, reader: Reader, mechanism: Mechanism, unacknowledged: int) -> None:
@@ -496,7 +498,6 @@ class Carrier:
         self._let_go(reader)
         self._note_left(reader, "lost", None, mechanism, {"unacked_bytes": unacknowledged})
         self._handle(Event.READER_LOST)
-        self.look()
         self.engine.reader_left(self)
 
     def reader_heard(self, reader: Reader) -> None:
@@ -573,6 +574,8 @@ class Carrier:
         before = self.turn.state
         acts = self.turn.handle(event, self.now())
         state = self.turn.state
+        if self.turn.deadline is not None:
+            self._look_at(self.turn.deadline)
         if state is State.ORPHANED and before is not State.ORPHANED:
             self.note(m.TurnOrphaned(self.engine.settings.timeouts.orphan_s))
             self.engine.orphaned(self)
@@ -651,9 +654,9 @@ class Carrier:
         record.ending = ending
         at = record.ended = instant_now()
         self.note(m.TurnEnded(ending), at)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            self._alarm.forget()
+            self._alarm = None
         self.log.close()
         self.body.close()
         self.engine.turn_ended(self)
@@ -661,7 +664,11 @@ class Carrier:
     # -- deadlines ----------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """See what is due, and come back when the next deadline is."""
+        """See what is due, and come back when the next deadline is.
+
+        Only what makes a deadline *earlier* needs to call this: what moves one into the future is found
+        when the alarm rings in vain. So a short turn looks once.
+        """
         if not self.turn.open:
             return
         now = self.now()
@@ -672,14 +679,19 @@ class Carrier:
                 return
         if passed:
             _, upcoming = due(self._clocks(), self._patience(), now)
-        if upcoming is not None and (self._timer is None or upcoming < self._timer_at):
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = upcoming
-            self._timer = self.loop.call_at(upcoming, self._timer_fired)
+        if upcoming is not None:
+            self._look_at(upcoming)
 
-    def _timer_fired(self) -> None:
-        self._timer = None
+    def _look_at(self, at: float) -> None:
+        """Look not later than `at`. An earlier alarm does as well: it finds nothing due and sets the next."""
+        if self._alarm is not None:
+            if self._alarm.at <= at:
+                return
+            self._alarm.forget()
+        self._alarm = self.engine.alarms.set(at, self._alarm_rang)
+
+    def _alarm_rang(self) -> None:
+        self._alarm = None
         self.look()
 
     def _clocks(self) -> Clocks:

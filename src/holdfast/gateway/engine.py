@@ -17,14 +17,15 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
-from holdfast.flight.redact import clean
+from holdfast.flight.redact import safe
 from holdfast.gateway import headers as h
 from holdfast.gateway import profiles, sameness
 from holdfast.gateway.accounts import Summary
+from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
 from holdfast.gateway.carrier import Carrier
 from holdfast.gateway.dialects import anthropic
-from holdfast.gateway.guard import Head, Refusal, admit
+from holdfast.gateway.guard import Head, Refusal, Said, admit
 from holdfast.gateway.listener import Exchange
 from holdfast.gateway.orphans import ORPHANS_PER_TENANT, OldReader
 from holdfast.gateway.profiles import Limit, Profile
@@ -36,6 +37,7 @@ from holdfast.gateway.turn import State
 from holdfast.gateway.unbuffer import ask_as_stream, unbuffer
 from holdfast.gateway.upstream.pool import Pool
 
+IDENTITY: Final = m.RequestEdited("identity encoding")
 LATE_FAILURE_S: Final = 30.0
 "How long a failure that was said inside a stream waits to be said again with its true status."
 
@@ -47,7 +49,7 @@ class _LateFailure:
     head_key: sameness.HeadKey
     body: StreamLog
     status: int
-    headers: h.Headers
+    headers: bytes
     answer: bytes
     forget: asyncio.TimerHandle | None = None
 
@@ -67,6 +69,7 @@ class Engine:
         self.recorder = recorder
         self.loop = loop
         self.pool = Pool(settings)
+        self.alarms = Alarms(loop)
         self.budget = MemoryBudget(settings.limits.all_memory_bytes)
         self.spool_dir = _spool_dir(settings.state_dir)
         self.summary = Summary()
@@ -77,7 +80,7 @@ class Engine:
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
-        self._limits_of: dict[tuple[object, ...], tuple[Limit, ...]] = {}
+        self._limits_of: dict[tuple[str | None, ...], tuple[Limit, ...]] = {}
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class Engine:
         if head.method == b"HEAD" and path == b"/":
             # A client's probe of its base URL. It asks nothing of the provider, so the provider is not asked.
             exchange.received_by(_Discard())
-            exchange.start(200, [], length=0)
+            exchange.start(200, b"", length=0)
             exchange.end()
             return
         if anthropic.is_turn(head.method, path):
@@ -107,7 +110,7 @@ class Engine:
             relay.start()
 
     def _turn_arrived(self, exchange: Exchange, head: Head, path: bytes) -> None:
-        said = _said(head)
+        said = Said(head)
         profile = profiles.choose(said.get("user-agent", ""), said)
         limits = self._limits(profile, said)
         settings = self.settings
@@ -123,7 +126,7 @@ class Engine:
         record = self._record(head, path, "turn", profile)
         carrier = self._carrier(record, key, body, complete=False)
         headers = h.to_upstream(head, settings.upstream, length=length, identity=True)
-        carrier.note(m.RequestEdited("identity encoding"))
+        carrier.note(IDENTITY)
         carrier.follow(self._reader(carrier, exchange, profile, limits, how="first"))
         carrier.ask(head.method, settings.upstream.prefix.encode() + exchange.target, headers)
         assert carrier.reader is not None
@@ -138,7 +141,7 @@ class Engine:
         carrier = self._carrier(record, arrival.head_key, arrival.body, complete=True)
         for moment in held:
             carrier.note(moment)
-        carrier.note(m.RequestEdited("identity encoding"))
+        carrier.note(IDENTITY)
         outgoing, fold = body, False
         if settings.unbuffer:
             outgoing, tools = unbuffer(outgoing)
@@ -212,13 +215,13 @@ class Engine:
 
     def _record(self, head: Head, path: bytes, kind: str, profile: Profile | None = None) -> TurnRecord:
         at = instant_now()
-        agent = clean(head.text(b"user-agent"))[:120]
+        agent = safe(head.text(b"user-agent"))[:120]
         record = TurnRecord(
             turn_id=new_turn_id(at),
             started=at,
             kind=kind,
             method=head.method.decode("latin-1"),
-            path=clean(path.decode("latin-1"))[:200],
+            path=safe(path.decode("latin-1"))[:200],
             agent=agent,
             profile="" if profile is None else profile.name,
             session=_id(head, b"x-claude-code-session-id"),
@@ -229,10 +232,9 @@ class Engine:
         self.recorder.changed(record)
         return record
 
-    def _limits(self, profile: Profile, said: dict[str, str]) -> tuple[Limit, ...]:
+    def _limits(self, profile: Profile, said: Said) -> tuple[Limit, ...]:
         """The limits of this request; the same few combinations come again and again."""
-        named = sorted({name for limit in profile.limits for name in limit.headers})
-        key = (profile, *(said.get(name) for name in named))
+        key = (profile.name, *(said.get(name) for name in profile.limit_headers))
         found = self._limits_of.get(key)
         if found is None:
             if len(self._limits_of) > 256:
@@ -350,6 +352,7 @@ class Engine:
             relay.stop(Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_BODY, why))
         for failure in list(self._late_failures):
             self._forget_failure(failure)
+        self.alarms.close()
 
 
 class _Discard:
@@ -366,14 +369,9 @@ def render_error(refusal: Refusal) -> bytes:
     return anthropic.error_body(refusal.kind, f"holdfast: {refusal.message}")
 
 
-def _said(head: Head) -> dict[str, str]:
-    """The request's headers as text, by lower-case name; the first of each."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in head.items()}
-
-
 def _id(head: Head, name: bytes) -> str | None:
     value = head.text(name)
-    return clean(value)[:80] if value else None
+    return safe(value)[:80] if value else None
 
 
 def _spool_dir(state_dir: Path | None) -> Path | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import ItemsView
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from holdfast.gateway.settings import Settings
 
@@ -42,13 +42,44 @@ class Head:
         """The first value of a header, by its lower-case name."""
         return self._first.get(name)
 
-    def items(self) -> ItemsView[bytes, bytes]:
-        """Every header by its lower-case name, the first of each."""
-        return self._first.items()
+    def forget_headers(self) -> None:
+        """They were read and sent on; a turn may last an hour, and credentials need not stay that long."""
+        self.headers = []
+        self._first = {}
+
+    def names(self) -> Iterable[bytes]:
+        """The lower-case names of all headers."""
+        return self._first.keys()
 
     def text(self, name: bytes) -> str:
         """The same as text; empty where there is none."""
         return self._first.get(name, b"").decode("latin-1")
+
+
+class Said(Mapping[str, str]):
+    """A head's headers as text by lower-case name, decoded when asked for: few of them ever are."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+
+    def __getitem__(self, name: str) -> str:
+        value = self._head.get(name.encode("latin-1"))
+        if value is None:
+            raise KeyError(name)
+        return value.decode("latin-1")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The same without the detour over an exception."""
+        value = self._head.get(name.encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._head.names())
+
+    def __len__(self) -> int:
+        return len(list(self._head.names()))
 
 
 @dataclass(frozen=True, slots=True)

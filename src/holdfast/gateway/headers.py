@@ -24,33 +24,49 @@ _NOT_UPSTREAM: Final = _HOP_BY_HOP | {
     b"proxy-authorization",
     b"proxy-authenticate",
 }
+_NOT_UPSTREAM_IDENTITY: Final = _NOT_UPSTREAM | {b"accept-encoding"}
 _NOT_TO_CLIENT: Final = _HOP_BY_HOP | {b"content-length", b"holdfast-turn"}
+_PLAIN_CONNECTION: Final = (b"keep-alive", b"close")
+_BODILESS: Final = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 
 def to_upstream(head: Head, upstream: Upstream, *, length: int | None, identity: bool) -> Headers:
     """The request's headers for upstream. `length` None means a chunked body; `identity` asks for no compression."""
-    dropped = _NOT_UPSTREAM | _named_by_connection(head.headers)
+    dropped: frozenset[bytes] = _NOT_UPSTREAM_IDENTITY if identity else _NOT_UPSTREAM
+    connection = head.get(b"connection")
+    if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
+        dropped |= _named_by_connection(connection)
     headers = [(b"host", upstream.authority.encode())]
-    for name, value in head.headers:
-        low = name.lower()
-        if low in dropped or (identity and low == b"accept-encoding"):
-            continue
-        headers.append((name, value))
+    headers += [pair for pair in head.headers if pair[0].lower() not in dropped]
     if identity:
         headers.append((b"accept-encoding", b"identity"))
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
-    elif length or head.method not in (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"):
+    elif length or head.method not in _BODILESS:
         headers.append((b"content-length", b"%d" % length))
     return headers
 
 
-def to_client(headers: Headers, turn_id: str) -> Headers:
-    """A response's headers for the client; framing is added by whoever sends them."""
-    dropped = _NOT_TO_CLIENT | _named_by_connection(headers)
-    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+def to_client(headers: Headers, turn_id: str) -> bytes:
+    """A response's headers for the client, rendered; framing is added by whoever sends them."""
+    dropped = _NOT_TO_CLIENT
+    connection = get(headers, b"connection")
+    if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
+        dropped |= _named_by_connection(connection)
+    kept = [pair for pair in headers if pair[0].lower() not in dropped]
     kept.append((b"holdfast-turn", turn_id.encode()))
-    return kept
+    return render(kept)
+
+
+def render(headers: Headers) -> bytes:
+    """Header lines, each with its line end. Values come from a parser that refuses control characters."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+def without(rendered: bytes, name: bytes) -> bytes:
+    """Rendered headers less those with this lower-case name."""
+    lines = rendered.split(b"\r\n")[:-1]
+    return b"".join([line + b"\r\n" for line in lines if not line.lower().startswith(name + b":")])
 
 
 def get(headers: Headers, name: bytes) -> bytes | None:
@@ -81,10 +97,7 @@ def request_length(head: Head) -> int | None:
     return int(value) if value is not None else 0
 
 
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    value = get(headers, b"connection")
-    if value is None:
-        return frozenset()
+def _named_by_connection(value: bytes) -> frozenset[bytes]:
     # A client may not talk us out of what makes the request whole.
     named = {part.strip().lower() for part in value.split(b",")}
     return frozenset(named - {b"content-type", b"authorization", b"x-api-key", b"anthropic-version"})

@@ -99,34 +99,25 @@ class Exchange:
 
     # -- response -----------------------------------------------------------------------------------
 
-    def start(
-        self,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        *,
-        reason: bytes = b"",
-        length: int | None = None,
-    ) -> None:
-        """Send the head. Framing headers are added here; without `length` the body is chunked."""
+    def start(self, status: int, headers: bytes, *, reason: bytes = b"", length: int | None = None) -> None:
+        """Send the head. `headers` are rendered lines; framing is added. Without `length` the body is chunked."""
         self.started = True
-        lines = [b"HTTP/1.1 %d %b" % (status, reason or _REASONS.get(status, b""))]
-        lines += [b"%b: %b" % header for header in headers]
-        bodiless = status in (204, 304) or status < 200
+        framing = b""
         if length is not None:
-            lines.append(b"content-length: %d" % length)
-        elif not bodiless:
+            framing = b"content-length: %d\r\n" % length
+        elif status not in (204, 304) and status >= 200:
             if self.head.version == "1.1":
                 self._chunked = self.head.method != b"HEAD"
-                lines.append(b"transfer-encoding: chunked")
+                framing = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if not self.keep_alive:
-            lines.append(b"connection: close")
+            framing += b"connection: close\r\n"
         elif self.head.version == "1.0":
-            lines.append(b"connection: keep-alive")
-        lines.append(b"\r\n")
+            framing += b"connection: keep-alive\r\n"
+        line = (status, reason or _REASONS.get(status, b""), headers, framing)
         # The head waits for the body's first bytes, which mostly come in the same read: one write, not two.
-        self._head_bytes = b"\r\n".join(lines)
+        self._head_bytes = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line
         self._connection.loop.call_soon(self._send_head)
 
     def write(self, data: bytes) -> None:
@@ -153,14 +144,14 @@ class Exchange:
             self._connection.write(data)
         self._connection.exchange_ended(self)
 
-    def refuse(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def refuse(self, status: int, body: bytes, headers: bytes = b"") -> None:
         """Answer with an error in one piece. The connection closes where the request was not read to its end."""
         if self.started:
             self.abort()
             return
         if not self.body_complete:
             self.keep_alive = False
-        self.start(status, [(b"content-type", b"application/json"), *(headers or [])], length=len(body))
+        self.start(status, b"content-type: application/json\r\n" + headers, length=len(body))
         self.end(b"" if self.head.method == b"HEAD" else body)
 
     def abort(self) -> None:

@@ -88,6 +88,8 @@ class Profile:
     runtime: str | None = None
     "The `x-stainless-runtime` it was measured on, where its limits are the runtime's."
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
+    limit_headers: tuple[str, ...] = ()
+    "Every request header that one of its limits reads."
 
     @property
     def measured(self) -> bool:
@@ -275,6 +277,7 @@ def _profile(row: dict[str, Any]) -> Profile:
     given = dict(row)
     given["limits"] = tuple(_limit(limit) for limit in row["limits"])
     given["counted"] = frozenset(row["counted"])
+    given["limit_headers"] = tuple(sorted({name for limit in given["limits"] for name in limit.headers}))
     return Profile(name=f"{row['program']} {row['version']}".strip(), **given)
 
 

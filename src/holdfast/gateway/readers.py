@@ -22,11 +22,8 @@ from holdfast.gateway.profiles import Limit, Profile
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
 
-_EVENT_STREAM: Final = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-]
-_JSON: Final = [(b"content-type", b"application/json")]
+_EVENT_STREAM: Final = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+_JSON: Final = b"content-type: application/json\r\n"
 _SETTLE_S: Final = (0.02, 0.1, 0.5, 2.0)
 "When to ask again whether the last byte was acknowledged; the last interval repeats."
 
@@ -84,7 +81,7 @@ class Reader:
 
     # -- the answer ---------------------------------------------------------------------------------
 
-    def open(self, status: int, reason: bytes, headers: h.Headers, length: int | None, now: float) -> None:
+    def open(self, status: int, reason: bytes, headers: bytes, length: int | None, now: float) -> None:
         """Pass on upstream's status and headers."""
         self.opened = True
         self.written_at = self.event_at = now
@@ -93,8 +90,7 @@ class Reader:
     def open_early(self, *, streaming: bool, now: float) -> None:
         """Give the client a 200 of ours, so that it goes on waiting."""
         self.opened = self.opened_early = True
-        turn = (b"holdfast-turn", self.carrier.record.turn_id.encode())
-        self.exchange.start(200, [*(_EVENT_STREAM if streaming else _JSON), turn])
+        self.exchange.start(200, (_EVENT_STREAM if streaming else _JSON) + self._turn_header())
         self.written_at = self.event_at = now
         self.keepalive(now)
 
@@ -144,10 +140,9 @@ class Reader:
         self.exchange.end(data)
         self.gone = True
 
-    def refuse(self, status: int, body: bytes, headers: h.Headers | None = None) -> None:
+    def refuse(self, status: int, body: bytes) -> None:
         """Answer with an error; only before anything was opened."""
-        turn = (b"holdfast-turn", self.carrier.record.turn_id.encode())
-        self.exchange.refuse(status, body, [turn, *(headers or [])])
+        self.exchange.refuse(status, body, self._turn_header())
         self.gone = True
 
     def abort(self) -> None:
@@ -194,10 +189,13 @@ class Reader:
         self.offset = self.carrier.log.size
         if not self.opened:
             self.opened = True
-            kept = [pair for pair in self.carrier.client_headers if pair[0].lower() != b"content-type"]
-            self.exchange.start(200, [*_JSON, *kept], length=len(body))
+            kept = h.without(self.carrier.client_headers, b"content-type")
+            self.exchange.start(200, _JSON + kept, length=len(body))
         self.exchange.end(body)
         self._settle(0)
+
+    def _turn_header(self) -> bytes:
+        return b"holdfast-turn: %b\r\n" % self.carrier.record.turn_id.encode()
 
     # -- hearing the end ----------------------------------------------------------------------------
 

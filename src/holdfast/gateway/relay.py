@@ -146,7 +146,7 @@ class Relay:
         if self._exchange.head.method == b"HEAD" or status in (204, 304):
             # These have no body, whatever length they announce for one that would be.
             if length is not None and status != 204:
-                kept.append((b"content-length", b"%d" % length))
+                kept += b"content-length: %d\r\n" % length
             length = None
         self._exchange.start(status, kept, reason=reason, length=length)
 
@@ -191,8 +191,8 @@ class Relay:
     def _refuse(self, status: int, kind: str, message: str, ending: Ending) -> None:
         self.record.status = status
         self._note(m.ErrorSaid(status, kind))
-        turn = (b"holdfast-turn", self.record.turn_id.encode())
-        self._exchange.refuse(status, anthropic.error_body(kind, message), [turn])
+        turn = b"holdfast-turn: %b\r\n" % self.record.turn_id.encode()
+        self._exchange.refuse(status, anthropic.error_body(kind, message), turn)
         self._end(ending)
 
     def _note(self, moment: m.Moment) -> None:

@@ -1,0 +1,76 @@
+"""One timer for all turns: thousands of deadlines, of which nearly none ever passes.
+
+A short turn sets an alarm and ends long before it; so setting and forgetting must cost next to nothing.
+Alarms lie in a heap, forgotten ones stay there empty until their time, and the event loop knows one timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+
+
+class Alarm:
+    """A time at which somebody wants to be called. `call` is None once it is forgotten."""
+
+    __slots__ = ("at", "call")
+
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call: Callable[[], None] | None = call
+
+    def __lt__(self, other: Alarm) -> bool:
+        return self.at < other.at
+
+    def forget(self) -> None:
+        """Nobody wants to be called any more."""
+        self.call = None
+
+
+class Alarms:
+    """All alarms of one event loop. Times are the loop's, in monotonic seconds."""
+
+    __slots__ = ("_heap", "_loop", "_timer", "_timer_at")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._heap: list[Alarm] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def __repr__(self) -> str:
+        waiting = sum(alarm.call is not None for alarm in self._heap)
+        return f"<Alarms {waiting} set>"
+
+    def set(self, at: float, call: Callable[[], None]) -> Alarm:
+        """Call `call` at `at` or soon after; it must not raise."""
+        alarm = Alarm(at, call)
+        heapq.heappush(self._heap, alarm)
+        if self._timer is None or at < self._timer_at:
+            self._arm(at)
+        return alarm
+
+    def close(self) -> None:
+        """Forget them all."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        heap, now = self._heap, self._loop.time()
+        while heap and (heap[0].call is None or heap[0].at <= now):
+            alarm = heapq.heappop(heap)
+            call, alarm.call = alarm.call, None
+            if call is not None:
+                call()
+        if heap and (self._timer is None or heap[0].at < self._timer_at):
+            self._arm(heap[0].at)
