@@ -48,6 +48,7 @@ MAY_WAIT = {
     "flight.schema": {"sqlite3"},
     "flight.state": {"fcntl"},
     # what carries
+    "gateway.alarms": {"asyncio"},
     "gateway.arrival": {"asyncio"},
     "gateway.carrier": {"asyncio"},
     "gateway.engine": {"asyncio"},
@@ -69,6 +70,7 @@ MAY_WAIT = {
     "cli.lab": {"asyncio", "signal"},
     "cli.run": {"socket"},
     "cli.serve": {"asyncio", "signal", "ssl"},
+    "cli.turnlog": {"threading"},
     "cli.viewing": {"sqlite3"},
 }
 "Module -> what it waits with."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import signal
@@ -20,7 +19,7 @@ import click
 from holdfast.cli import admin, catalogue, config, errors
 from holdfast.cli.admin import Guard
 from holdfast.cli.turnline import turn_json, turn_text
-from holdfast.flight.record import TurnRecord
+from holdfast.cli.turnlog import TurnLog
 from holdfast.flight.state import StateError
 from holdfast.gateway.settings import Settings, Upstream
 from holdfast.gateway.upstream.dial import UpstreamError
@@ -178,18 +177,11 @@ def server_tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     return context
 
 
-def line_writer(kind: str) -> Callable[[TurnRecord], None] | None:
-    """What is called with each finished turn; None for no log."""
+def turn_log(kind: str) -> TurnLog | None:
+    """Where each finished turn is told; None for no log."""
     if kind == "none":
         return None
-    tell = turn_json if kind == "json" else turn_text
-
-    def write(record: TurnRecord) -> None:
-        # Whoever read our log has gone: no reason to end a turn.
-        with contextlib.suppress(OSError):
-            print(tell(record), flush=True)
-
-    return write
+    return TurnLog(sys.stdout, turn_json if kind == "json" else turn_text)
 
 
 # -- waiting -----------------------------------------------------------------------------------------------
@@ -216,7 +208,8 @@ def say(text: str) -> None:
 
 async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> None:
     """Serve until told to stop. Raises `Unavailable` where an address cannot be had."""
-    gateway = make(plan.settings, journal, on_turn=line_writer(plan.log))
+    log = turn_log(plan.log)
+    gateway = make(plan.settings, journal, on_turn=log)
     stop, context = Stop(), server_tls(plan.certificate)
     host, port = plan.listen
     draining = False
@@ -241,6 +234,8 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
         if probes is not None:
             probes.close()
         await gateway.close()
+        if log is not None:
+            log.close()
     say("ended")
 
 

@@ -44,7 +44,17 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "stop_reason": record.stop_reason,
         "detail": record.ending.detail if record.ending and record.ending.detail else None,
     }
-    return {name: _safe(value) for name, value in fields.items() if value is not None}
+    return {
+        name: safe(value) if name in _FOREIGN else value
+        for name, value in fields.items()
+        if value is not None
+    }
+
+
+_FOREIGN = frozenset(
+    ("method", "path", "agent", "session", "model", "request_id", "stop_reason", "detail", "saved_from")
+)
+"Fields whose text came from a client or a provider."
 
 
 def turn_text(record: TurnRecord) -> str:
@@ -65,10 +75,6 @@ def turn_text(record: TurnRecord) -> str:
 def turn_json(record: TurnRecord) -> str:
     """The same as one JSON object."""
     return msgspec.json.encode(turn_fields(record)).decode()
-
-
-def _safe(value: Any) -> Any:
-    return safe(value) if isinstance(value, str) else value
 
 
 def _quoted(value: Any) -> str:
