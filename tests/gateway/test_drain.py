@@ -1,0 +1,174 @@
+"""How a served gateway stops: SIGTERM lets turns end, a second one does not."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfast.lab.provider import Provider
+from holdfast.lab.script import Answer, answer, close_block, open_text, pause, says
+from tests.gateway.hosted import Call
+from tests.gateway.served import Served, check_journal, holdfast, serving
+
+
+def slow(silent_s: float) -> Answer:
+    """`Once upon`, a silence, ` a time.`"""
+    return answer([open_text(), *says("Once upon"), pause(silent_s), *says(" a time."), close_block()])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ready(port: int) -> int:
+    """The status of `/readyz`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/readyz")
+    return connection.getresponse().status
+
+
+def terminate(gateway: Served) -> None:
+    """SIGTERM, and wait until it is taken."""
+    gateway.signal(signal.SIGTERM)
+    gateway.wait_for(lambda: "draining" in "".join(gateway.err))
+
+
+def endings(home: Path) -> list[str | None]:
+    """The ending codes in the journal, oldest first; None is a turn that has none."""
+    listed = holdfast(home, "flights", "--json")
+    assert listed.returncode == 0, listed.stderr
+    return [json.loads(line)["ending_code"] for line in listed.stdout.splitlines()]
+
+
+def test_sigterm_lets_a_running_turn_end(tmp_path: Path) -> None:
+    """The turn finishes whole, nobody new is let in, readiness says so, and the process ends with 0."""
+    admin = free_port()
+    with (
+        Provider(slow(1.0)).running() as provider,
+        serving(provider.url, tmp_path, "--admin", f"127.0.0.1:{admin}") as gateway,
+    ):
+        call = Call(gateway.port)
+        call.hear_until(b"upon")
+        assert ready(admin) == 200
+
+        terminate(gateway)
+
+        assert ready(admin) == 503
+        with pytest.raises(ConnectionRefusedError):
+            Call(gateway.port)
+        assert call.hear_all() == bytes(provider.answers[0].sent)
+        assert gateway.process.wait(5) == 0
+        assert endings(tmp_path) == ["-.end.after"]
+        assert check_journal(tmp_path) == ["ok"]
+
+
+def test_a_kept_connection_does_not_hold_the_drain(tmp_path: Path) -> None:
+    """A client that stays connected and asks nothing is no reason to wait."""
+    with Provider(slow(0.0)).running() as provider, serving(provider.url, tmp_path) as gateway:
+        call = Call(gateway.port)
+        call.hear_all()
+        began_s = time.monotonic()
+
+        gateway.signal(signal.SIGTERM)
+
+        assert gateway.process.wait(5) == 0
+        assert time.monotonic() - began_s < 2.0
+
+
+def test_a_turn_ends_on_a_connection_that_is_then_closed(tmp_path: Path) -> None:
+    """While draining, the client is not left with a connection that takes its next request nowhere."""
+    with Provider(slow(0.8)).running() as provider, serving(provider.url, tmp_path) as gateway:
+        first, second = Call(gateway.port), Call(gateway.port)
+        for call in (first, second):
+            call.hear_until(b"upon")
+        terminate(gateway)
+        first.hear_all()
+        first._connection.sock.settimeout(3)
+
+        assert first._connection.sock.recv(1) == b""
+        second.hear_all()
+        assert gateway.process.wait(5) == 0
+
+
+def test_an_orphan_is_waited_for_too(tmp_path: Path) -> None:
+    """An answer whose client hung up is finished and kept before the process ends."""
+    python = {"user-agent": "Anthropic/Python 0.75.0", "x-stainless-read-timeout": "1"}
+    told = slow(2.5)
+    with Provider(told).running() as provider, serving(provider.url, tmp_path) as gateway:
+        call = Call(gateway.port, headers=python)
+        call.hear_until(b"upon")
+        time.sleep(1.0)
+        call.leave()
+        time.sleep(0.2)
+
+        terminate(gateway)
+
+        assert gateway.process.wait(6) == 0
+        assert provider.answers[0].finished
+        listed = holdfast(tmp_path, "attic", "list", "--json")
+        assert listed.stdout.count('"complete":true') == 1, listed.stdout
+
+
+def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
+    """The client's connection breaks, upstream is told, and the turn has its ending in the journal."""
+    with Provider(slow(60.0)).running() as provider, serving(provider.url, tmp_path) as gateway:
+        call = Call(gateway.port)
+        call.hear_until(b"upon")
+        terminate(gateway)
+        began_s = time.monotonic()
+
+        gateway.signal(signal.SIGTERM)
+
+        assert gateway.process.wait(5) == 0
+        assert time.monotonic() - began_s < 2.0
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            call.hear_all()
+        provider.wait_until(lambda seen: bool(seen.answers[0].ended))
+        assert endings(tmp_path) == ["G.cancel.text"]
+        assert check_journal(tmp_path) == ["ok"]
+
+
+def test_the_drain_has_a_limit(tmp_path: Path) -> None:
+    """`--drain 0.5`: after half a second the unfinished turn is ended, and so is the process."""
+    with (
+        Provider(slow(60.0)).running() as provider,
+        serving(provider.url, tmp_path, "--drain", "0.5s") as gateway,
+    ):
+        call = Call(gateway.port)
+        call.hear_until(b"upon")
+        began_s = time.monotonic()
+
+        gateway.signal(signal.SIGTERM)
+
+        assert gateway.process.wait(5) == 0
+        assert 0.4 <= time.monotonic() - began_s < 2.5
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            call.hear_all()
+        assert endings(tmp_path) == ["G.cancel.text"]
+
+
+def test_a_request_that_was_given_nothing_yet_is_told_to_ask_again(tmp_path: Path) -> None:
+    """Before any header went out, the end of the drain is a 503 in the client's dialect, which it retries."""
+    told = answer([open_text(), *says("late"), close_block()], before_headers_s=60.0)
+    with (
+        Provider(told).running() as provider,
+        serving(provider.url, tmp_path, "--drain", "0.5s") as gateway,
+    ):
+        call = Call(gateway.port)
+        provider.wait_until(lambda seen: bool(seen.requests))
+
+        gateway.signal(signal.SIGTERM)
+        said = json.loads(call.hear_all())
+
+        assert call.response.status == 503
+        assert said["error"]["type"] == "api_error"
+        assert "ask again" in said["error"]["message"]
+        assert gateway.process.wait(5) == 0
