@@ -284,3 +284,47 @@ def test_a_cancelled_answer_that_finished_in_the_grace_is_not_replayed_later() -
 
         assert left.verdict == "cancelled"
         assert provider.generated == 2
+
+
+def test_a_retry_that_overtakes_the_hang_up_takes_over() -> None:
+    """The new request is here before the old connection's end is seen: it waits a moment, then takes over."""
+    with between(slow(1.0)) as (provider, gateway):
+        old = Call(gateway.port)
+        old.hear_until(b"upon")
+        again = Call(gateway.port)
+        time.sleep(0.1)
+        old.leave()
+        heard = again.hear_all()
+
+        assert heard == bytes(provider.answers[0].sent)
+        assert provider.generated == 1
+
+
+def test_two_retries_at_once_are_not_given_the_same_answer() -> None:
+    """An orphan has one adopter: the other of two equal requests gets a generation of its own."""
+    with between(slow(1.2)) as (provider, gateway):
+        give_up(Call(gateway.port))
+        gateway.kept.wait_for(TurnOrphaned)
+        both = [Call(gateway.port), Call(gateway.port)]
+        heard = {call.hear_all() for call in both}
+
+        assert provider.generated == 2
+        assert heard == {bytes(seen.sent) for seen in provider.answers}
+
+
+def test_another_turn_of_the_same_agent_ends_the_one_it_replaced() -> None:
+    """The user went on with another prompt: the abandoned answer is not generated to its end."""
+    with between(slow(20.0)) as (provider, gateway):
+        give_up(Call(gateway.port))
+        gateway.kept.wait_for(TurnOrphaned)
+        longer = [
+            {"role": "user", "content": "Say it."},
+            {"role": "assistant", "content": "Once upon"},
+            {"role": "user", "content": "Say another thing."},
+        ]
+        moved_on = Call(gateway.port, body(messages=longer))
+        moved_on.hear_until(b"upon")
+        provider.wait_until(lambda seen: bool(seen.answers[0].ended), seconds=4)
+        moved_on.leave()
+
+        assert provider.generated == 2
