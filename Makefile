@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup run test lint clients bench long check docs pins clean
+.PHONY: help setup run test lint clients bench long check docs picture pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ check: test clients ## all that CI runs
 
 docs: $(STAMP) ## write docs/reference.md from the commands and vocabularies
 	$(BIN)/python -m holdfast.cli.reference docs/reference.md
+
+picture: $(STAMP) ## play the demo and draw docs/demo.svg from it
+	$(BIN)/python docs/picture.py docs/demo.svg
 
 pins: $(STAMP) ## move requirements/*.txt to the newest versions allowed
 	packaging/refresh-pins $(BIN)/python
