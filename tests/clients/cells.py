@@ -17,6 +17,7 @@ from holdfast.lab.provider import Provider
 from holdfast.lab.script import (
     AgentStory,
     Answer,
+    Step,
     agent_story,
     answer,
     close_block,
@@ -121,7 +122,7 @@ def run_client(
     return Run(finished, told.text, told.tool_runs, told.seconds, told.error or "")
 
 
-def write_call(machine: Machine, *, silent_s: float = 0.0) -> list:  # type: ignore[type-arg]
+def write_call(machine: Machine, *, silent_s: float = 0.0) -> list[Step]:
     """A `Write` of the cell's file, silent while its argument is generated."""
     arguments = {"file_path": str(machine.work / "answer.txt"), "content": WRITTEN}
     return tool("Write", arguments, silent_s=silent_s)

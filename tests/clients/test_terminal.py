@@ -10,7 +10,17 @@ import pytest
 
 from holdfast.lab.provider import Provider, Request
 from holdfast.lab.script import Answer, answer, close_block, open_text, pause, says, text
-from tests.clients.cells import DONE, chosen
+from tests.clients.cells import (
+    DONE,
+    PROMPT,
+    WRITTEN,
+    chosen,
+    limit_s,
+    limits,
+    silence_s,
+    silent_once,
+    silent_story,
+)
 from tests.clients.claude import Machine, Terminal
 from tests.clients.front import run_prefix
 from tests.clients.install import CLAUDE_VERSIONS
@@ -102,3 +112,42 @@ def test_a_closed_terminal_stops_the_generation(version: str, machine: Machine) 
         assert stopped_after_s(provider, terminal, closed_s, watching=False) < GRACE_S + 0.8
         terminal.exit_code()
         assert provider.generated == 1
+
+
+@pytest.mark.parametrize("version", chosen(CLAUDE_VERSIONS, lambda version: version == "2.1.329"))
+def test_a_silent_tool_call_is_carried_out_in_a_terminal(version: str, machine: Machine) -> None:
+    """Alone, 2.1.329 stops here with an error in a terminal, and 2.1.114 too: a block was complete before."""
+    story = silent_story("tool", machine, silent_s=silence_s(version, "tool"))
+    with Provider(story).running() as provider:
+        terminal = Terminal(version, machine, provider.url, env=limits(version), before=run_prefix(machine))
+        try:
+            terminal.ready()
+            terminal.say(PROMPT)
+            terminal.wait_for(DONE, within_s=30)
+        finally:
+            terminal.close()
+
+        assert (machine.work / "answer.txt").read_text() == WRITTEN
+        assert (provider.generations("first"), provider.generations("then")) == (1, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", CLAUDE_VERSIONS)
+def test_alone_the_same_silence_in_a_terminal_ends_the_client(version: str, machine: Machine) -> None:
+    """The control: it hangs up at its limit, and the answer is lost or generated again."""
+    story = silent_once("tool", machine, silent_s=silence_s(version, "tool"))
+    with Provider(story).running() as provider:
+        terminal = Terminal(version, machine, provider.url, env=limits(version))
+        try:
+            terminal.ready()
+            terminal.say(PROMPT)
+            terminal.wait_until(
+                lambda: any(seen.ended.startswith("client ") for seen in provider.answers),
+                "hang-up",
+                within_s=30,
+            )
+        finally:
+            terminal.close()
+
+        first = next(seen for seen in provider.answers if seen.answer and seen.answer.label == "first")
+        assert -0.2 <= first.lasted_s - limit_s(version, "tool") <= 1.2
