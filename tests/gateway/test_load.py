@@ -6,6 +6,7 @@ Provider and clients share the test's process, each on a loop of its own; what i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import sys
@@ -124,7 +125,7 @@ class Client(asyncio.Protocol):
     def gaps(self) -> list[float]:
         """The silences it lived through, headers not waited for included."""
         moments = [self.asked_s, *self.times]
-        return [after - before for before, after in zip(moments, moments[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(moments)]
 
 
 def session_of(number: int) -> dict[str, str]:
