@@ -121,6 +121,17 @@ def test_requests_sent_ahead_are_answered_in_order() -> None:
         assert [request.path for request in provider.requests] == ["/v1/models", "/v1/models"]
 
 
+def test_a_request_sent_ahead_may_arrive_in_two_halves() -> None:
+    """Its beginning comes with the request before it, its end much later."""
+    ask = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    first = ask.replace(b"Connection: close\r\n", b"")
+    with gateway() as (provider, port):
+        heard = answer_to(port, first + ask[:20], ask[20:])
+
+        assert heard.count(b"HTTP/1.1 200") == 2
+        assert len(provider.requests) == 2
+
+
 def test_the_probe_of_the_base_url_is_answered_here() -> None:
     """Without a body, and without asking the provider."""
     with gateway() as (provider, port):

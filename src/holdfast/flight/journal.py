@@ -79,9 +79,8 @@ def _encode_text(value: object) -> str:
     return _encode(value).decode()
 
 
-def encode_moments(record: TurnRecord) -> bytes:
-    """`[[mono_s, wall_ms, name, data], ...]` of all moments, credentials taken out."""
-    news = list(record.moments)
+def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
+    """`[[mono_s, wall_ms, name, data], ...]`, credentials taken out."""
     items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in news]
     try:
         data = _encode(items)
@@ -160,8 +159,14 @@ _UPSERT = (
     f"INSERT INTO turn ({', '.join(TURN_COLUMNS)}) VALUES ({', '.join('?' * len(TURN_COLUMNS))}) "
     "ON CONFLICT (turn_id) DO UPDATE SET "
     + ", ".join(
-        f"{name} = excluded.{name}" for name in TURN_COLUMNS if name not in ("turn_id", "instance_id")
+        f"{name} = excluded.{name}"
+        for name in TURN_COLUMNS
+        if name not in ("turn_id", "instance_id", "moments")
     )
+    # Moments that were written leave memory, so a row brings only the news; `[a]` and `[b]` become `[a,b]`.
+    + ", moments = CASE WHEN excluded.moments = '[]' THEN turn.moments"
+    " WHEN turn.moments = '[]' THEN excluded.moments"
+    " ELSE substr(turn.moments, 1, length(turn.moments) - 1) || ',' || substr(excluded.moments, 2) END"
 )
 
 
@@ -369,7 +374,7 @@ class Journal:
         taken: list[TurnRecord] = []
         for _ in range(min(len(self._dirty), ROWS_AT_ONCE)):
             taken.append(self._dirty.popitem()[1])
-        rows = self._encode_rows(taken)
+        rows, written = self._encode_rows(taken)
         notes, handed = _take_all(self._notes), _take_all(self._handed_over)
         drops = (self.dropped_turns, self.dropped_answers)
         at = self._clock().wall_ms
@@ -392,6 +397,8 @@ class Journal:
             self._notes.extendleft(reversed(notes))
             self._handed_over.extendleft(reversed(handed))
             raise
+        for record, count in written:
+            del record.moments[:count]
         self._noted_drops = drops
 
     def _upsert(self, rows: list[tuple[Any, ...]]) -> None:
@@ -406,16 +413,20 @@ class Journal:
                     self.dropped_turns += 1
                     log.warning("turn %s cannot be written down: %s", row[0], clean(scrub(str(error))))
 
-    def _encode_rows(self, records: list[TurnRecord]) -> list[tuple[Any, ...]]:
-        """One row each. A record that cannot be encoded (a defect) costs itself, not the others."""
-        rows = []
+    def _encode_rows(
+        self, records: list[TurnRecord]
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[TurnRecord, int]]]:
+        """One row each, and how many moments it holds. What cannot be encoded (a defect) costs itself only."""
+        rows, written = [], []
         for record in records:
             try:
-                rows.append(_row(record, self.instance_id, encode_moments(record)))
+                moments = list(record.moments)
+                rows.append(_row(record, self.instance_id, encode_moments(moments)))
+                written.append((record, len(moments)))
             except Exception as error:
                 self.dropped_turns += 1
                 log.warning("turn %s cannot be written down: %s", record.turn_id, clean(scrub(str(error))))
-        return rows
+        return rows, written
 
     def _keep_next_answer(self) -> None:
         answer = self._answers[0]

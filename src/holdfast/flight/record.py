@@ -76,6 +76,7 @@ class TurnRecord:
     ended: Instant | None = None
     ending: Ending | None = None
     moments: list[tuple[Instant, Moment]] = field(default_factory=list)
+    "What was noticed and is not written down yet; a journal takes out what it has written."
 
     def note(self, at: Instant, moment: Moment) -> None:
         """Append one moment."""

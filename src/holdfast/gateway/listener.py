@@ -203,7 +203,8 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.loop = listener.loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
+        "Only while a request is being read: while it is answered, which may take an hour, it is not needed."
         self._queue: deque[Exchange] | None = None
         self._incoming: Exchange | None = None
         self._target = b""
@@ -238,8 +239,11 @@ class ClientConnection(asyncio.Protocol):
             self._head_size += len(data)
         else:
             self.expires = self.loop.time() + self._listener.timeouts.request_body_s
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(
                 Refusal(501, "invalid_request_error", "protocol upgrades and CONNECT are not relayed")
@@ -255,8 +259,11 @@ class ClientConnection(asyncio.Protocol):
                     Refusal(400, "invalid_request_error", f"this is not HTTP that can be relayed: {error}")
                 )
         else:
-            if self._incoming is None and self._head_size > self._listener.limits.head_bytes:
-                self._refuse(_HEAD_TOO_LARGE)
+            if self._incoming is None:
+                if self._head_size > self._listener.limits.head_bytes:
+                    self._refuse(_HEAD_TOO_LARGE)
+                elif not self._head_size:
+                    self._parser = None
 
     def eof_received(self) -> bool:
         self._lost(Mechanism.FIN)
@@ -283,6 +290,7 @@ class ClientConnection(asyncio.Protocol):
     # -- httptools ----------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._head_size = max(self._head_size, 1)
         self._target = b""
         self._head = []
 
@@ -294,14 +302,16 @@ class ClientConnection(asyncio.Protocol):
             self._head.append((name, value))
 
     def on_headers_complete(self) -> None:
-        head = Head(self._parser.get_method(), self._target, self._parser.get_http_version(), self._head)
+        parser = self._parser
+        assert parser is not None
+        head = Head(parser.get_method(), self._target, parser.get_http_version(), self._head)
         self._head = []
         self._head_size = 0
         refusal = _refusal(head, self._listener.limits)
         if refusal is not None:
             raise _Refused(refusal)
         exchange = Exchange(
-            self, head, keep_alive=self._parser.should_keep_alive() and not self._listener.draining
+            self, head, keep_alive=parser.should_keep_alive() and not self._listener.draining
         )
         self._incoming = exchange
         self.expires = self.loop.time() + self._listener.timeouts.request_body_s

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from holdfast.flight.flights import Line, story
 from holdfast.flight.journal import Journal
+from holdfast.flight.reading import open_library
 from holdfast.flight.record import TurnRecord
 from holdfast.gateway.server import Gateway
 from holdfast.gateway.settings import Settings, Timeouts, Upstream
@@ -98,6 +99,9 @@ class Act:
     gateway: Gateway | None = None
     ended: list[TurnRecord] = field(default_factory=list)
     "The gateway's records of the turns that are over."
+    state_dir: Path | None = None
+    "Where the gateway's journal is, while there is one."
+    told: list[Line] = field(default_factory=list)
     over: bool = False
 
     @property
@@ -113,8 +117,12 @@ class Act:
         return next(iter(self.records), None)
 
     def story(self) -> list[Line]:
-        """That turn, moment by moment."""
-        return story(self.carried) if self.carried else []
+        """That turn, moment by moment, as far as the journal has it."""
+        if self.state_dir is not None and self.carried is not None:
+            with open_library(self.state_dir) as library:
+                found = library.find(self.carried.turn_id) if library else []
+            self.told = story(found[0].record) if found else []
+        return self.told
 
     def facts(self) -> Facts:
         """Count."""
@@ -182,7 +190,8 @@ async def _way_to(act: Act, speed: float, state_dir: Path) -> AsyncIterator[str]
         timeouts=scaled(Timeouts(), speed),
         state_dir=state_dir,
     )
-    journal = Journal(state_dir, kind="demo")
+    journal = Journal(state_dir, kind="demo", flush_every_s=0.1)
+    act.state_dir = state_dir
     act.gateway = Gateway(settings, journal, on_turn=act.ended.append)
     try:
         port = await act.gateway.listen()
@@ -191,3 +200,5 @@ async def _way_to(act: Act, speed: float, state_dir: Path) -> AsyncIterator[str]
     finally:
         await act.gateway.close()
         journal.close()
+        act.story()
+        act.state_dir = None
