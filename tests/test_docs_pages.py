@@ -77,7 +77,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def parse(arguments: list[str]) -> None:
-    """Let click read a command line, and run nothing; a command that is only named is looked up. Raises `click.UsageError`."""
+    """Let click read a command line, and run nothing; one that is only named is looked up. Raises `UsageError`."""
     command: click.Command = main
     context = click.Context(main, info_name="holdfast")
     rest = list(arguments)
