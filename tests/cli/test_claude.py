@@ -150,13 +150,13 @@ def test_without_any_word_it_is_the_vendors_own(project: Path, environ: dict[str
 def test_the_users_own_base_url_becomes_the_upstream(
     project: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """With its path. Features were off behind it before us; what it understands is not ours to try out."""
+    """With its path. Unbuffering is on there too: should it refuse the field, turns go on without."""
     write(tmp_path / "home" / ".claude" / "settings.json", ANTHROPIC_BASE_URL=THEIRS + "/")
 
     plan = plan_for(["claude"], environ, project)
 
     assert (plan.upstream.host, plan.upstream.prefix) == ("gateway.example", "/llm")
-    assert plan.unbuffer.value is False
+    assert plan.unbuffer.value is True
     assert "ENABLE_TOOL_SEARCH" not in run_command.child_variables(plan, environ, OURS, 9, [])
 
 

@@ -26,6 +26,7 @@ class Kept:
 
     records: dict[str, TurnRecord] = field(default_factory=dict)
     answers: list[tuple[TurnRecord, bytes, bool]] = field(default_factory=list)
+    handed_over: list[str] = field(default_factory=list)
 
     def changed(self, record: TurnRecord) -> None:
         self.records[record.turn_id] = record
@@ -34,6 +35,9 @@ class Kept:
         self, record: TurnRecord, pieces: list[bytes], *, complete: bool, content_type: str
     ) -> None:
         self.answers.append((record, b"".join(pieces), complete))
+
+    def answer_handed_over(self, turn_id: str) -> None:
+        self.handed_over.append(turn_id)
 
     def moments(self, kind: type[Moment]) -> list[Any]:
         """All moments of that kind, turn by turn."""

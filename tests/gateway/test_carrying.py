@@ -17,7 +17,7 @@ from holdfast.flight.endings import Mechanism
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.settings import Settings, Timeouts, Upstream
 from holdfast.lab import script as s
-from holdfast.lab.provider import Provider
+from holdfast.lab.provider import Provider, Request
 from tests.gateway.hosted import Call, body, hosted
 
 QUICK = Timeouts(keepalive_s=0.1, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5)
@@ -149,4 +149,46 @@ def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> N
         assert b"event: error" in heard and b"Slow down" in heard
         assert second.response.status == 429
         assert second.response.getheader("retry-after") == "7"
+        assert len(provider.requests) == 1
+
+
+def test_tools_are_unbuffered_for_upstream_and_the_clients_words_stay() -> None:
+    """The one field is added to what goes out; the rest is the client's, to the byte."""
+    with Provider(s.answer(s.text("x"))).running() as provider:
+        with hosted(settings(provider, unbuffer=True)) as gateway:
+            Call(gateway.port).hear_all()
+
+            [edit] = [e for e in gateway.kept.moments(m.RequestEdited) if e.edit == "unbuffer"]
+        sent = provider.requests[0].body
+        assert edit.detail == "1 tools"
+        assert sent.replace(b'"eager_input_streaming":true,', b"") == json.dumps(body()).encode()
+
+
+def test_an_upstream_that_refuses_our_edit_is_asked_without_it() -> None:
+    """An edit of ours never costs a turn; later turns are not edited any more."""
+
+    def rule(request: Request) -> s.Answer:
+        if b"eager_input_streaming" in request.body:
+            return s.http_error(400, "tools.0.eager_input_streaming: Extra inputs are not permitted")
+        return s.answer(s.text("fine"))
+
+    with Provider(rule).running() as provider, hosted(settings(provider, unbuffer=True)) as gateway:
+        first, second = Call(gateway.port), Call(gateway.port, body("again"))
+
+        assert (first.response.status, second.response.status) == (200, 200)
+        assert b"fine" in first.hear_all() and b"fine" in second.hear_all()
+        assert provider.generated == 2
+        assert len(provider.requests) in (3, 4)  # the second may have been on its way already
+        gateway.kept.wait_for(m.TurnEnded, 2)
+        assert all(ended.ending.completed for ended in gateway.kept.moments(m.TurnEnded))
+
+
+def test_any_other_refusal_of_an_edited_request_passes_through() -> None:
+    """As it came: clients recover by its wording."""
+    told = s.http_error(400, "prompt is too long: 250000 tokens > 200000 maximum")
+    with Provider(told).running() as provider, hosted(settings(provider, unbuffer=True)) as gateway:
+        call = Call(gateway.port)
+
+        assert call.hear_all() == told_bytes(provider)
+        assert call.response.status == 400
         assert len(provider.requests) == 1

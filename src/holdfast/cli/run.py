@@ -62,9 +62,9 @@ def make_plan(
     upstream = config.parse_upstream(url, origin, allow_plain=allow_plain)
     unbuffer = values["unbuffer"]
     if unbuffer.value is None:
-        # The client switched it off because of our base URL. Behind another gateway of the user's it was off
-        # already, and whether what is there knows the field is not ours to try out.
-        unbuffer = config.Value(is_vendors_own(upstream), "default")
+        # Behind whatever gateway: a buffered tool argument is the silence that freezes clients. Should upstream
+        # not know the field, the turn is asked again without it, and no later one has it.
+        unbuffer = config.Value(True, "default")
     return Plan(tuple(command), at, tuple(sources), upstream, origin, unbuffer, values)
 
 

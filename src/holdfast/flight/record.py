@@ -98,3 +98,6 @@ class Recorder(Protocol):
         content_type: str,
     ) -> None:
         """Put an answer (its exact bytes) into the attic. Never waits, never raises."""
+
+    def answer_handed_over(self, turn_id: str) -> None:
+        """A retry took the kept answer of that turn. Never waits, never raises."""

@@ -8,6 +8,7 @@ stands (`attempt`), why a reader went (`leaving`), what is due (`deadlines`), wh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from holdfast.flight import moments as m
@@ -60,6 +61,7 @@ class Carrier:
         "_quiet_keepalives",
         "_quiet_since",
         "_splitter",
+        "_suspected",
         "_target",
         "attempt",
         "body",
@@ -82,6 +84,7 @@ class Carrier:
         "status_reason",
         "streaming_known",
         "turn",
+        "undo",
         "waiting",
     )  # fmt: skip
 
@@ -121,6 +124,9 @@ class Carrier:
         "A break that this turn has survived and its client alone would not have."
         self.waiting: list[Arrival] = []
         "Requests that wait to see whether the present reader is gone."
+        self.undo: Callable[[], None] | None = None
+        "Asks again without the edit of ours that upstream may refuse; None where there is none."
+        self._suspected = False
         self._splitter: EventSplitter | None = None
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -259,8 +265,11 @@ class Carrier:
         self.note(
             m.HeadersArrived(self.attempt.number, status, self.record.request_id, detail, self.record.edge_id)
         )
+        self._suspected = self.undo is not None and status == 400
+        if not self._suspected:
+            self.undo = None
         reader = self.reader
-        if reader is not None and not reader.opened and not (reader.fold and events):
+        if reader is not None and not reader.opened and not (reader.fold and events) and not self._suspected:
             reader.open(status, reason, self.client_headers, self.length, now)
         if self._alarm is None:
             self.look()  # the answer came before the request was out
@@ -293,7 +302,7 @@ class Carrier:
             return
         reader = self.reader
         if reader is not None:
-            if not reader.opened_early or splitter is not None:
+            if reader.opened and (not reader.opened_early or splitter is not None):
                 reader.wake(data, now)
         elif self.log.size > self.engine.settings.limits.orphan_bytes:
             self._handle(Event.OUTGROWN, "size")
@@ -329,12 +338,28 @@ class Carrier:
     def response_ended(self) -> None:
         """HTTP says that the response is complete."""
         self._connection = None
+        if self._suspected and self._refuses_our_edit():
+            return
         if self._splitter is not None and self.events.finished:
             self._append_rest(self._splitter.rest())
         ending = self.attempt.response_ended(
             finished=self.events.finished, failed=self.events.error is not None, phase=self.events.phase
         )
         self._upstream_ended(ending)
+
+    def _refuses_our_edit(self) -> bool:
+        """Whether upstream's 400 is about a field that we added; then the turn is asked again without it."""
+        undo, self.undo, self._suspected = self.undo, None, False
+        if undo is None or b"eager_input_streaming" not in self.log.read(0, _ERROR_BODY_BYTES):
+            return False
+        ending = self.attempt.response_ended(finished=False, failed=False, phase=self.events.phase)
+        self.note(m.AttemptEnded(self.attempt.number, ending))
+        self.attempt = Attempt(self.attempt.number + 1, self.now())
+        self.log.close()
+        self.status, self.record.status = None, None
+        self.speaks_events = True
+        undo()
+        return True
 
     def connection_ended(self, ending: Ending) -> None:
         """The upstream connection went before that."""
@@ -598,7 +623,7 @@ class Carrier:
             case Act.KEEP:
                 self._keep()
             case Act.HAND_OVER:
-                pass  # `follow` gives it the answer; the table allows that once
+                self.engine.recorder.answer_handed_over(self.record.turn_id)
             case Act.END:
                 self._end()
 

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ from holdfast.gateway.relay import Relay
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.streamlog import MemoryBudget, StreamLog
 from holdfast.gateway.turn import State
-from holdfast.gateway.unbuffer import ask_as_stream, unbuffer
+from holdfast.gateway.unbuffer import edit
 from holdfast.gateway.upstream.pool import Pool
 
 IDENTITY: Final = m.RequestEdited("identity encoding")
@@ -73,6 +74,8 @@ class Engine:
         self.budget = MemoryBudget(settings.limits.all_memory_bytes)
         self.spool_dir = _spool_dir(settings.state_dir)
         self.summary = Summary()
+        self.unbuffers = settings.unbuffer
+        "Until upstream is seen to refuse it."
         self.process_gone = False
         "Under `run`: the command has exited."
         self._on_turn = on_turn
@@ -120,7 +123,7 @@ class Engine:
         key = sameness.head_key(tenant, head.method, exchange.target, said, upstream=settings.upstream.origin)
         body = StreamLog(self.budget, settings.limits.request_memory_bytes, self.spool_dir)
         length = h.request_length(head)
-        if settings.unbuffer or self._may_be_coming_back(key, length, profile):
+        if self.unbuffers or self._may_be_coming_back(key, length, profile):
             exchange.received_by(Arrival(self, exchange, profile, limits, key, body))
             return
         record = self._record(head, path, "turn", profile)
@@ -142,21 +145,33 @@ class Engine:
         for moment in held:
             carrier.note(moment)
         carrier.note(IDENTITY)
-        outgoing, fold = body, False
-        if settings.unbuffer:
-            outgoing, tools = unbuffer(outgoing)
-            if tools:
-                carrier.note(m.RequestEdited("unbuffer", f"{tools} tools"))
-        if arrival.profile.fetch_as_stream and carrier.streaming is False:
-            outgoing, fold = ask_as_stream(outgoing), True
+        fold = arrival.profile.fetch_as_stream and carrier.streaming is False
+        outgoing, tools = edit(body, eager=self.unbuffers, stream=fold)
+        if tools:
+            carrier.note(m.RequestEdited("unbuffer", f"{tools} tools"))
+        if fold:
             carrier.note(m.RequestEdited("fetch as stream"))
-        headers = h.to_upstream(head, settings.upstream, length=len(outgoing), identity=True)
+        target = settings.upstream.prefix.encode() + exchange.target
+        if tools:
+            carrier.undo = partial(self._ask_unedited, carrier, head.method, target, list(head.headers), fold)
         carrier.follow(
             self._reader(carrier, exchange, arrival.profile, arrival.limits, how="first", fold=fold)
         )
         assert carrier.reader is not None
         exchange.receiver = carrier.reader
-        carrier.ask(head.method, settings.upstream.prefix.encode() + exchange.target, headers, outgoing)
+        headers = h.to_upstream(head, settings.upstream, length=len(outgoing), identity=True)
+        carrier.ask(head.method, target, headers, outgoing)
+
+    def _ask_unedited(
+        self, carrier: Carrier, method: bytes, target: bytes, headers: h.Headers, fold: bool
+    ) -> None:
+        """Upstream does not know the field that unbuffering adds: ask this turn without it, and all later ones."""
+        self.unbuffers = False
+        carrier.note(m.RequestEdited("unbuffer undone", "upstream refused eager_input_streaming"))
+        outgoing, _ = edit(carrier.body.whole(), eager=False, stream=fold)
+        head = Head(method, target, "1.1", headers)
+        again = h.to_upstream(head, self.settings.upstream, length=len(outgoing), identity=True)
+        carrier.ask(method, target, again, outgoing)
 
     def adopt(self, carrier: Carrier, arrival: Arrival, how: str) -> None:
         """A request comes back for a turn: give it what there is, and what is still to come."""

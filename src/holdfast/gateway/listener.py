@@ -310,9 +310,7 @@ class ClientConnection(asyncio.Protocol):
         refusal = _refusal(head, self._listener.limits)
         if refusal is not None:
             raise _Refused(refusal)
-        exchange = Exchange(
-            self, head, keep_alive=parser.should_keep_alive() and not self._listener.draining
-        )
+        exchange = Exchange(self, head, keep_alive=parser.should_keep_alive() and not self._listener.draining)
         self._incoming = exchange
         self.expires = self.loop.time() + self._listener.timeouts.request_body_s
         if self.current is None:

@@ -142,9 +142,13 @@ def _neighbour(program: str, version: _Version) -> Profile:
     if not older:
         return replace(row, name=f"{program} {said} (as {row.version}, older than any measured)")
     between = version < rows[-1][0]
+    newer = next((other for measured, other in rows if measured > version), row)
     return replace(
         row,
         name=f"{program} {said} (as {row.version})",
+        # Whose limits it has is not known; a hang-up at a limit of either neighbour is taken for giving up.
+        limits=row.limits + tuple(limit for limit in newer.limits if limit not in row.limits),
+        limit_headers=tuple(sorted({*row.limit_headers, *newer.limit_headers})),
         # Some runtime between two measured versions re-sends by itself on a reused connection; where that
         # began and ended is not known.
         close_connections=row.close_connections or between,
