@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from holdfast.lab.provider import Provider
-from holdfast.lab.script import Answer, answer, close_block, open_text, pause, says
+from holdfast.lab.script import Answer, answer, close_block, flood, open_text, pause, says
 from tests.gateway.hosted import Call
 from tests.gateway.served import Served, check_journal, holdfast, serving
+
+MB = 1024 * 1024
 
 
 def slow(silent_s: float) -> Answer:
@@ -115,6 +121,72 @@ def test_an_orphan_is_waited_for_too(tmp_path: Path) -> None:
         assert provider.answers[0].finished
         listed = holdfast(tmp_path, "attic", "list", "--json")
         assert listed.stdout.count('"complete":true') == 1, listed.stdout
+
+
+def test_a_slow_reader_hears_the_rest_during_the_drain(tmp_path: Path) -> None:
+    """The provider has finished long ago; what the gateway still holds for the reader is delivered first."""
+    size = 12 * MB
+    with Provider(answer(flood(size))).running() as provider, serving(provider.url, tmp_path) as gateway:
+        call = Call(gateway.port)
+        call.hear_until(b"message_start")
+        provider.wait_until(lambda seen: seen.answers[0].finished, seconds=10)
+
+        terminate(gateway)
+        time.sleep(0.3)
+        call.hear_all()
+
+        assert len(call.heard) == provider.answers[0].sent_bytes
+        assert gateway.process.wait(5) == 0
+        assert endings(tmp_path) == ["-.end.after"]
+
+
+class Download(BaseHTTPRequestHandler):
+    """Answers every path with the same large body."""
+
+    protocol_version = "HTTP/1.1"
+    body = bytes(range(256)) * (12 * MB // 256)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(self.body)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.body)
+
+
+@pytest.fixture
+def downloads() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Download)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_slow_reader_of_an_opaque_answer_hears_the_rest_too(tmp_path: Path, downloads: str) -> None:
+    """The relay's last bytes wait in the gateway for the client's socket: the drain waits for them."""
+    with serving(downloads, tmp_path) as gateway:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        sock.settimeout(10)
+        sock.connect(("127.0.0.1", gateway.port))
+        sock.sendall(b"GET /v1/files/one/content HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        heard = bytearray()
+        while not gateway.out:  # until upstream has said all; what is unread by then is the gateway's
+            heard += sock.recv(16 * 1024)
+            time.sleep(0.0005)
+
+        terminate(gateway)
+        time.sleep(0.3)
+        with contextlib.suppress(ConnectionResetError):
+            while piece := sock.recv(65536):
+                heard += piece
+
+        assert len(heard.partition(b"\r\n\r\n")[2]) == len(Download.body)
+        assert gateway.process.wait(5) == 0
 
 
 def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
