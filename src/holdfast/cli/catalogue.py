@@ -86,7 +86,7 @@ CATALOGUE: tuple[Option, ...] = (
         "unbuffer",
         "flag",
         None,
-        "Ask for tool arguments as they are written. [default: on under run where upstream is Anthropic's]",
+        "Ask for tool arguments as they are written. [default: on under run]",
     ),
     Option(
         "record",

@@ -70,7 +70,7 @@ def _settings() -> Iterable[str]:
     yield "## Settings"
     yield (
         "A flag wins over a variable, a variable over the file, the file over the default. The file is TOML: `--config "
-        "FILE`, or `$XDG_CONFIG_HOME/holdfast/catalogue.toml` if there is one. Durations are written like `10s`, `45m` or "
+        "FILE`, or `$XDG_CONFIG_HOME/holdfast/config.toml` if there is one. Durations are written like `10s`, `45m` or "
         "`1h30m`, sizes like `256KB` or `64MB`. `--check` prints what is in force and where each value is from."
     )
     rows = ["| key and flag | variable | default | of | what it is |", "| --- | --- | --- | --- | --- |"]
