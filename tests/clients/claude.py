@@ -175,6 +175,11 @@ def _events(out: str) -> list[dict[str, Any]]:
     return events
 
 
+def _heed_hang_up() -> None:
+    """Tests started by `nohup` ignore SIGHUP, and what they start would inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Terminal:
     """Claude Code, interactive, in a pseudo-terminal of 120 x 40."""
 
@@ -196,6 +201,7 @@ class Terminal:
             dimensions=(40, 120),
             encoding="utf-8",
             codec_errors="replace",
+            preexec_fn=_heed_hang_up,
             timeout=20,
         )
         self._seen = ""
@@ -261,9 +267,11 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the terminal window: the client loses its terminal and gets SIGHUP."""
-        os.close(self._process.child_fd)
-        self._process.closed = True
-        self._process.child_fd = -1
+        # pexpect's own close() would also end the client; what is wanted is what the client does by itself.
+        terminal: Any = self._process.ptyproc  # type: ignore[attr-defined]
+        terminal.fileobj.close()
+        terminal.fd, terminal.closed = -1, True
+        self._process.child_fd, self._process.closed = -1, True
 
     def exit_code(self, *, within_s: float = 10.0) -> int | None:
         """Wait for the client to end; None where a signal ended it."""
