@@ -107,6 +107,7 @@ def test_one_of_three_is_killed_under_load(tmp_path: Path) -> None:
         assert all(load.heard > count for load, count in zip(loads[1:], before, strict=True))
         time.sleep(1.0)  # the living ones write down their last turns
         assert check_journal(tmp_path) == ["ok"]
+        assert not list((tmp_path / "state" / "spool").iterdir())
 
         told = flights(tmp_path)
         assert not [turn for turn in told if turn["ending_code"] is None]

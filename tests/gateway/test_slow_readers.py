@@ -6,6 +6,7 @@ that what it does not read is the gateway's and not the kernel's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import signal
@@ -276,6 +277,22 @@ def test_a_reader_that_never_reads_costs_no_memory(tmp_path: Path) -> None:
         reader.hear_headers()
         reader.hear_all()
         assert reader.digest.digest() == exchange.digest.digest()
+
+
+def test_a_slow_reader_slows_nobody_on_asyncios_own_loop(tmp_path: Path) -> None:
+    """Where uvloop is missing, the same holds."""
+    with Provider(answer(flood(20 * MB)), keep_bytes=1024).running() as provider:
+        settings = Settings(upstream=Upstream.parse(provider.url), state_dir=tmp_path)
+        with hosted(settings, new_loop=asyncio.new_event_loop) as gateway:
+            reader = Reader(gateway.port)
+            reader.hear_headers()
+            provider.wait_until(lambda seen: bool(seen.answers) and seen.answers[0].finished, seconds=20)
+            reader.hear_all()
+
+            assert reader.whole
+            assert reader.digest.digest() == provider.answers[0].digest.digest()
+            (ended,) = gateway.kept.wait_for(m.TurnEnded)
+            assert ended.ending.completed
 
 
 @pytest.mark.parametrize("streaming", [True, None], ids=["retry", "fallback"])

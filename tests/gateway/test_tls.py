@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
@@ -65,13 +67,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextmanager
-def between(told: s.Answer, authority: Authority, **changes: Any) -> Iterator[tuple[Provider, Hosted]]:
+def between(
+    told: s.Answer,
+    authority: Authority,
+    *,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    **changes: Any,
+) -> Iterator[tuple[Provider, Hosted]]:
     """A provider that speaks TLS, and a gateway that trusts its authority."""
     with Provider(told, ssl=authority.server_context()).running() as provider:
         settings = Settings(
             upstream=Upstream.parse(provider.url), timeouts=QUIET, tls=Tls(ca_files=(authority.ca_file,))
         )
-        with hosted(replace(settings, **changes)) as gateway:
+        with hosted(replace(settings, **changes), new_loop=new_loop) as gateway:
             yield provider, gateway
 
 
@@ -79,10 +87,13 @@ def told_bytes(provider: Provider) -> bytes:
     return bytes(provider.answers[0].sent)
 
 
-def test_an_undisturbed_answer_is_relayed_byte_for_byte(authority: Authority) -> None:
+@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_an_undisturbed_answer_is_relayed_byte_for_byte(
+    authority: Authority, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     """Larger than a TLS record, with blocks of every kind; the flight says which TLS it was."""
     told = s.answer(s.thinking("Hmm."), s.text("word " * 8000), s.tool("Write", {"content": "x" * 50_000}))
-    with between(told, authority) as (provider, gateway):
+    with between(told, authority, new_loop=new_loop) as (provider, gateway):
         heard = Call(gateway.port).hear_all()
 
         assert heard == told_bytes(provider)
