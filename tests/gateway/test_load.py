@@ -258,7 +258,7 @@ def gave_up_headers(number: int, *, key: str) -> dict[str, str]:
 )
 def test_two_hundred_clients_give_up_at_their_limit_and_come_back(tmp_path: Path, one_key: bool) -> None:
     """A provider that is silent for everybody at once: their orphans all live until they come back."""
-    count = 200
+    count = 70 if one_key else 200
 
     async def story() -> None:
         clients = []
@@ -306,4 +306,4 @@ def test_many_streams_of_one_head_do_not_slow_each_other(tmp_path: Path) -> None
         warm(gateway)
         early, late = uvloop.run(story())
         print(f"CPU per request: {early * 1e6:.0f} us with none, {late * 1e6:.0f} us with 900 of one head")
-        assert late < 3 * early + 1e-3
+        assert late < 5 * early

@@ -15,6 +15,8 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -359,3 +361,76 @@ def test_twins_may_swap_places_and_still_hear_only_what_is_theirs(
     what_was_heard_was_said(world, made)
     nothing_was_replayed(world)
     every_turn_ended_once(gateway, provider, seed)
+
+
+# -- races that chance meets too seldom ----------------------------------------------------------------
+
+
+@contextmanager
+def told(silent_s: float) -> Iterator[tuple[Provider, Hosted]]:
+    """One answer for all, with a silence in it."""
+    steps = [open_text(), *says("it begins"), pause(silent_s), *says(" and ends."), close_block()]
+    with Provider(answer(steps)).running() as provider:
+        settings = Settings(
+            upstream=Upstream.parse(provider.url),
+            client_env=WATCHDOG,
+            timeouts=Timeouts(keepalive_s=600.0, limit_tolerance_s=TOLERANCE_S, cancel_grace_s=GRACE_S),
+        )
+        with hosted(settings) as gateway:
+            yield provider, gateway
+
+
+ADA = Conversation(TENANTS[0], 1, "Say it.")
+BOB = Conversation(TENANTS[1], 1, "Say it.")
+
+
+def test_a_retry_that_overtakes_its_own_close_is_a_retry() -> None:
+    """The new request arrives while the old connection still looks alive; its close comes a moment later."""
+    with told(1.0) as (provider, gateway):
+        first, again = Heard(ADA, "first"), Heard(ADA, "again")
+
+        async def story() -> None:
+            async with Link(gateway.port, first, body(ADA.prompt)) as old:
+                await old.hear_until(b"begins")
+                new = Link(gateway.port, again, body(ADA.prompt))
+                await new.__aenter__()
+                await asyncio.sleep(0.1)
+            await new.hear_all()
+            await new.__aexit__()
+
+        uvloop.run(story())
+        assert again.content == bytes(provider.answers[0].sent)
+        assert provider.generated == 1
+        assert [joined.how for joined in gateway.kept.moments(m.ReaderJoined)] == ["first", "retry"]
+
+
+@pytest.mark.parametrize("silent_s", [0.9, 2.0], ids=["finished", "running"])
+def test_many_retries_at_once_are_given_one_answer_each(silent_s: float) -> None:
+    """Ten requests come back for one orphan: one of them gets it, the others are generated for themselves."""
+    with told(silent_s) as (provider, gateway):
+        many = [Heard(ADA, f"retry {number}") for number in range(10)]
+        strangers = [Heard(BOB, f"stranger {number}") for number in range(3)]
+
+        async def one(heard: Heard) -> None:
+            async with Link(gateway.port, heard, body(heard.conversation.prompt)) as link:
+                await link.hear_all()
+
+        async def story() -> None:
+            first = Heard(ADA, "first")
+            async with Link(gateway.port, first, body(ADA.prompt)) as link:
+                await link.hear_until(b"begins")
+                await asyncio.sleep(WATCHDOG_S)
+            await asyncio.sleep(0.5)
+            await asyncio.gather(*(one(heard) for heard in [*many, *strangers]))
+            assert [heard.generation for heard in many].count(first.generation) == 1
+
+        uvloop.run(story())
+        assert all(heard.whole for heard in [*many, *strangers])
+        assert len({heard.generation for heard in [*many, *strangers]}) == 13
+        assert provider.generated == 13
+        made = generations(provider)
+        for heard in [*many, *strangers]:
+            assert heard.generation is not None
+            exchange = made[heard.generation]
+            assert exchange.request.headers["x-api-key"] == heard.conversation.tenant
+            assert heard.content == bytes(exchange.sent)
