@@ -156,6 +156,9 @@ def test_a_reader_that_stops_and_reads_on(tmp_path: Path, tls: bool, stopped_s: 
         assert gateway.wait_for_turns(2)[1]["ending"] == "-.end.after"
         gateway.wait_for(lambda: gateway.spool_files() == 0)
         assert not list((tmp_path / "state" / "spool").iterdir())
+        print(
+            f"grew by {gateway.peak_mb() - before_mb:.1f} MB at most; {exchange.lasted_s:.2f} s to send it all"
+        )
         assert gateway.peak_mb() - before_mb < GROWTH_MB
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -368,7 +369,7 @@ def test_a_retry_over_tls_takes_over_the_running_answer(
         call.hear_until(b"upon")
         if politely:
             call.sock.setblocking(False)
-            with pytest.raises((ssl.SSLWantReadError, ssl.SSLSyscallError)):
+            with contextlib.suppress(OSError):  # it does not wait for the gateway's own goodbye
                 call.sock.unwrap()
         call.leave()
         time.sleep(0.1)
