@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import uvloop
 from holdfast.lab.provider import Provider, Request
 from holdfast.lab.script import Answer, answer, close_block, open_text, pause, says, text
 from tests.gateway.hosted import HEADERS, Call, body
-from tests.gateway.served import Served, raise_file_limit, serving
+from tests.gateway.served import Served, check_journal, holdfast, raise_file_limit, serving
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -206,6 +207,26 @@ def test_two_thousand_silent_streams(tmp_path: Path, keepalive_s: float, silent_
         assert {turn["ending"] for turn in turns} == {"-.end.after"}
         if keepalive_s >= 10.0:  # upstream connections wait in the pool for some seconds
             gateway.wait_for(lambda: gateway.open_files() < 100)
+
+
+def test_two_thousand_streams_are_ended_by_the_drains_limit(tmp_path: Path) -> None:
+    """The process is gone a moment after its limit, and every one of its turns has an ending in the journal."""
+
+    async def story() -> None:
+        clients = await ask_all(gateway.port, STREAMS)
+        for client in clients:
+            await client.begun.wait()
+        gateway.signal(signal.SIGTERM)
+        await all_over(clients, 10)
+
+    with loaded(60.0, tmp_path, "--drain", "0.5s") as (_, gateway):
+        uvloop.run(story())
+        began_s = monotonic()
+        assert gateway.process.wait(5) == 0
+        assert monotonic() - began_s < 3.0
+        listed = holdfast(tmp_path, "flights", "--json", "-n", "100000").stdout.splitlines()
+        assert [json.loads(line)["ending_code"] for line in listed] == ["G.cancel.text"] * STREAMS
+        assert check_journal(tmp_path) == ["ok"]
 
 
 def test_two_hundred_clients_hang_up_at_once_and_come_back(tmp_path: Path) -> None:
