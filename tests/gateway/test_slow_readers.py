@@ -181,11 +181,6 @@ def test_a_reader_that_stops_in_the_middle_of_the_flood(tmp_path: Path) -> None:
         assert reader.digest.digest() == flooded(provider).digest.digest()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a connection that is to close lingers for listener.LINGER_S (2 s) and then counts as closed with its last "
-    "bytes unacknowledged, although the kernel still delivers them: the turn is 'unheard', and is replayed",
-)
 def test_a_closing_reader_that_stops_before_the_end_has_heard_it_once(tmp_path: Path) -> None:
     """`connection: close`, and 3 s without reading while the last bytes are in the kernel: it hears all, and that counts."""
     with between(answer(flood(300_000)), tmp_path) as (provider, gateway, _):

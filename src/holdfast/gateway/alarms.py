@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from collections.abc import Callable
+
+from holdfast.gateway.defects import defect
+
+log = logging.getLogger("holdfast.gateway")
 
 
 class Alarm:
@@ -71,6 +76,9 @@ class Alarms:
             alarm = heapq.heappop(heap)
             call, alarm.call = alarm.call, None
             if call is not None:
-                call()
+                try:
+                    call()
+                except Exception as error:  # a defect of one turn must not stop all others' clocks
+                    log.error("an alarm failed: %s", defect(error))
         if heap and (self._timer is None or heap[0].at < self._timer_at):
             self._arm(heap[0].at)

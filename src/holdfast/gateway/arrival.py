@@ -16,7 +16,7 @@ from holdfast.flight.endings import Mechanism
 from holdfast.gateway import sameness
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.listener import Exchange, Facts
-from holdfast.gateway.orphans import Coming, OldReader, coming_back
+from holdfast.gateway.orphans import Coming, coming_back
 from holdfast.gateway.profiles import Limit, Profile
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 
@@ -29,8 +29,19 @@ class Arrival:
     """A request that is read to its end before it is decided what becomes of it."""
 
     __slots__ = (
-        "_engine", "_gone", "_moments", "_timer", "_waited", "body", "exchange", "head_key", "limits", "profile",
-    )  # fmt: skip
+        "_engine",
+        "_gone",
+        "_moments",
+        "_streaming",
+        "_timer",
+        "_waited",
+        "_waiting_for",
+        "body",
+        "exchange",
+        "head_key",
+        "limits",
+        "profile",
+    )
 
     def __init__(
         self,
@@ -50,6 +61,9 @@ class Arrival:
         self._timer: asyncio.TimerHandle | None = None
         self._waited = False
         self._gone = False
+        self._streaming: bool | None = None
+        self._waiting_for: Carrier | None = None
+        engine.arrivals.add(self)
         self._moments: list[m.RequestHeld] = []
 
     # -- BodyReceiver -------------------------------------------------------------------------------
@@ -84,10 +98,16 @@ class Arrival:
         """The request is whole: say what becomes of it."""
         if self._gone:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        body = self.body.whole()
+        self._stop_waiting()
+        if self._engine.stopping:
+            self._refuse(503, "api_error", "this gateway is stopping; ask again")
+            return
+        try:
+            self._decide(self.body.whole())
+        except SpoolError as error:
+            self._refuse(503, "api_error", f"holdfast cannot read what it has spooled ({error}); ask again")
+
+    def _decide(self, body: bytes) -> None:
         if self._engine.give_late_failure(self, body):
             self._drop()
             return
@@ -101,9 +121,9 @@ class Arrival:
                 if coming is Coming.WAIT:
                     self._wait_for(carrier)
                     return
-            elif carrier.old_reader() is OldReader.GONE and self._took_its_place(carrier, body):
+            elif carrier.reader is None and self._took_its_place(carrier, body):
                 carrier.moved_on()
-        self._gone = True
+        self._over()
         self._engine.begin(self, body, held=self._moments)
 
     def _relation(self, carrier: Carrier, body: bytes) -> str | None:
@@ -112,9 +132,14 @@ class Arrival:
             return None
         if carrier.body.size == len(body) and sameness.same(carrier.body.whole(), body):
             return "retry"
-        if not self.profile.fallback or carrier.streaming is False or sameness.is_streaming(body):
+        if not self.profile.fallback or carrier.streaming is False or self._streams(body):
             return None
         return "fallback" if sameness.same_but_fallback(carrier.body.whole(), body) else None
+
+    def _streams(self, body: bytes) -> bool:
+        if self._streaming is None:
+            self._streaming = sameness.is_streaming(body)
+        return self._streaming
 
     def _took_its_place(self, carrier: Carrier, body: bytes) -> bool:
         return carrier.body_complete and sameness.same_conversation(carrier.body.whole(), body)
@@ -123,11 +148,12 @@ class Arrival:
         self._moments.append(m.RequestHeld(carrier.record.turn_id))
         self._waited = True
         carrier.waiting.append(self)
+        self._waiting_for = carrier
         grace = self._engine.settings.timeouts.twin_grace_s
         self._timer = self._engine.loop.call_later(grace, self.decide)
 
     def _adopt(self, carrier: Carrier, how: str) -> None:
-        self._gone = True
+        self._over()
         self.body.close()
         self._engine.adopt(carrier, self, how)
 
@@ -135,9 +161,24 @@ class Arrival:
         self._drop()
         self.exchange.refuse(status, anthropic.error_body(kind, message))
 
+    def stop(self) -> None:
+        """The gateway is closing."""
+        if not self._gone:
+            self._refuse(503, "api_error", "this gateway is stopping; ask again")
+
     def _drop(self) -> None:
+        self._over()
+        self.body.close()
+
+    def _over(self) -> None:
         self._gone = True
+        self._stop_waiting()
+        self._engine.arrivals.discard(self)
+
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.body.close()
+        carrier, self._waiting_for = self._waiting_for, None
+        if carrier is not None and self in carrier.waiting:
+            carrier.waiting.remove(self)

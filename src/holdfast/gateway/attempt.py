@@ -108,6 +108,10 @@ class Attempt:
         """We closed it."""
         return self._end(Ending(Side.GATEWAY, mechanism, self.phase(phase), why))
 
+    def ended(self, ending: Ending) -> Ending:
+        """It is over, for a reason that was found elsewhere; the first reason stays."""
+        return self._end(ending)
+
     def phase(self, in_stream: Phase) -> Phase:
         """What is under way, where `in_stream` says where the stream stands."""
         match self.stage:

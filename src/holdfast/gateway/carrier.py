@@ -8,6 +8,7 @@ stands (`attempt`), why a reader went (`leaving`), what is due (`deadlines`), wh
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +17,14 @@ from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import Instant
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import TurnRecord
+from holdfast.flight.redact import clean
 from holdfast.gateway import headers as h
 from holdfast.gateway import sameness
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.attempt import Attempt
-from holdfast.gateway.deadlines import Clocks, Due, Patience, due
+from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
+from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
 from holdfast.gateway.leaving import Verdict, judge
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from holdfast.gateway.arrival import Arrival
     from holdfast.gateway.engine import Engine
 
+log = logging.getLogger("holdfast.gateway")
+
 _LEFT: Final = {
     Verdict.GAVE_UP: Event.READER_GAVE_UP,
     Verdict.LOST: Event.READER_LOST,
@@ -55,6 +60,7 @@ class Carrier:
         "_alarm",
         "_connecting",
         "_connection",
+        "_failing",
         "_headers",
         "_method",
         "_outgoing",
@@ -79,14 +85,13 @@ class Carrier:
         "reader",
         "record",
         "saved_from",
-        "speaks_events",
         "status",
         "status_reason",
         "streaming_known",
         "turn",
         "undo",
         "waiting",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -110,8 +115,6 @@ class Carrier:
         self.attempt = Attempt(1, self.now())
         self.events = EventReader()
         self.reader: Reader | None = None
-        self.speaks_events = True
-        "Whether keepalives are events: until headers say otherwise, and while the answer is an event stream."
         self.status: int | None = None
         self.status_reason = b""
         self.client_headers = b""
@@ -127,6 +130,8 @@ class Carrier:
         self.undo: Callable[[], None] | None = None
         "Asks again without the edit of ours that upstream may refuse; None where there is none."
         self._suspected = False
+        self._failing: tuple[Ending, str] | None = None
+        "How the answer failed, while a slow reader still reads what there is of it."
         self._splitter: EventSplitter | None = None
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -166,7 +171,12 @@ class Carrier:
     async def _connect(self) -> None:
         try:
             connection = await self.engine.pool.connect()
-        except UpstreamError as error:
+        except Exception as error:
+            if not isinstance(error, UpstreamError):
+                log.error("connecting failed: %s", defect(error))
+                detail = f"{defect(error)}; please report it"
+                ending = Ending(Side.GATEWAY, Mechanism.LOCAL_ERROR, Phase.CONNECTING, detail)
+                error = UpstreamError(ending, "")
             self._connecting = None
             self._upstream_ended(self.attempt.connection_ended(error.ending, finished=False, failed=False,
                                                                phase=Phase.CONNECTING), error.advice)  # fmt: skip
@@ -199,6 +209,8 @@ class Carrier:
 
     def request_arrived(self, data: bytes) -> None:
         """More of the client's body, of a request that goes upstream while it is read."""
+        if not self.turn.open:
+            return
         if self.body.size + len(data) > self.engine.settings.limits.body_bytes:
             self._request_too_large()
             return
@@ -212,6 +224,8 @@ class Carrier:
 
     def request_ended(self) -> None:
         """The client's body is complete."""
+        if not self.turn.open:
+            return
         self.body_complete = True
         if self._connection is not None:
             self._request_sent()
@@ -255,7 +269,6 @@ class Carrier:
         self.status, self.status_reason = status, reason
         self.client_headers = h.to_client(headers, self.record.turn_id)
         self.length = None if events else h.content_length(headers)
-        self.speaks_events = events
         if events:
             self._splitter = EventSplitter()
         self.record.status = self.record.status or status
@@ -268,11 +281,17 @@ class Carrier:
         self._suspected = self.undo is not None and status == 400
         if not self._suspected:
             self.undo = None
-        reader = self.reader
-        if reader is not None and not reader.opened and not (reader.fold and events) and not self._suspected:
-            reader.open(status, reason, self.client_headers, self.length, now)
-        if self._alarm is None:
-            self.look()  # the answer came before the request was out
+        if self.reader is not None and not self._suspected:
+            self._open(self.reader, now)
+        # A silence before the headers may have left an alarm far away; from now on keepalives are due.
+        self._look_at(now + self.engine.settings.timeouts.keepalive_s)
+
+    def _open(self, reader: Reader, now: float) -> None:
+        """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
+        assert self.status is not None
+        reader.fold = reader.fold and self.attempt.streaming
+        if not reader.fold and not reader.opened:
+            reader.open(self.status, self.status_reason, self.client_headers, self.length, now)
 
     def body_arrived(self, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
@@ -328,12 +347,18 @@ class Carrier:
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
         self._handle(Event.ANSWER_FINISHED)
+        if self._connection is not None:
+            self._look_at(self.now() + LINGER_S)
 
     @property
     def between_events(self) -> bool:
         """Whether a keepalive may be put behind what the log holds."""
-        splitter = self._splitter
-        return (splitter is None or splitter.between_events) and not self.events.finished
+        return self.splits_between_events and not self.events.finished
+
+    @property
+    def splits_between_events(self) -> bool:
+        """Whether the log ends with a whole event: always, but for an event too long to be held."""
+        return self._splitter is None or self._splitter.between_events
 
     def response_ended(self) -> None:
         """HTTP says that the response is complete."""
@@ -350,14 +375,17 @@ class Carrier:
     def _refuses_our_edit(self) -> bool:
         """Whether upstream's 400 is about a field that we added; then the turn is asked again without it."""
         undo, self.undo, self._suspected = self.undo, None, False
-        if undo is None or b"eager_input_streaming" not in self.log.read(0, _ERROR_BODY_BYTES):
+        if self.turn.state is State.CANCELLING or undo is None:
+            return False
+        if b"eager_input_streaming" not in self.log.read(0, _ERROR_BODY_BYTES):
+            if self.reader is not None:
+                self._open(self.reader, self.now())
             return False
         ending = self.attempt.response_ended(finished=False, failed=False, phase=self.events.phase)
         self.note(m.AttemptEnded(self.attempt.number, ending))
         self.attempt = Attempt(self.attempt.number + 1, self.now())
         self.log.close()
         self.status, self.record.status = None, None
-        self.speaks_events = True
         undo()
         return True
 
@@ -384,6 +412,9 @@ class Carrier:
         self.note(m.AttemptEnded(self.attempt.number, ending))
         if self._splitter is not None:
             self.record.events = self._splitter.events
+        reader = self.reader
+        if ending.completed and reader is not None and reader.opened_early and reader.speaks_events:
+            ending = self._unless_stream(ending, reader)
         if ending.completed:
             if not self.turn.answered:
                 self._answered()
@@ -392,11 +423,26 @@ class Carrier:
         else:
             self._failed(ending, advice)
 
+    def _unless_stream(self, ending: Ending, reader: Reader) -> Ending:
+        """We promised a stream, and upstream answered something else: that can only be told as an error."""
+        if self.attempt.streaming:
+            return ending
+        reader.offset = self.log.size
+        said = clean(self.log.read(0, 300).decode("utf-8", "replace"))
+        return Ending(
+            Side.PROVIDER, Mechanism.MALFORMED, Phase.IN_BODY, f"upstream answered without a stream: {said}"
+        )
+
     def _failed(self, ending: Ending, advice: str = "") -> None:
         """There is nothing more to come, and what there is, is not the whole."""
+        reader = self.reader
+        if reader is not None and reader.opened and not reader.fold and self.attempt.streaming:
+            reader.pump(self.now())
+            if not reader.at_end():
+                self._failing = (ending, advice)  # it reads slowly: first what there is, then the error
+                return
         self.ending = ending
         self.record.output_tokens = self.events.output_tokens
-        reader = self.reader
         if ending.mechanism is Mechanism.HTTP_ERROR:
             self.engine.remember_failure(self, reader)
             if reader is not None:
@@ -405,18 +451,22 @@ class Carrier:
             self._say_error(reader, ending, advice)
         self._handle(Event.ANSWER_FAILED)
 
+    def _finish_failing(self) -> None:
+        """The slow reader has all there is, or is gone."""
+        assert self._failing is not None
+        (ending, advice), self._failing = self._failing, None
+        self._failed(ending, advice)
+
     def _pass_on_http_error(self, reader: Reader) -> None:
         """Upstream's own error: as it came where that is still possible, otherwise inside the stream."""
         assert self.status is not None
         if not reader.opened_early:
-            if not reader.opened:
-                reader.open(self.status, self.status_reason, self.client_headers, self.length, self.now())
-            reader.fold = False
+            self._open(reader, self.now())
             reader.finish()
             return
         kind = anthropic.kind_for_status(self.status)
         self.note(m.ErrorSaid(None, kind))
-        if self.streaming is False:
+        if not reader.speaks_events:
             reader.abort()
             return
         body = self.log.read(0, _ERROR_BODY_BYTES)
@@ -429,11 +479,13 @@ class Carrier:
         if ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
             reader.finish()  # the provider's own error is in the log already
         elif not reader.opened:
-            kind = "overloaded_error" if ending.mechanism is Mechanism.STREAM_ERROR else "api_error"
-            self.note(m.ErrorSaid(502, kind))
-            self.record.status = self.record.status or 502
-            reader.refuse(502, anthropic.error_body(kind, message, self.record.request_id))
-        elif self.speaks_events and not reader.fold and self.streaming is not False:
+            error = self.events.error if ending.mechanism is Mechanism.STREAM_ERROR else None
+            kind = str(error["type"]) if error is not None else "api_error"
+            status = anthropic.status_for_kind(kind) if error is not None else 502
+            self.note(m.ErrorSaid(status, kind))
+            self.record.status = self.record.status or status
+            reader.refuse(status, anthropic.error_body(kind, message, self.record.request_id))
+        elif reader.speaks_events:
             self.note(m.ErrorSaid(None, "api_error"))
             reader.finish_with(anthropic.error_event("api_error", message))
         else:
@@ -444,24 +496,33 @@ class Carrier:
         ending = Ending(Side.PROVIDER, Mechanism.TRUNCATED, self.events.phase, why)
         self.ending = ending
         self._say_error(reader, ending, "")
+        self._keep()
         self._handle(Event.MOVED_ON)
 
     def _request_too_large(self) -> None:
-        self.attempt.stopped("the request is too large", phase=Phase.SENDING, mechanism=Mechanism.DEADLINE)
-        self._stop_upstream("the request is larger than the limit")
-        if self.reader is not None:
-            limit = self.engine.settings.limits.body_bytes
-            self.reader.refuse(
-                413, anthropic.error_body("request_too_large", f"the request exceeds {limit} bytes")
-            )
+        limit = self.engine.settings.limits.body_bytes
+        why = f"the request exceeds {limit} bytes"
+        self.ending = self.attempt.stopped(why, phase=Phase.SENDING, mechanism=Mechanism.DEADLINE)
+        self.note(m.AttemptEnded(self.attempt.number, self.ending))
+        reader = self.reader
+        if reader is not None:
+            self.note(m.ErrorSaid(413, "request_too_large"))
+            self.record.status = 413
+            reader.refuse(413, anthropic.error_body("request_too_large", why))
         self._handle(Event.MOVED_ON)
+
+    def spool_failed(self, error: SpoolError) -> None:
+        """What was written cannot be read again; whoever follows gets no more."""
+        if self.reader is not None:
+            self.reader.abort()
+            self._let_go(self.reader)
+        self._machine_failed(error)
 
     def _machine_failed(self, error: SpoolError) -> None:
         ending = Ending(
             Side.MACHINE, Mechanism.LOCAL_ERROR, self.attempt.phase(self.events.phase), str(error)
         )
-        self.attempt.ending = self.attempt.ending or ending
-        self._stop_upstream("the spool failed")
+        self._stop_upstream("the spool failed", ending)
         self._failed(ending, "make room on the disk that holds the state directory")
 
     # -- readers ------------------------------------------------------------------------------------
@@ -478,8 +539,8 @@ class Carrier:
         self.note(m.ReaderJoined(reader.number, reader.how, self.log.size))
         for act in self.turn.handle(Event.READER_JOINED, now) if reader.number > 1 else ():
             self._do(act)
-        if self.status is not None and not (reader.fold and self.attempt.streaming):
-            reader.open(self.status, self.status_reason, self.client_headers, self.length, now)
+        if self.status is not None and not self._suspected:
+            self._open(reader, now)
             reader.pump(now)
         if self.turn.answered and self.attempt.ending is not None:
             reader.finish()
@@ -491,14 +552,16 @@ class Carrier:
         if reader is not self.reader:
             return
         now = self.now()
+        if self.turn.answered and reader.opened and reader.at_end() and not facts.get("unacked_bytes"):
+            self.reader_heard(
+                reader
+            )  # it has the answer's last event, and did not wait for the end of HTTP's
+            return
         departure = reader.departure(
-            mechanism, streaming=self.streaming, now=now, process_gone=self.engine.process_gone
+            mechanism, facts, streaming=self.streaming, now=now, process_gone=self.engine.process_gone
         )
         tolerance = self.engine.settings.timeouts.limit_tolerance_s
         judgement = judge(departure, reader.limits, tolerance)
-        if not self.body_complete:
-            # No whole request was made, so nothing can come back for it.
-            judgement = judge(departure, (), tolerance) if departure.process_gone else judgement
         facts |= {
             "since_request_s": round(departure.since_request_s, 3),
             "since_byte_s": round(departure.since_byte_s, 3),
@@ -512,8 +575,12 @@ class Carrier:
                 )
         self._let_go(reader)
         self._note_left(reader, judgement.verdict.value, judgement.limit, mechanism, facts)
-        event = _LEFT[judgement.verdict] if self.body_complete else Event.MOVED_ON
-        self._handle(event, "moved on")
+        if self._failing is not None:
+            self._finish_failing()
+        else:
+            # Where no whole request was made, nothing can come back for it.
+            event = _LEFT[judgement.verdict] if self.body_complete else Event.MOVED_ON
+            self._handle(event, "moved on")
         self.engine.reader_left(self)
 
     def reader_left_unheard(self, reader: Reader, mechanism: Mechanism, unacknowledged: int) -> None:
@@ -540,17 +607,25 @@ class Carrier:
             return
         if self.turn.answered and self.attempt.ending is not None:
             reader.finish()
+            return
+        reader.pump(self.now())
+        if self._failing is not None and reader.at_end():
+            self._finish_failing()
         else:
-            reader.pump(self.now())
             self.look()
 
     def reader_lags(self, reader: Reader) -> None:
         """The client stopped reading."""
         self.note(m.ReaderLagged(reader.number, self.log.size - reader.offset))
 
+    @property
+    def unfollowed(self) -> bool:
+        """Whether nobody follows it, or nobody whose connection is still open. Asks no kernel."""
+        return self.reader is None or self.reader.gone or self.reader.exchange.gone
+
     def old_reader(self) -> OldReader:
         """What is known of the connection that follows this turn."""
-        return OldReader.GONE if self.reader is None else self.reader.life(self.now())
+        return OldReader.GONE if self.reader is None else self.reader.life()
 
     def moved_on(self) -> None:
         """The client asked something else in this turn's place, or is gone for good."""
@@ -562,18 +637,22 @@ class Carrier:
         """An orphan that exceeds what is kept of orphans."""
         self._handle(Event.OUTGROWN, why)
 
-    def stop(self, why: str, *, say: str | None = None) -> None:
+    def stop(self, why: str, *, say: str) -> None:
         """End it now: the gateway is closing, or the command it was started for has ended."""
-        if not self.turn.open:
-            return
         reader = self.reader
-        self.ending = self.ending or self.attempt.stopped(why, phase=self.events.phase)
-        if reader is not None and not reader.gone:
+        self._stop_upstream(why)
+        if reader is not None and not reader.gone and not reader.exchange.ended:
             self._let_go(reader)
-            if say is not None and not reader.opened:
+            if not reader.opened:
+                self.note(m.ErrorSaid(503, "api_error"))
                 reader.refuse(503, anthropic.error_body("api_error", say))
-            elif not reader.exchange.ended:
+            elif reader.speaks_events and reader.at_end() and not self.turn.answered:
+                self.note(m.ErrorSaid(None, "api_error"))
+                reader.finish_with(anthropic.error_event("api_error", say))
+            else:
                 reader.abort()
+        if not self.engine.process_gone and self.turn.state is not State.CANCELLING:
+            self._keep()
         self._handle(Event.MOVED_ON, why)
 
     def _let_go(self, reader: Reader) -> None:
@@ -603,6 +682,7 @@ class Carrier:
             self._look_at(self.turn.deadline)
         if state is State.ORPHANED and before is not State.ORPHANED:
             self.note(m.TurnOrphaned(self.engine.settings.timeouts.orphan_s))
+        if state in (State.ORPHANED, State.UNHEARD) and before not in (State.ORPHANED, State.UNHEARD):
             self.engine.orphaned(self)
         if (
             before in (State.ORPHANED, State.UNHEARD)
@@ -627,7 +707,8 @@ class Carrier:
             case Act.END:
                 self._end()
 
-    def _stop_upstream(self, why: str) -> None:
+    def _stop_upstream(self, why: str, ending: Ending | None = None) -> None:
+        """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -636,27 +717,38 @@ class Carrier:
             connection.abort()
             self.note(m.UpstreamStopped(self.attempt.number, why))
         if self.attempt.ending is None:
-            ending = self.attempt.stopped(why, phase=self.events.phase)
+            ending = self.attempt.ended(ending or self.attempt.stopped(why, phase=self.events.phase))
             self.note(m.AttemptEnded(self.attempt.number, ending))
-            self.ending = self.ending or ending
+            if not self.turn.answered:
+                self.ending = self.ending or ending
 
     def _keep(self) -> None:
         """Put what there is of an answer into the attic: for `attic save`, and for after this process."""
-        if not self.log.size or (self.status or 0) >= 400 or not self.attempt.streaming:
-            whole = self.turn.answered and not self.attempt.streaming and (self.status or 0) < 400
-            if not (whole and self.log.size):
-                return
-        if self.engine.settings.record == "none" or (self.kept and not self.turn.answered):
+        complete = self.turn.answered
+        worth = bool(self.log.size) and (self.status or 0) < 400 and (complete or self.attempt.streaming)
+        if not worth or self.engine.settings.record == "none" or (self.kept and not complete):
+            return
+        limit = self.engine.settings.limits.orphan_bytes
+        pieces, size = [], 0
+        try:
+            for piece in self.log.pieces():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    complete = False  # its beginning is better than nothing, and than all of memory
+                    break
+        except SpoolError as error:
+            log.warning("an answer cannot be kept: %s", error)
             return
         self.kept = True
-        complete = self.turn.answered
         content_type = "text/event-stream" if self.attempt.streaming else "application/json"
-        pieces = list(self.log.pieces())
         self.engine.recorder.keep_answer(self.record, pieces, complete=complete, content_type=content_type)
-        self.note(m.AnswerKept(self.log.size, complete))
+        self.note(m.AnswerKept(size, complete))
 
     def _end(self) -> None:
         record = self.record
+        if self._connection is not None or self._connecting is not None:
+            self._stop_upstream("the turn is over")
         if self.reader is not None:
             self._let_go(self.reader)
         if self.engine.settings.record == "all" and not self.kept:
@@ -771,22 +863,18 @@ class Carrier:
             return
         self.note(m.AnswerOpenedEarly(reader.patience_s))
         self.record.status = self.record.status or 200
-        if self.status is None:
-            self.speaks_events = streaming
         reader.open_early(streaming=streaming, now=now)
 
     def _upstream_gave_nothing(self, ending: Ending) -> None:
-        self.attempt.ending = ending
-        self._stop_upstream(ending.detail)
-        self._upstream_ended(ending, "ask again; if it stays silent, ask for a smaller answer")
+        self._stop_upstream(ending.detail, ending)
+        self._failed(ending, "ask again; if it stays silent, ask for a smaller answer")
 
     def _connection_done(self) -> None:
         """The answer's last event came some time ago: do not wait for the end of HTTP's."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-        self.attempt.ending = COMPLETED
-        self._upstream_ended(COMPLETED)
+        self._upstream_ended(self.attempt.ended(COMPLETED))
 
     def _end_quiet(self, now: float) -> None:
         if self._quiet_since is None:

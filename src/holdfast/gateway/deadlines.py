@@ -6,8 +6,12 @@ that something was heard meanwhile, and gets a later one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
+
+LINGER_S = 5.0
+"How long the end of HTTP's response is waited for after the answer's last event."
 
 
 class Due(Enum):
@@ -50,7 +54,7 @@ class Patience:
     headers_s: float | None
     keepalive_s: float
     quiet_s: float
-    linger_s: float = 5.0
+    linger_s: float = LINGER_S
 
 
 def due(clocks: Clocks, patience: Patience, now: float) -> tuple[list[Due], float | None]:
@@ -60,7 +64,7 @@ def due(clocks: Clocks, patience: Patience, now: float) -> tuple[list[Due], floa
     for name, at in _deadlines(clocks, patience):
         if at <= now:
             passed.append(name)
-        elif upcoming is None or at < upcoming:
+        elif at != math.inf and (upcoming is None or at < upcoming):
             upcoming = at
     return passed, upcoming
 
@@ -71,12 +75,12 @@ def _deadlines(clocks: Clocks, patience: Patience) -> list[tuple[Due, float]]:
         found.append((Due.TURN, clocks.turn_deadline))
     if clocks.awaiting_headers_since is not None and patience.headers_s is not None:
         found.append((Due.OPEN_EARLY, clocks.awaiting_headers_since + patience.headers_s))
-    if clocks.reader_silent_since is not None:
-        found.append((Due.KEEPALIVE, clocks.reader_silent_since + patience.keepalive_s))
     if clocks.upstream_silent_since is not None:
         if not clocks.quiet_noticed:
             found.append((Due.QUIET_NOTICED, clocks.upstream_silent_since + patience.keepalive_s))
         found.append((Due.QUIET_EXPIRED, clocks.upstream_silent_since + patience.quiet_s))
+    if clocks.reader_silent_since is not None:
+        found.append((Due.KEEPALIVE, clocks.reader_silent_since + patience.keepalive_s))
     if clocks.finished_since is not None:
         found.append((Due.LINGER, clocks.finished_since + patience.linger_s))
     return found

@@ -7,6 +7,7 @@ back to, and keeps the accounts. What happens within one turn is its carrier's b
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,20 +26,24 @@ from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
 from holdfast.gateway.carrier import Carrier
+from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.guard import Head, Refusal, Said, admit
 from holdfast.gateway.listener import Exchange
-from holdfast.gateway.orphans import ORPHANS_PER_TENANT, OldReader
+from holdfast.gateway.orphans import ORPHANS_PER_TENANT
 from holdfast.gateway.profiles import Limit, Profile
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
 from holdfast.gateway.settings import Settings
-from holdfast.gateway.streamlog import MemoryBudget, StreamLog
+from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
 from holdfast.gateway.unbuffer import edit
 from holdfast.gateway.upstream.pool import Pool
 
 IDENTITY: Final = m.RequestEdited("identity encoding")
+log = logging.getLogger("holdfast.gateway")
+
+_UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
 LATE_FAILURE_S: Final = 30.0
 "How long a failure that was said inside a stream waits to be said again with its true status."
 
@@ -76,6 +81,9 @@ class Engine:
         self.summary = Summary()
         self.unbuffers = settings.unbuffer
         "Until upstream is seen to refuse it."
+        self.stopping = False
+        self.arrivals: set[Arrival] = set()
+        "Requests that are being read, or wait; what becomes of them is not decided."
         self.process_gone = False
         "Under `run`: the command has exited."
         self._on_turn = on_turn
@@ -89,8 +97,20 @@ class Engine:
 
     def on_request(self, exchange: Exchange) -> None:
         """A client's request head was read."""
+        try:
+            self._arrived(exchange)
+        except Exception as error:
+            log.error("a request failed: %s", defect(error))
+            if exchange.receiver is None:
+                exchange.received_by(_Discard())
+            message = f"holdfast failed at {defect(error)}; please report it"
+            exchange.refuse(500, anthropic.error_body("api_error", message))
+
+    def _arrived(self, exchange: Exchange) -> None:
         head = exchange.head
         admitted = admit(head, self.settings)
+        if self.stopping:
+            admitted = Refusal(503, "api_error", "this gateway is stopping; ask again")
         if isinstance(admitted, Refusal):
             exchange.received_by(_Discard())
             exchange.refuse(admitted.status, render_error(admitted))
@@ -190,7 +210,7 @@ class Engine:
         if any(failure.head_key == key for failure in self._late_failures):
             return True
         for carrier in self._turns.get(key, ()):
-            if carrier.old_reader() is not OldReader.ALIVE:
+            if carrier.unfollowed:
                 return True
             if length is None or not carrier.body_complete or carrier.body.size == length:
                 return True
@@ -304,17 +324,32 @@ class Engine:
             arrival.decide()
 
     def orphaned(self, carrier: Carrier) -> None:
-        """One more answer without a listener; beyond a tenant's share the oldest is stopped."""
+        """One more answer without a listener. An agent has one, a tenant a share; the oldest makes room."""
+        for other in self.candidates(carrier.head_key):
+            if other is not carrier and other.turn.state in _UNFOLLOWED and self._superseded(other, carrier):
+                other.outgrown("displaced")
         tenant = carrier.head_key.tenant
-        orphans = [
+        unfollowed = [
             other
             for others in self._turns.values()
             for other in others
-            if other.head_key.tenant == tenant and other.turn.state is State.ORPHANED
+            if other.head_key.tenant == tenant and other.turn.state in _UNFOLLOWED
         ]
-        if len(orphans) > ORPHANS_PER_TENANT:
-            oldest = min(orphans, key=lambda other: other.record.started.mono_s)
+        if len(unfollowed) > ORPHANS_PER_TENANT:
+            oldest = min(unfollowed, key=lambda other: other.record.started.mono_s)
             oldest.outgrown("displaced")
+
+    def _superseded(self, older: Carrier, newer: Carrier) -> bool:
+        """Whether the same agent has gone on from the older turn to the newer one. Twins have not."""
+        if older.record.started > newer.record.started or newer.record.session is None:
+            return False
+        try:
+            one, other = older.body.whole(), newer.body.whole()
+        except SpoolError:
+            return False
+        if sameness.same(one, other):
+            return False
+        return newer.record.subagent is not None or sameness.same_conversation(one, other)
 
     def turn_ended(self, carrier: Carrier) -> None:
         """A turn is over."""
@@ -347,11 +382,11 @@ class Engine:
     def busy(self) -> bool:
         """Whether some client is still owed something."""
         followed = any(
-            carrier.turn.state in (State.FOLLOWED, State.SETTLING, State.ORPHANED, State.CANCELLING)
+            carrier.turn.state not in (State.UNHEARD, State.DONE)
             for carriers in self._turns.values()
             for carrier in carriers
         )
-        return followed or bool(self._relays)
+        return followed or bool(self._relays) or bool(self.arrivals)
 
     def client_gone(self) -> None:
         """Under `run`: the command has exited; nobody comes back."""
@@ -359,10 +394,13 @@ class Engine:
         self.stop_all("the command has ended")
 
     def stop_all(self, why: str) -> None:
-        """End every turn now."""
+        """End every turn now, and begin none."""
+        self.stopping = True
+        for arrival in list(self.arrivals):
+            arrival.stop()
         for carriers in list(self._turns.values()):
             for carrier in list(carriers):
-                carrier.stop(why, say="this gateway is stopping; ask again")
+                carrier.stop(why, say=f"holdfast ended this answer: {why}; ask again")
         for relay in list(self._relays):
             relay.stop(Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_BODY, why))
         for failure in list(self._late_failures):

@@ -9,7 +9,10 @@ ahead wait in order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
@@ -32,8 +35,11 @@ _REASONS: Final = {
 }  # fmt: skip
 SENT_AHEAD_BYTES: Final = 64 * 1024
 "How much a client may send of its next requests before the present answer is over."
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 LINGER_S: Final = 2.0
-"How long we read on after closing our half."
+"How long we read on after closing our half, and how long between two looks at a slow reader."
+LINGER_MOST: Final = 150
+"So many looks at a reader that does not read: five minutes."
 
 
 class BodyReceiver(Protocol):
@@ -52,9 +58,18 @@ class Exchange:
     """One request and its response on a client connection."""
 
     __slots__ = (
-        "_chunked", "_connection", "_head_bytes", "_waiting", "body_complete", "ended", "head",
-        "keep_alive", "receiver", "started", "target",
-    )  # fmt: skip
+        "_chunked",
+        "_connection",
+        "_head_bytes",
+        "_waiting",
+        "body_complete",
+        "ended",
+        "head",
+        "keep_alive",
+        "receiver",
+        "started",
+        "target",
+    )
 
     def __init__(self, connection: ClientConnection, head: Head, *, keep_alive: bool) -> None:
         self._connection = connection
@@ -140,6 +155,7 @@ class Exchange:
         data = self._head_bytes + data
         self._head_bytes = b""
         self.ended = True
+        self._connection.chunked_end = self._chunked
         if data:
             self._connection.write(data)
         self._connection.exchange_ended(self)
@@ -169,7 +185,16 @@ class Exchange:
     @property
     def paused(self) -> bool:
         """Whether the client reads slower than the answer comes."""
-        return self._connection.paused
+        return self._connection.paused_since is not None
+
+    def paused_s(self, now: float) -> float:
+        """For how long it has."""
+        since = self._connection.paused_since
+        return 0.0 if since is None else now - since
+
+    def acknowledged(self) -> None:
+        """The peer has all of it: a connection that was only kept open to learn this can go."""
+        self._connection.acknowledged()
 
     @property
     def gone(self) -> bool:
@@ -196,9 +221,28 @@ class ClientConnection(asyncio.Protocol):
     """One client connection: parses requests, hands them to the engine in order, notices how it ends."""
 
     __slots__ = (
-        "_ahead_bytes", "_head", "_head_size", "_incoming", "_listener", "_parser", "_pauses", "_queue", "_sock",
-        "_target", "current", "expires", "gone", "lingering", "loop", "on_closed", "paused", "transport",
-    )  # fmt: skip
+        "_ahead_bytes",
+        "_head",
+        "_head_size",
+        "_incoming",
+        "_lingered",
+        "_listener",
+        "_parser",
+        "_pauses",
+        "_queue",
+        "_sent_fin",
+        "_sock",
+        "_target",
+        "chunked_end",
+        "current",
+        "expires",
+        "gone",
+        "lingering",
+        "loop",
+        "on_closed",
+        "paused_since",
+        "transport",
+    )
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -213,9 +257,14 @@ class ClientConnection(asyncio.Protocol):
         self._ahead_bytes = 0
         self._pauses = 0
         self.current: Exchange | None = None
-        self.paused = False
+        self.paused_since: float | None = None
+        "Since when the client reads slower than we write."
         self.gone = False
         self.lingering = False
+        self.chunked_end = False
+        "Whether the answer that was written last has an end of its own, without the connection's."
+        self._sent_fin = False
+        self._lingered = 0
         self.on_closed: Callable[[Mechanism, int | None], None] | None = None
         self.expires = self.loop.time() + listener.timeouts.request_head_s
 
@@ -276,14 +325,16 @@ class ClientConnection(asyncio.Protocol):
             self._lost(Mechanism.FIN)
         elif code == errno.ETIMEDOUT:
             self._lost(Mechanism.KEEPALIVE_UNANSWERED)
+        elif code in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN):
+            self._lost(Mechanism.UNREACHABLE)
         else:
             self._lost(Mechanism.RST)
 
     def pause_writing(self) -> None:
-        self.paused = True
+        self.paused_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        self.paused = False
+        self.paused_since = None
         if self.current is not None and self.current.receiver is not None:
             self.current.receiver.client_resumed()
 
@@ -322,7 +373,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         exchange = self._incoming
-        if exchange is None:
+        if exchange is None or exchange.ended:
             return
         if exchange is not self.current:
             self._ahead_bytes += len(data)
@@ -361,20 +412,26 @@ class ClientConnection(asyncio.Protocol):
         if not exchange.keep_alive or not exchange.body_complete or self._listener.draining:
             self._linger()
             return
-        self.expires = self.loop.time() + self._listener.timeouts.idle_connection_s
-        if self._queue:
-            self._ahead_bytes = 0
-            self._begin(self._queue.popleft())
+        now, timeouts = self.loop.time(), self._listener.timeouts
+        if not self._queue:
+            self.expires = now + timeouts.idle_connection_s
+            return
+        self._ahead_bytes = 0
+        following = self._queue.popleft()
+        self.expires = float("inf") if following.body_complete else now + timeouts.request_body_s
+        self._begin(following)
 
     def write(self, data: bytes) -> None:
         if not self.gone:
             self.transport.write(data)
 
     def pause(self) -> None:
+        self.expires = float("inf")  # it is we who do not read
         if not self.gone:
             self.transport.pause_reading()
 
     def resume(self) -> None:
+        self.expires = self.loop.time() + self._listener.timeouts.request_body_s
         if not self.gone:
             self.transport.resume_reading()
 
@@ -390,23 +447,36 @@ class ClientConnection(asyncio.Protocol):
         Closing with unread bytes makes the kernel send a reset, which can overtake the answer and destroy
         it. And while the socket lives, it tells whether the answer was acknowledged.
         """
-        if self.gone or not self.transport.can_write_eof():
+        if self.gone:
+            return
+        half_close = self.transport.can_write_eof()  # TLS cannot
+        if not half_close and not self.chunked_end:
             self.close()
             return
         self.lingering = True
         self.expires = self.loop.time() + LINGER_S
-        self.transport.write_eof()
+        self.transport.resume_reading()
+        if half_close:
+            self._sent_fin = True
+            self.transport.write_eof()
+
+    def acknowledged(self) -> None:
+        """Nothing is left to learn from a lingering connection whose request was read to its end."""
+        if self.lingering and self._incoming is None:
+            self.close()
 
     def abort(self) -> None:
-        """Close at once; the peer sees a break."""
+        """Close at once, with a reset: to a peer that reads until the close, a FIN would look like the end."""
         self.gone = True
+        with contextlib.suppress(OSError, ValueError):  # it may be closed already
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
     def unacknowledged(self) -> int | None:
         in_kernel = unacked_bytes(self._sock)
         if in_kernel is None:
             return None
-        if self.lingering and in_kernel:
+        if self._sent_fin and in_kernel:
             in_kernel -= 1  # our FIN counts as one
         return in_kernel + self.transport.get_write_buffer_size()
 
@@ -415,6 +485,11 @@ class ClientConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The client took too long."""
+        if self.lingering and self.unacknowledged():
+            self._lingered += 1  # it reads slowly; closing now would throw away what it has not read
+            if self._lingered < LINGER_MOST:
+                self.expires = self.loop.time() + LINGER_S
+                return
         if self.lingering or (self.current is None and self._incoming is None and not self._head_size):
             self.close()
         elif self.current is not None and self.current.started:
@@ -450,7 +525,7 @@ class ClientConnection(asyncio.Protocol):
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
                 % (refusal.status, _REASONS[refusal.status], len(body), body)
             )
-        self.close()
+        self._linger()
 
 
 class Listener:
@@ -486,11 +561,18 @@ class Listener:
             if connection.current is None:
                 connection.close()
 
+    def flushing(self) -> bool:
+        """Whether some client has not been sent yet what was written for it."""
+        return any(not c.gone and c.transport.get_write_buffer_size() for c in self.connections)
+
     def close(self) -> None:
-        """Break off every connection."""
+        """Close every connection; those that are owed an answer are broken off."""
         self._sweep.cancel()
         for connection in list(self.connections):
-            connection.abort()
+            if connection.current is None:
+                connection.close()
+            else:
+                connection.abort()
 
     def _end_the_slow(self) -> None:
         now = self.loop.time()

@@ -14,6 +14,9 @@ from holdfast.gateway.turn import State
 LIFELESS_S = 5.0
 "Bytes unacknowledged for this long mean that nobody is at the other end of a connection."
 
+LIFELESS_PROBES = 2
+"So many keepalive probes without an answer mean the same."
+
 ORPHANS_PER_TENANT = 64
 "Unfinished answers that one tenant may have without a listener; beyond it the oldest is stopped."
 

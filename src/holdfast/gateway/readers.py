@@ -16,8 +16,9 @@ from holdfast.gateway import headers as h
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.leaving import Departure
 from holdfast.gateway.listener import Exchange, Facts
-from holdfast.gateway.orphans import LIFELESS_S, OldReader
+from holdfast.gateway.orphans import LIFELESS_PROBES, LIFELESS_S, OldReader
 from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
@@ -32,10 +33,27 @@ class Reader:
     """One client connection that follows a carrier's stream log. Times are monotonic seconds."""
 
     __slots__ = (
-        "_settling", "asked_at", "carrier", "counts_events_only", "event_at", "exchange", "fold", "gone", "how",
-        "keepalives", "lagging", "limits", "number", "offset", "opened", "opened_early", "patience_s", "profile",
-        "unacknowledged_since", "written_at",
-    )  # fmt: skip
+        "_settling",
+        "asked_at",
+        "carrier",
+        "counts_events_only",
+        "event_at",
+        "exchange",
+        "fold",
+        "gone",
+        "how",
+        "keepalives",
+        "lagging",
+        "limits",
+        "number",
+        "offset",
+        "opened",
+        "opened_early",
+        "patience_s",
+        "profile",
+        "speaks_events",
+        "written_at",
+    )
 
     def __init__(
         self,
@@ -68,9 +86,10 @@ class Reader:
         self.opened_early = False
         "Whether those were ours, because upstream's had not come."
         self.gone = False
+        self.speaks_events = True
+        "Whether what it was opened with is an event stream."
         self.lagging = False
         self.keepalives = 0
-        self.unacknowledged_since: float | None = None
         self._settling: asyncio.TimerHandle | None = None
         if profile.close_connections:
             exchange.keep_alive = False
@@ -84,12 +103,14 @@ class Reader:
     def open(self, status: int, reason: bytes, headers: bytes, length: int | None, now: float) -> None:
         """Pass on upstream's status and headers."""
         self.opened = True
+        self.speaks_events = self.carrier.attempt.streaming
         self.written_at = self.event_at = now
         self.exchange.start(status, headers, reason=reason, length=length)
 
     def open_early(self, *, streaming: bool, now: float) -> None:
         """Give the client a 200 of ours, so that it goes on waiting."""
         self.opened = self.opened_early = True
+        self.speaks_events = streaming
         self.exchange.start(200, (_EVENT_STREAM if streaming else _JSON) + self._turn_header())
         self.written_at = self.event_at = now
         self.keepalive(now)
@@ -115,7 +136,11 @@ class Reader:
         if self.fold or not self.opened:
             return
         while self.offset < log.size and not self.exchange.paused and not self.gone:
-            data = log.read(self.offset)
+            try:
+                data = log.read(self.offset)
+            except SpoolError as error:
+                self.carrier.spool_failed(error)
+                return
             self.offset += len(data)
             self.exchange.write(data)
             self.written_at = self.event_at = now
@@ -137,7 +162,8 @@ class Reader:
     def finish_with(self, data: bytes) -> None:
         """End an answer that broke: the rest of the log, then `data` (an error event), then a proper end."""
         self.pump(self.carrier.now())
-        self.exchange.end(data)
+        half = self.speaks_events and not self.carrier.splits_between_events
+        self.exchange.end(b"\n\n" + data if half else data)
         self.gone = True
 
     def refuse(self, status: int, body: bytes) -> None:
@@ -156,17 +182,12 @@ class Reader:
         events = self.carrier.events
         if self.exchange.paused:
             return
-        if self.fold or not self.carrier.speaks_events:
+        if not self.speaks_events:
             data = b" "
         else:
             data = events.keepalive(self.profile.keepalive)
             if self.profile.keepalive == "null-delta":
                 self.event_at = now
-        waiting = self.exchange.unacknowledged()
-        if waiting and self.unacknowledged_since is None:
-            self.unacknowledged_since = self.written_at
-        elif not waiting:
-            self.unacknowledged_since = None
         self.exchange.write(data)
         self.written_at = now
         self.keepalives += 1
@@ -176,13 +197,18 @@ class Reader:
         """Whether a keepalive may be written now."""
         if self.gone or not self.opened or self.exchange.ended or self.exchange.paused:
             return False
-        if self.fold or not self.carrier.speaks_events:
-            return self.opened_early and self.offset == 0
+        if not self.speaks_events:
+            return self.opened_early and self.offset == 0  # white space, before the JSON only
+        if self.opened_early and self.carrier.status is not None and not self.carrier.attempt.streaming:
+            return True  # what comes is no stream, and will be told as an error
         return self.carrier.between_events and self.at_end()
 
     def _finish_folded(self) -> None:
         try:
             body = anthropic.message_body(anthropic.fold(self.carrier.log.whole()))
+        except SpoolError as error:
+            self.carrier.spool_failed(error)
+            return
         except anthropic.Unfinished as error:
             self.carrier.cannot_fold(self, str(error))
             return
@@ -200,7 +226,10 @@ class Reader:
     # -- hearing the end ----------------------------------------------------------------------------
 
     def _settle(self, tries: int) -> None:
-        """Ask the kernel whether the peer has acknowledged the last byte; ask again until it has."""
+        """Ask the kernel whether the peer has acknowledged the last byte; ask again until it has.
+
+        Where the kernel cannot tell (None), the peer is believed to have heard it.
+        """
         self._settling = None
         if self.gone:
             return
@@ -208,6 +237,7 @@ class Reader:
             self.gone = True
             if tries:
                 self.exchange.on_closed(None)
+            self.exchange.acknowledged()
             self.carrier.reader_heard(self)
             return
         self.exchange.on_closed(self._closed_while_settling)
@@ -219,6 +249,9 @@ class Reader:
         if self.gone:
             return
         self.gone = True
+        if unacknowledged is None:
+            # Not measured any more, and there was something when we asked last. Who closes in order has read.
+            unacknowledged = 0 if mechanism in (Mechanism.FIN, Mechanism.COMPLETED) else 1
         if unacknowledged:
             self.carrier.reader_left_unheard(self, mechanism, unacknowledged)
         else:
@@ -254,10 +287,9 @@ class Reader:
     # -- what is known of it ------------------------------------------------------------------------
 
     def departure(
-        self, mechanism: Mechanism, *, streaming: bool | None, now: float, process_gone: bool
+        self, mechanism: Mechanism, facts: Facts, *, streaming: bool | None, now: float, process_gone: bool
     ) -> Departure:
-        """What there is to judge its leaving by."""
-        since = self.unacknowledged_since
+        """What there is to judge its leaving by. `facts` are the kernel's, of the moment of the close."""
         return Departure(
             mechanism=mechanism,
             since_request_s=now - self.asked_at,
@@ -265,15 +297,36 @@ class Reader:
             since_event_s=now - self.event_at,
             headers_sent=self.opened,
             streaming=streaming,
-            unacknowledged_s=None if since is None else now - since,
+            unacknowledged_s=_unacknowledged_s(facts, self.exchange.paused_s(now)),
             process_gone=process_gone,
         )
 
-    def life(self, now: float) -> OldReader:
-        """Whether anybody is still there."""
+    def life(self) -> OldReader:
+        """Whether anybody is still there, as far as the kernel can tell."""
         if self.gone or self.exchange.gone:
             return OldReader.CLOSING
-        since = self.unacknowledged_since
-        if since is not None and now - since > LIFELESS_S and self.exchange.unacknowledged():
+        facts = self.exchange.facts()
+        if _number(facts, "probes") >= LIFELESS_PROBES:
             return OldReader.LIFELESS
-        return OldReader.ALIVE
+        waited = _unacknowledged_s(facts | {"unacked_bytes": self.exchange.unacknowledged()}, 0.0)
+        return OldReader.LIFELESS if waited is not None and waited > LIFELESS_S else OldReader.ALIVE
+
+
+def _unacknowledged_s(facts: Facts, paused_s: float) -> float | None:
+    """How long, at least, bytes have been waiting for the peer's TCP: it does not read, or does not answer at all.
+
+    The newest bytes were sent `last_data_sent_ms` ago, so the oldest wait no shorter. Where bytes were sent
+    just now, that says nothing: they are unacknowledged for a round trip. Retransmissions say more then.
+    """
+    unacked = facts.get("unacked_bytes")
+    if unacked is None:
+        return None
+    if not unacked:
+        return 0.0
+    silent_s = _number(facts, "last_ack_recv_ms") / 1000 if _number(facts, "retransmits") >= 2 else 0.0
+    return max(_number(facts, "last_data_sent_ms") / 1000, silent_s, paused_s)
+
+
+def _number(facts: Facts, name: str) -> float:
+    value = facts.get(name)
+    return float(value) if isinstance(value, (int, float)) else 0.0

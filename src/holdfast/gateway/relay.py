@@ -14,6 +14,7 @@ from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import TurnRecord
 from holdfast.gateway import headers as h
+from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.upstream.h1 import UpstreamConnection
@@ -57,9 +58,16 @@ class Relay:
     """One opaque exchange."""
 
     __slots__ = (
-        "_connecting", "_connection", "_engine", "_exchange", "_request_ended", "_waiting", "_waiting_bytes",
+        "_connecting",
+        "_connection",
+        "_engine",
+        "_exchange",
+        "_request_ended",
+        "_upstream_full",
+        "_waiting",
+        "_waiting_bytes",
         "record",
-    )  # fmt: skip
+    )
 
     def __init__(self, engine: Engine, exchange: Exchange, record: TurnRecord) -> None:
         self._engine = engine
@@ -70,6 +78,7 @@ class Relay:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._request_ended = False
+        self._upstream_full = False
 
     def start(self) -> None:
         """Ask upstream, and take the request's body."""
@@ -89,6 +98,10 @@ class Relay:
             message = f"holdfast could not reach the upstream: {error.advice or error.ending.detail}"
             self._refuse(502, "api_error", message, error.ending)
             return
+        except Exception as error:
+            ending = Ending(Side.GATEWAY, Mechanism.LOCAL_ERROR, Phase.CONNECTING, defect(error))
+            self._refuse(502, "api_error", f"holdfast failed: {ending.detail}; please report it", ending)
+            return
         finally:
             self._connecting = None
         self._send_on(connection)
@@ -104,7 +117,7 @@ class Relay:
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             connection.send_body(data)
-        if self._waiting_bytes > _WAITING_BYTES:
+        if self._waiting_bytes > _WAITING_BYTES and not self._upstream_full:
             exchange.resume_body()
         if self._request_ended:
             connection.end_body()
@@ -113,6 +126,10 @@ class Relay:
 
     def body_arrived(self, data: bytes) -> None:
         self.record.request_bytes += len(data)
+        limit = self._engine.settings.limits.body_bytes
+        if self.record.request_bytes > limit:
+            self._too_large(limit)
+            return
         if self._connection is not None:
             self._connection.send_body(data)
             return
@@ -122,15 +139,24 @@ class Relay:
         if before <= _WAITING_BYTES < self._waiting_bytes:
             self._exchange.pause_body()
 
+    def _too_large(self, limit: int) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        ending = Ending(Side.GATEWAY, Mechanism.DEADLINE, Phase.SENDING, "the request is too large")
+        self._refuse(413, "request_too_large", f"the request exceeds {limit} bytes", ending)
+
     def body_ended(self) -> None:
         self._request_ended = True
         if self._connection is not None:
             self._connection.end_body()
 
     def request_paused(self) -> None:
+        self._upstream_full = True
         self._exchange.pause_body()
 
     def request_resumed(self) -> None:
+        self._upstream_full = False
         self._exchange.resume_body()
 
     # -- the answer ---------------------------------------------------------------------------------

@@ -52,11 +52,20 @@ class Gateway:
         listener = Listener(
             loop, self.settings.timeouts, self.settings.limits, engine.on_request, render_error
         )
+        handshake = self.settings.timeouts.request_head_s if ssl is not None else None
         if sock is not None:
-            self._server = await loop.create_server(listener.connection, sock=sock, ssl=ssl, backlog=BACKLOG)
+            self._server = await loop.create_server(
+                listener.connection, sock=sock, ssl=ssl, ssl_handshake_timeout=handshake, backlog=BACKLOG
+            )
         else:
             self._server = await loop.create_server(
-                listener.connection, host, port, ssl=ssl, backlog=BACKLOG, reuse_address=True
+                listener.connection,
+                host,
+                port,
+                ssl=ssl,
+                ssl_handshake_timeout=handshake,
+                backlog=BACKLOG,
+                reuse_address=True,
             )
         self._engine, self._listener = engine, listener
         found = self._server.sockets[0].getsockname()[1]
@@ -89,9 +98,13 @@ class Gateway:
             self._listener.close_idle()
             ends = self._engine.loop.time() + seconds
             # Turns stop being owed in many ways; asking now and then is simpler than hearing of each.
-            while self._engine.busy() and self._engine.loop.time() < ends:  # noqa: ASYNC110
+            while self._owes() and self._engine.loop.time() < ends:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
         await self.close()
+
+    def _owes(self) -> bool:
+        assert self._engine is not None and self._listener is not None
+        return self._engine.busy() or self._listener.flushing()
 
     async def close(self) -> None:
         """End every turn and close every connection, now."""
