@@ -101,7 +101,7 @@ class Act:
     "The gateway's records of the turns that are over."
     state_dir: Path | None = None
     "Where the gateway's journal is, while there is one."
-    told: list[Line] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     over: bool = False
 
     @property
@@ -121,8 +121,8 @@ class Act:
         if self.state_dir is not None and self.carried is not None:
             with open_library(self.state_dir) as library:
                 found = library.find(self.carried.turn_id) if library else []
-            self.told = story(found[0].record) if found else []
-        return self.told
+            self.lines = story(found[0].record) if found else []
+        return self.lines
 
     def facts(self) -> Facts:
         """Count."""
