@@ -902,9 +902,12 @@ class Carrier:
 
 
 def _explain(ending: Ending, advice: str, turn_id: str) -> str:
-    """An ending as one sentence for the client's user."""
-    detail = f": {ending.detail}" if ending.detail else ""
-    tail = f" {advice}." if advice else ""
+    """An ending for the client's user: what happened, what to try, where to read on."""
+    # The advice of a failed connection begins with the detail; it is told once.
+    told = [ending.detail] if ending.detail and not advice.startswith(ending.detail) else []
+    said = "; ".join(part.rstrip(" .;:") for part in (*told, advice) if part)
+    stop = "" if said.endswith(("?", "!")) else "."
+    said = f": {said}" if said else ""
     return (
-        f"holdfast could not finish this answer ({ending.code}{detail}).{tail} See: holdfast flight {turn_id}"
+        f"holdfast could not finish this answer ({ending.code}){said}{stop} See: holdfast flight {turn_id}"
     )
