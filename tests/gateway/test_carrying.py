@@ -71,6 +71,23 @@ def test_a_silence_is_filled_with_keepalives_that_leave_no_trace() -> None:
         assert quiet.keepalives >= 3
 
 
+def test_an_answer_without_streaming_is_counted_like_a_stream() -> None:
+    """Model, tokens and stop reason are read from the message's end, and nothing of it is changed."""
+    told = s.answer(s.text("All at once."))
+    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+        # An agent whose answers are fetched as they were asked for.
+        heard = Call(gateway.port, body(stream=None), {"user-agent": "curl/8.0"}).hear_all()
+
+        gateway.kept.wait_for(m.TurnEnded)
+        said, [record] = json.loads(heard), gateway.kept.records.values()
+        assert heard == told_bytes(provider)
+        assert (record.model, record.stop_reason) == (said["model"], "end_turn")
+        assert record.input_tokens == said["usage"]["input_tokens"] > 0
+        assert record.output_tokens == said["usage"]["output_tokens"] > 0
+        [finished] = gateway.kept.moments(m.AnswerFinished)
+        assert finished == m.AnswerFinished("end_turn", record.output_tokens)
+
+
 def test_a_request_that_is_no_turn_is_carried_opaque() -> None:
     """Token counting goes through in both directions and is shown as not protected."""
     with Provider(s.answer(s.text("x"))).running() as provider, hosted(settings(provider)) as gateway:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from holdfast.flight import moments as m
@@ -51,6 +52,8 @@ _LEFT: Final = {
     Verdict.CANCELLED: Event.READER_CANCELLED,
 }
 _ERROR_BODY_BYTES: Final = 1024 * 1024
+_WHOLE_BYTES: Final = 1024 * 1024
+"An answer without streaming is looked into up to this size; decoding it holds the loop for about a millisecond."
 
 
 class Carrier:
@@ -69,6 +72,7 @@ class Carrier:
         "_splitter",
         "_suspected",
         "_target",
+        "_whole_json",
         "attempt",
         "body",
         "body_complete",
@@ -133,6 +137,8 @@ class Carrier:
         self._failing: tuple[Ending, str] | None = None
         "How the answer failed, while a slow reader still reads what there is of it."
         self._splitter: EventSplitter | None = None
+        self._whole_json = False
+        "Whether the answer is one JSON document that can be read at its end."
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._outgoing: bytes | None = None
@@ -271,6 +277,7 @@ class Carrier:
         self.length = None if events else h.content_length(headers)
         if events:
             self._splitter = EventSplitter()
+        self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
         self.record.status = self.record.status or status
         self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
         self.record.edge_id = h.text(headers, b"cf-ray")
@@ -342,8 +349,17 @@ class Carrier:
             case _:
                 pass
 
+    def _look_into_whole(self) -> None:
+        """An answer without streaming says at its end what a stream says on the way."""
+        if not self._whole_json or self.log.size > _WHOLE_BYTES:
+            return
+        with suppress(SpoolError):
+            if self.events.whole(self.log.whole()):
+                self.record.model, self.record.input_tokens = self.events.model, self.events.input_tokens
+
     def _answered(self) -> None:
         record, events = self.record, self.events
+        self._look_into_whole()
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
         self._handle(Event.ANSWER_FINISHED)
@@ -908,6 +924,4 @@ def _explain(ending: Ending, advice: str, turn_id: str) -> str:
     said = "; ".join(part.rstrip(" .;:") for part in (*told, advice) if part)
     stop = "" if said.endswith(("?", "!")) else "."
     said = f": {said}" if said else ""
-    return (
-        f"holdfast could not finish this answer ({ending.code}){said}{stop} See: holdfast flight {turn_id}"
-    )
+    return f"holdfast could not finish this answer ({ending.code}){said}{stop} See: holdfast flight {turn_id}"

@@ -574,3 +574,27 @@ def test_half_surrogates_and_huge_numbers_survive() -> None:
     body = json.loads(dialect.message_body(fold(b"".join(raw))))
     assert body["content"][0]["text"] == "\N{GRINNING FACE}"
     assert body["content"][1]["input"] == {"n": 123456789012345678901234567890}
+
+
+def test_a_whole_message_says_what_a_stream_says_on_the_way() -> None:
+    """All of the prompt is counted, and what was left out is not known."""
+    reader = EventReader()
+    usage = b'{"input_tokens":3,"cache_read_input_tokens":40,"output_tokens":7}'
+
+    assert reader.whole(
+        b'{"type":"message","model":"m","stop_reason":"end_turn","content":[],"usage":%b}' % usage
+    )
+    assert (reader.model, reader.stop_reason) == ("m", "end_turn")
+    assert (reader.input_tokens, reader.output_tokens) == (43, 7)
+    assert reader.whole(b'{"type":"message"}')
+    assert (reader.input_tokens, reader.output_tokens, reader.stop_reason) == (None, None, None)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"type":"completion"}', b'{"model":"m"}', b"\xff", b"[" * 9999,
+                                  b'{"type":"message","usage":{"output_tokens":"7"}}'])  # fmt: skip
+def test_what_is_no_message_says_nothing(body: bytes) -> None:
+    """Another dialect's JSON, half of one, or none: no fact is made of it."""
+    reader = EventReader()
+
+    assert not reader.whole(body)
+    assert (reader.model, reader.output_tokens) == (None, None)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -250,6 +250,13 @@ class _Message(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _WholeMessage(msgspec.Struct):
+    type: Literal["message"]
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+
+
 class _MessageStart(msgspec.Struct):
     message: _Message
 
@@ -278,6 +285,7 @@ class _Typed(msgspec.Struct):
 
 
 _MESSAGE_START = msgspec.json.Decoder(_MessageStart)
+_WHOLE_MESSAGE = msgspec.json.Decoder(_WholeMessage)
 _BLOCK_START = msgspec.json.Decoder(_BlockStart)
 _MESSAGE_DELTA = msgspec.json.Decoder(_MessageDelta)
 _TYPED = msgspec.json.Decoder(_Typed)
@@ -351,6 +359,17 @@ class EventReader:
         except (msgspec.MsgspecError, RecursionError, ValueError):
             self._unreadable(name)
             return None
+
+    def whole(self, body: bytes) -> bool:
+        """Take an answer without streaming instead of events; whether it was the API's message."""
+        try:
+            message = _WHOLE_MESSAGE.decode(body)
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            return False
+        usage = message.usage or _Usage()
+        self.model, self.stop_reason = message.model, message.stop_reason
+        self.input_tokens, self.output_tokens = _whole_prompt(usage), usage.output_tokens
+        return True
 
     def keepalive(self, form: str) -> bytes:
         """What to send while the stream is silent: `null-delta`, `ping` or `comment`, as the profile says.
