@@ -265,9 +265,8 @@ def _block_opened(x: m.BlockOpened, _: _Scene) -> str:
 
 
 def _quiet_noticed(x: m.QuietNoticed, scene: _Scene) -> str:
-    place = quiet_place(x.phase, x.tool, scene.inside)
-    hold = "; keepalives to the client began" if scene.readers > 0 else ""
-    return f"Upstream fell silent {place}{hold}."
+    # Whether keepalives follow is not known here: a client may take none. `QuietEnded` has their count.
+    return f"Upstream fell silent {quiet_place(x.phase, x.tool, scene.inside)}."
 
 
 def _quiet_ended(x: m.QuietEnded, scene: _Scene) -> str:

@@ -105,7 +105,7 @@ class BlockOpened(Moment, frozen=True, gc=False):
 
 
 class QuietNoticed(Moment, frozen=True, gc=False):
-    """Upstream fell silent for longer than the keepalive interval; keepalives to the client begin."""
+    """Upstream fell silent for longer than the keepalive interval."""
 
     phase: str
     "What was under way, as in endings."
