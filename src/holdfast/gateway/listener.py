@@ -9,10 +9,7 @@ ahead wait in order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
@@ -22,7 +19,14 @@ import httptools
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway.guard import Head, Refusal
 from holdfast.gateway.settings import Limits, Timeouts
-from holdfast.gateway.sockets import SocketLike, pending_error, set_keepalive, tcp_facts, unacked_bytes
+from holdfast.gateway.sockets import (
+    SocketLike,
+    pending_error,
+    reset_on_close,
+    set_keepalive,
+    tcp_facts,
+    unacked_bytes,
+)
 
 Facts = dict[str, str | int | float | bool | None]
 
@@ -35,7 +39,6 @@ _REASONS: Final = {
 }  # fmt: skip
 SENT_AHEAD_BYTES: Final = 64 * 1024
 "How much a client may send of its next requests before the present answer is over."
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 LINGER_S: Final = 2.0
 "How long we read on after closing our half, and how long between two looks at a slow reader."
 LINGER_MOST: Final = 150
@@ -468,8 +471,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, with a reset: to a peer that reads until the close, a FIN would look like the end."""
         self.gone = True
-        with contextlib.suppress(OSError, ValueError):  # it may be closed already
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self._sock)
         self.transport.abort()
 
     def unacknowledged(self) -> int | None:

@@ -154,3 +154,9 @@ def set_user_timeout(sock: SocketLike, milliseconds: int) -> None:
         elif DARWIN:
             seconds = max(1, milliseconds // 1000)
             sock.setsockopt(socket.IPPROTO_TCP, _DARWIN_TCP_RXT_CONNDROPTIME, seconds)
+
+
+def reset_on_close(sock: SocketLike) -> None:
+    """Make the coming close a reset: a peer that reads until the close would take a FIN for the answer's end."""
+    with contextlib.suppress(OSError, ValueError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
