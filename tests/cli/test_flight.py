@@ -26,7 +26,7 @@ def test_a_turn_that_broke_says_where_to_read_on(tmp_path: Path) -> None:
     record = end(turn(turn_id="abc123"), 9, HUNG_UP)
     recorded(tmp_path, record, answers={"abc123": b"event: ping\n\n"})
     said = typed(tmp_path, "flight", "abc123").stdout
-    assert "Ended because the client reset the connection inside a tool call (C.rst.tool)" in said
+    assert "It ended: the client reset the connection inside a tool call (C.rst.tool)" in said
     assert "holdfast explain C.rst.tool" in said and "holdfast attic show abc123" in said
 
 

@@ -115,9 +115,11 @@ def test_hostile_names_have_no_power() -> None:
 
 
 def test_one_line_says_how_it_ended() -> None:
-    """Done, running, interrupted, a code; with the status where it is not 200."""
+    """Done, running, finished but unheard, interrupted, a code; with the status where it is not 200."""
     running = turn()
     assert flights.outcome(running) == "running"
+    finished = tell(turn(), (9, m.AnswerFinished("end_turn", 7)))
+    assert flights.outcome(finished) == "waiting for its client"
     assert flights.outcome(short_turn()) == "done"
     assert flights.outcome(end(turn(), 3, HUNG_UP)) == "C.rst.tool"
     killed = end(turn(), 3, Ending(Side.MACHINE, Mechanism.PROCESS_ENDED, Phase.IN_TEXT))

@@ -59,5 +59,6 @@ def test_the_server_tells_each_request_in_one_line_and_no_secret(tmp_path: Path)
     assert heard.ending == "rst"
     assert "#1 POST /v1/messages stream: 200 first, 10 events" in said
     assert "provider rst (tool)" in said
+    assert said.endswith("\n1 request, 1 answer generated\n")
     assert "s3cret" not in said + errors
     assert process.returncode == 0

@@ -47,7 +47,8 @@ def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
 def command(limit: int, since: int | None, follow: bool, as_json: bool) -> None:
     """List recent turns, one line each, the newest last.
 
-    ENDED is done, running, or the code of an ending: holdfast explain C.rst.tool.
+    ENDED is done, running, waiting for its client (finished and not yet heard), or the code of an ending:
+    holdfast explain C.rst.tool.
     QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
 
     \b

@@ -8,7 +8,7 @@ import signal
 import click
 
 from holdfast.cli.errors import Misused, Unavailable
-from holdfast.flight.flights import duration, size
+from holdfast.flight.flights import counted, duration, size
 from holdfast.flight.redact import clean
 from holdfast.lab.provider import Exchange, Provider
 from holdfast.lab.scenarios import CATALOGUE, Scenario
@@ -73,7 +73,7 @@ async def _serve(scenario: Scenario, host: str, port: int, speed: float) -> None
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
     await lab.stop()
-    click.echo(f"{len(lab.exchanges)} requests, {lab.generated} answers generated")
+    click.echo(f"{counted(len(lab.exchanges), 'request')}, {counted(lab.generated, 'answer')} generated")
 
 
 def _report(exchange: Exchange) -> None:

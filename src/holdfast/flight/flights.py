@@ -382,10 +382,14 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
 
 
 def outcome(record: TurnRecord, ending_code: str | None = None) -> str:
-    """`running`, `done`, `interrupted` or the ending's code, with the status in front where it is not 200."""
+    """How it ended, in a word or code, with the status in front where it is not 200.
+
+    `running`, `waiting for its client` (finished and not yet heard), `done`, `interrupted`, or the ending's code.
+    """
     code = record.ending.code if record.ending else ending_code
     if code is None:
-        word = "running"
+        finished = any(isinstance(moment, m.AnswerFinished) for _, moment in record.moments)
+        word = "waiting for its client" if finished else "running"
     elif record.ending is not None and record.ending.completed:
         word = "done"
     elif record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED:
