@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.cli.gateway_log import LogFile
 from holdfast.flight import instant
 from holdfast.flight import moments as m
 from holdfast.flight.instant import Instant
@@ -13,13 +14,15 @@ from tests.flight.telling import HUNG_UP, end, short_turn, tell, turn
 
 
 def test_everything_goes_and_other_files_stay(tmp_path: Path) -> None:
-    """Journal, answers, instances and spool are removed, and it is said how much that was."""
+    """Journal, answers, instances, spool and logs are removed, and it is said how much that was."""
     state = tmp_path / "state"
     recorded(
         state, short_turn(turn_id="aaa"), end(turn(turn_id="bbb"), 1, HUNG_UP), answers={"bbb": b"x" * 2000}
     )
     (state / "spool").mkdir()
     (state / "spool" / "left").write_text("x")
+    LogFile(state / "run.log").write("turn aaa")
+    (state / "run.log.1").write_text("turn bbb")
     (state / "letter.txt").write_text("mine")
     result = typed(state, "forget", "--yes")
     assert (result.exit_code, result.stdout) == (0, "Erased 2 turns and 1 kept answer (2.0 kB).\n")
@@ -66,6 +69,30 @@ def test_only_what_is_older_goes(tmp_path: Path) -> None:
     said = typed(tmp_path, "flights").stdout
     assert "bbb" in said and "aaa" not in said
     assert typed(tmp_path, "forget", "--older-than", "soon", "--yes").exit_code == 2
+
+
+def test_the_log_of_run_is_shortened_in_place(tmp_path: Path) -> None:
+    """What is older goes, with the lines that belong to it; a gateway that lives appends to the rest."""
+    recorded(tmp_path, short_turn())
+    log, before = tmp_path / "run.log", tmp_path / "run.log.1"
+    before.write_text("2020-01-01T00:00:00Z [7] turn aaa\n")
+    log.write_text("2020-01-02T00:00:00Z [7] turn bbb\n  its traceback\n")
+    LogFile(log).write("turn ccc")
+    assert typed(tmp_path, "forget", "--older-than", "7d", "--yes").exit_code == 0
+    LogFile(log).write("turn ddd")
+
+    assert before.read_text() == ""
+    assert [line.split("] ")[1] for line in log.read_text().splitlines()] == ["turn ccc", "turn ddd"]
+
+
+def test_the_log_of_run_goes_beside_a_running_gateway(tmp_path: Path) -> None:
+    """It names turns, and they were to be forgotten."""
+    journal = Journal(tmp_path, flush_every_s=60)
+    LogFile(tmp_path / "run.log").write("turn aaa")
+    assert typed(tmp_path, "forget", "--yes").exit_code == 0
+
+    assert (tmp_path / "run.log").read_text() == ""
+    assert journal.close(10)
 
 
 def test_a_journal_that_cannot_be_read_can_still_be_erased(tmp_path: Path) -> None:

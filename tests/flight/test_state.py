@@ -25,7 +25,9 @@ def test_asking_where_it_is_makes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert tmp_path in state_path().parents and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("neighbour", "mode"), [(None, 0o700), ("answers", 0o700), ("letters.txt", 0o755)])
+@pytest.mark.parametrize(
+    ("neighbour", "mode"), [(None, 0o700), ("answers", 0o700), ("run.log", 0o700), ("letters.txt", 0o755)]
+)
 def test_only_a_directory_of_our_own_is_closed(tmp_path: Path, neighbour: str | None, mode: int) -> None:
     """A home directory that was named by mistake keeps its permissions."""
     tmp_path.chmod(0o755)

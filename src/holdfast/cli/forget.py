@@ -13,14 +13,14 @@ from holdfast.flight import flights
 from holdfast.flight.forgetting import Forgotten, forget_all, forget_before
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
-from holdfast.flight.state import ANSWERS, JOURNAL, StateError, make_private, state_path
+from holdfast.flight.state import ANSWERS, JOURNAL, RUN_LOGS, StateError, make_private, state_path
 
 
 @click.command("forget")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--older-than", type=span, metavar="SPAN", help="Only what is older: 12h, 7d.")
 def command(yes: bool, older_than: float | None) -> None:
-    """Erase what was recorded: flights, kept answers, spool.
+    """Erase what was recorded: flights, kept answers, spool, the log of `run`.
 
     It works beside a running gateway: turns under way stay until they are over.
 
@@ -33,7 +33,7 @@ def command(yes: bool, older_than: float | None) -> None:
     Exit codes: 0 done, 1 nothing there or not done, 2 wrong usage.
     """
     directory = state_path()
-    if not (directory / JOURNAL).exists() and not (directory / ANSWERS).exists():
+    if not any((directory / name).exists() for name in (JOURNAL, ANSWERS, *RUN_LOGS)):
         click.echo(f"Nothing is recorded in {directory}.", err=True)
         raise SystemExit(FAILED)
     if not yes:

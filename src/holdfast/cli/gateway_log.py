@@ -7,7 +7,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-LOG_NAME = "run.log"
+from holdfast.flight.state import RUN_LOGS
+
+LOG_NAME, LOG_NAME_BEFORE = RUN_LOGS
 LOG_BYTES = 1 << 20
 
 
@@ -21,7 +23,7 @@ class LogFile:
         """Append one line. Never raises: a full disk must not end a turn."""
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size > LOG_BYTES:
-                self._path.replace(self._path.with_suffix(".log.1"))
+                self._path.replace(self._path.with_name(LOG_NAME_BEFORE))
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,12 +12,13 @@ import shutil
 import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from holdfast.flight.attic import Attic
 from holdfast.flight.instances import mark_interrupted
 from holdfast.flight.schema import JournalError, connect, transaction
-from holdfast.flight.state import ANSWERS, INSTANCES, JOURNAL, LOCK, OURS, locked
+from holdfast.flight.state import ANSWERS, INSTANCES, JOURNAL, LOCK, OURS, RUN_LOGS, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,12 @@ def living_gateways(state_dir: Path) -> int:
 
 
 def forget_before(state_dir: Path, wall_ms: int) -> Forgotten:
-    """Erase finished turns that began, and answers that were kept, before `wall_ms`. Raises `JournalError`."""
+    """Erase finished turns that began, and answers and log lines that were kept, before `wall_ms`.
+
+    Raises `JournalError`, `OSError`.
+    """
+    for name in RUN_LOGS:
+        _erase_lines(state_dir / name, wall_ms)
     connection = connect(state_dir)
     try:
         mark_interrupted(connection, state_dir)
@@ -78,6 +84,34 @@ def _erase_rows(connection: sqlite3.Connection, state_dir: Path, wall_ms: int) -
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     size = sum(answer.size for answer in old)
     return Forgotten(turns, len(old), size, unfinished, living_gateways(state_dir))
+
+
+def _erase_lines(path: Path, wall_ms: int) -> None:
+    """Take out of a log what was written before `wall_ms`.
+
+    In place, because gateways hold it open and append to it; a line of theirs can get lost meanwhile.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "r+b") as file:
+        lines = file.readlines()
+        # A line without a stamp goes on with the one before it.
+        stamps = [(index, _stamp_ms(line)) for index, line in enumerate(lines)]
+        first = next((index for index, at in stamps if at is not None and at >= wall_ms), len(lines))
+        if first:
+            file.seek(0)
+            file.writelines(lines[first:])
+            file.truncate()
+
+
+def _stamp_ms(line: bytes) -> int | None:
+    """Wall time of a line such as `2026-11-21T07:34:35Z [812] ...`; None where it has none."""
+    try:
+        return int(datetime.fromisoformat(line.split(b" ", 1)[0].decode()).timestamp() * 1000)
+    except ValueError:
+        return None
 
 
 def forget_all(state_dir: Path) -> Forgotten:

@@ -4,6 +4,7 @@ journal.sqlite      the flights of all gateways of this user
 answers/            the attic, one file per answer
 instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
+run.log             what gateways under `run` said, one line per turn; run.log.1 is the one before
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ ANSWERS = "answers"
 INSTANCES = "instances"
 SPOOL = "spool"
 LOCK = "state.lock"
-OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, LOCK)
+RUN_LOGS = ("run.log", "run.log.1")
+OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, *RUN_LOGS, LOCK)
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
