@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-from holdfast.flight.pages import all_pages
+import pytest
+
+from holdfast.flight.pages import all_pages, look_up
+from holdfast.lab.scenarios import CATALOGUE
 from tests.cli.viewed import typed
 
 
@@ -25,17 +30,37 @@ def test_without_a_name_everything_is_listed(tmp_path: Path) -> None:
     """Each word with its first line, within the terminal's width."""
     lines = typed(tmp_path, "explain").stdout.splitlines()
     assert all(len(line) <= 100 for line in lines)
-    for page in all_pages():
-        assert any(line.startswith(f"  {page.name} ") for line in lines), page.name
+    for name in (*(page.name for page in all_pages()), *CATALOGUE):
+        assert any(line.startswith(f"  {name} ") for line in lines), name
 
 
 def test_an_unknown_word_brings_suggestions(tmp_path: Path) -> None:
     """Exit code 1, close matches, or the way to the list."""
     near = typed(tmp_path, "explain", "orphn")
     assert near.exit_code == 1 and "did you mean orphan" in near.stderr
+    assert "did you mean giant-tool" in typed(tmp_path, "explain", "gaint-tool").stderr
     assert "holdfast explain lists them all" in typed(tmp_path, "explain", "zzzzqqq").stderr
 
 
 def test_words_of_two_parts_need_no_quotes(tmp_path: Path) -> None:
     """`holdfast explain stream log` works as typed."""
     assert typed(tmp_path, "explain", "stream", "log").stdout.startswith("stream log (word)")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_scenario_has_a_page_and_the_line_that_plays_it(tmp_path: Path, name: str) -> None:
+    """What upstream does, what must be heard, and how to see it; none has the name of another word."""
+    said = " ".join(typed(tmp_path, "explain", name).stdout.split())
+    assert said.startswith(f"{name} (scenario)") and " ".join(CATALOGUE[name].story.split()) in said
+    assert said.endswith(f"holdfast lab provider --scenario {name}")
+    assert not look_up(name)
+
+
+def test_a_word_is_explained_without_loading_the_lab() -> None:
+    """The lab takes longer to load than the words."""
+    code = (
+        "import sys; from click.testing import CliRunner; from holdfast.cli.explain import command; "
+        "assert CliRunner().invoke(command, ['orphan']).exit_code == 0; "
+        "assert not any(name.startswith('holdfast.lab') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,19 +18,21 @@ _HEADINGS = {
     "mechanism": "Mechanisms: how it ended (second part)",
     "phase": "Phases: what was under way (third part)",
     "moment": "Moments: what a flight is made of",
+    "scenario": "Scenarios: what the built-in provider can do wrong (holdfast lab)",
 }
 
 
 @click.command("explain")
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or one of its parts, a moment, a term. Without NAME, list all.
+    """Explain a word: an ending's code or one of its parts, a moment, a term, a scenario. Without NAME, list all.
 
     \b
     Examples:
       holdfast explain C.rst.tool
       holdfast explain QuietNoticed
       holdfast explain orphan
+      holdfast explain giant-tool
 
     \b
     Exit codes: 0 done, 1 not known, 2 wrong usage.
@@ -39,9 +41,9 @@ def command(name: tuple[str, ...]) -> None:
         click.echo("\n".join(listing(shutil.get_terminal_size().columns)))
         return
     word = " ".join(name)
-    pages = look_up(word)
+    pages = look_up(word) or [page for page in scenario_pages() if page.name == word]
     if not pages:
-        near = close_to(word)
+        near = close_to(word, among=(*all_pages(), *scenario_pages()))
         raise Failed(
             f"{word!r} is no word of ours; "
             + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
@@ -49,10 +51,24 @@ def command(name: tuple[str, ...]) -> None:
     click.echo("\n\n".join(shown(page, min(shutil.get_terminal_size().columns, 100)) for page in pages))
 
 
+def scenario_pages() -> list[Page]:
+    """The lab's scenarios. Loaded only where no word of ours was meant: the lab takes longer than all words."""
+    from holdfast.cli import lab
+    from holdfast.lab.scenarios import CATALOGUE
+
+    pages = []
+    for scenario in CATALOGUE.values():
+        lines = textwrap.dedent("\n".join(lab.page(scenario)[1:]))
+        pages.append(
+            Page(scenario.name, "scenario", f"{lines}\n\nholdfast lab provider --scenario {scenario.name}")
+        )
+    return pages
+
+
 def listing(width: int) -> list[str]:
     """All words with their first lines, by kind."""
     page: list[str] = []
-    for kind, group in groupby(all_pages(), key=lambda one: one.kind):
+    for kind, group in groupby((*all_pages(), *scenario_pages()), key=lambda one: one.kind):
         rows = [(f"  {one.name}", one.first_line) for one in group]
         page += [
             _HEADINGS[kind],

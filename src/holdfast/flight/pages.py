@@ -11,6 +11,7 @@ import difflib
 import inspect
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -27,7 +28,7 @@ class Page:
     name: str
     "As it is printed: `rst`, `QuietNoticed`, `orphan`, `C.rst.tool`."
     kind: str
-    "`side`, `mechanism`, `phase`, `ending`, `moment` or `word`."
+    "`side`, `mechanism`, `phase`, `ending`, `moment`, `word` or `scenario`."
     text: str
     aliases: tuple[str, ...] = ()
 
@@ -142,9 +143,10 @@ def look_up(name: str) -> list[Page]:
     return [page for page in all_pages() if wanted in {_plain(word) for word in (page.name, *page.aliases)}]
 
 
-def close_to(name: str, limit: int = 5) -> list[str]:
+def close_to(name: str, limit: int = 5, *, among: Iterable[Page] | None = None) -> list[str]:
     """Words that look like `name`, the closest first."""
-    words = {_plain(word): page.name for page in all_pages() for word in (page.name, *page.aliases)}
+    pages = all_pages() if among is None else among
+    words = {_plain(word): page.name for page in pages for word in (page.name, *page.aliases)}
     wanted = _plain(name)
     begins = [word for word in words if wanted and word.startswith(wanted)]
     found = [words[word] for word in [*begins, *difflib.get_close_matches(wanted, words, limit, 0.6)]]
