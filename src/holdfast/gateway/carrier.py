@@ -667,7 +667,8 @@ class Carrier:
                 reader.finish_with(anthropic.error_event("api_error", say))
             else:
                 reader.abort()
-        if not self.engine.process_gone and self.turn.state is not State.CANCELLING:
+        # What is unheard was kept when it became so; what was cancelled is nobody's.
+        if not self.engine.process_gone and self.turn.state not in (State.CANCELLING, State.UNHEARD):
             self._keep()
         self._handle(Event.MOVED_ON, why)
 
