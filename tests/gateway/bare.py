@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.gateway.engine import Engine
 from holdfast.gateway.settings import Settings, Timeouts, Upstream
 from holdfast.lab.provider import Provider, Rule
 from holdfast.lab.script import Answer
@@ -188,8 +189,14 @@ def on_loop(gateway: Hosted, work: Coroutine[Any, Any, None]) -> None:
 
 
 def loop_of(gateway: Hosted) -> asyncio.AbstractEventLoop:
+    """The loop that the gateway runs on."""
+    return engine_of(gateway).loop
+
+
+def engine_of(gateway: Hosted) -> Engine:
+    """What all its turns share, to look at and not to touch: it lives on another thread."""
     assert gateway.gateway._engine is not None
-    return gateway.gateway._engine.loop
+    return gateway.gateway._engine
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 5.0) -> None:
