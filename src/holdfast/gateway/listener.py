@@ -30,6 +30,8 @@ from holdfast.gateway.sockets import (
 
 Facts = dict[str, str | int | float | bool | None]
 
+HEAD_WAITS_FOR: Final = 64 * 1024
+"Bytes of body that may wait with the head for the end of the loop's turn."
 _REASONS: Final = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     408: b"Request Timeout", 413: b"Content Too Large", 421: b"Misdirected Request",
@@ -134,7 +136,8 @@ class Exchange:
         elif self.head.version == "1.0":
             framing += b"connection: keep-alive\r\n"
         line = (status, reason or _REASONS.get(status, b""), headers, framing)
-        # The head waits for the body's first bytes, which mostly come in the same read: one write, not two.
+        # The head waits for what follows in the same turn of the loop: mostly the body's first bytes, and for a
+        # short answer all of it and its end. One write, not three.
         self._head_bytes = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line
         self._connection.loop.call_soon(self._send_head)
 
@@ -143,11 +146,13 @@ class Exchange:
         if self.ended or not data:
             return
         if self._chunked:
-            data = b"%b%x\r\n%b\r\n" % (self._head_bytes, len(data), data)
-        elif self._head_bytes:
-            data = self._head_bytes + data
-        self._head_bytes = b""
-        self._connection.write(data)
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head_bytes:
+            self._head_bytes += data
+            if len(self._head_bytes) > HEAD_WAITS_FOR:
+                self._send_head()
+        else:
+            self._connection.write(data)
 
     def end(self, data: bytes = b"") -> None:
         """Send the last piece, if any, and the end."""
