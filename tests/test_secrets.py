@@ -343,6 +343,9 @@ def test_run_writes_no_secret(machine: Machine) -> None:
         ["serve", "--proxy", "http://me:{secret}@127.0.0.1:9", "--check"],
         ["serve", "--proxy", "socks9://me:{secret}@127.0.0.1:9", "--check"],
         ["run", "--upstream", "http://me:{secret}@127.0.0.1:9", "--", "true"],
+        ["serve", "--upstream", "https://gate.example/{secret}/v1", "--check"],
+        ["serve", "--upstream", "ftp://gate.example/{secret}/v1"],
+        ["run", "--upstream", "https://gate.example/{secret}/v1", "--check", "--", "true"],
     ],
 )
 def test_a_refused_setting_is_not_quoted_with_its_password(arguments: list[str], machine: Machine) -> None:

@@ -186,6 +186,7 @@ class Served:
         found = re.search(r"listening on https?://127\.0\.0\.1:(\d+)", first)
         assert found, first
         self.port = int(found.group(1))
+        self.first = first
 
     def get(self, path: str, port: int | None = None, **headers: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
@@ -234,6 +235,11 @@ def free_port() -> int:
 def test_requests_go_below_the_upstreams_path(served: Serve) -> None:
     """What follows the base passes through unchanged."""
     assert served().get("/v1/models?limit=2") == (200, "you asked /base/v1/models?limit=2")
+
+
+def test_the_upstreams_path_is_not_told(served: Serve) -> None:
+    """Some gateways take a token in it, and what is said at the start goes into logs."""
+    assert re.search(r", upstream http://127\.0\.0\.1:\d+$", served().first.strip())
 
 
 def test_one_line_per_turn_as_json(served: Serve) -> None:

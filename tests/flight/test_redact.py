@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.flight.redact import REMOVED, clean, looks_random, scrub
+from holdfast.flight.redact import REMOVED, clean, looks_random, masked_url, scrub
 
 JOINERS = {"\u200c", "\u200d", "\u00ad"}
 ARABIC_SIGNS = set("\u0600\u0601\u0602\u0603\u0604\u0605\u0890\u0891\u08e2")
@@ -155,3 +155,24 @@ def test_a_long_hostile_text_is_scrubbed_in_little_time() -> None:
     for piece in ("https://", "a", "key=", 'cookie: \\"', "eyJa", "a.", "bearer ", "x-api-key"):
         scrub(piece * (50_000 // len(piece)) + "=")
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://api.anthropic.com", "https://api.anthropic.com"),
+        ("https://gate.example:8443/llm/v1", "https://gate.example:8443/llm/v1"),
+        ("https://gate.example/hunter2hunter2hunter2/v1", "https://gate.example/…/v1"),
+        ("https://me:hunter2@gate.example/v1", "https://***@gate.example/v1"),
+        ("me:hunter2@gate.example:3128", "***@gate.example:3128"),
+        ("http://me:hun/ter2@gate.example:3128", "http://***@gate.example:3128"),
+        ("http://me:hun@ter2@gate.example", "http://***@gate.example"),
+        ("https://gate.example/v1?key=hunter2", "https://gate.example/v1?…"),
+        ("http://[::1]:9/x", "http://[::1]:9/x"),
+        ("http://me:hunter2", "***"),
+        ("", "***"),
+    ],
+)
+def test_an_address_is_shown_without_what_could_be_a_token(url: str, shown: str) -> None:
+    """Login, query and long path segments: some gateways take a token in any of them."""
+    assert masked_url(url) == shown

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.flight.journal import Retention
+from holdfast.flight.redact import masked_url
 from holdfast.gateway.settings import Limits, Timeouts
 
 DEFAULT_UPSTREAM = "https://api.anthropic.com"
@@ -310,7 +311,7 @@ def show(option: Option, value: Parsed) -> str:
     if option.kind == "bytes" and isinstance(value, int):
         return show_bytes(value)
     if option.kind == "url":
-        return re.sub(r"//[^/@]*@", "//***@", str(value))
+        return masked_url(str(value))
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value)
     return str(value)

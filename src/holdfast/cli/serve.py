@@ -221,8 +221,8 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
         raise errors.Unavailable(f"{error}.") from None
     probes = await _listen_admin(plan, lambda: gateway.ready and not draining)
     where = f"{'https' if context else 'http'}://{_bracketed(host)}:{port}"
-    upstream = plan.settings.upstream
-    say(f"listening on {where}, upstream {upstream.origin}{upstream.prefix}")
+    # Without its path, which holds a token for some gateways, and this line goes into logs.
+    say(f"listening on {where}, upstream {plan.settings.upstream.origin}")
     try:
         await stop.asked.wait()
         draining = True

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 REMOVED = "[removed]"
 
@@ -156,6 +157,32 @@ def scrub_error_event(pieces: list[bytes]) -> list[bytes]:
         return pieces
     said = scrub(tail[at:].decode("utf-8", "surrogateescape"))
     return [*head, tail[:at], said.encode("utf-8", "surrogateescape")]
+
+
+ORDINARY_SEGMENT = 12
+"Characters of a path segment that is shown; a token that serves is longer."
+
+
+def masked_url(url: str) -> str:
+    """A base URL or proxy to show: no login, no query, and of its path only what is too short for a token.
+
+    `https://***@gate.example/v1/…/anthropic`. What cannot be read as a URL is `***` as a whole.
+    """
+    head, login, rest = url.rpartition("@")
+    scheme, slashes, bare = head.partition("://") if login else url.partition("://")
+    if not slashes:
+        scheme, bare = "", head if login else url
+    try:
+        parts = urlsplit(f"//{rest if login else bare}")
+        if not parts.hostname or (parts.port is None and parts.netloc.endswith(":")):
+            return "***"
+    except ValueError:  # what stands for a port may be a password
+        return "***"
+    path = "/".join(
+        "…" if len(part) > ORDINARY_SEGMENT or looks_random(part) else part for part in parts.path.split("/")
+    )
+    tail = "?…" if parts.query or parts.fragment else ""
+    return clean(f"{scheme}{slashes}{'***@' if login else ''}{parts.netloc}{path}{tail}")
 
 
 def looks_random(value: str) -> bool:

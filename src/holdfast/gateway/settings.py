@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from holdfast.flight.redact import masked_url
+
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
@@ -23,7 +25,7 @@ class Upstream:
         parts: SplitResult = urlsplit(url.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
-                f"{_without_userinfo(url)!r} is not a base URL; give one like https://api.anthropic.com"
+                f"{masked_url(url)!r} is not a base URL; give one like https://api.anthropic.com"
             )
         if parts.username or parts.password:
             raise ValueError(
@@ -45,11 +47,6 @@ class Upstream:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
-
-
-def _without_userinfo(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return tail if at else head + tail
 
 
 @dataclass(frozen=True, slots=True)
