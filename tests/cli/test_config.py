@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,52 @@ def test_check_masks_secrets() -> None:
     assert "HOLDFAST_PROXY" in printed.output
     assert "hunter2" not in printed.output
     assert "t0psecret" not in printed.output
+
+
+def told(printed: str) -> dict[str, tuple[str, str]]:
+    """What --check printed: value and origin by name."""
+    rows = [re.split(r" {2,}", line) for line in printed.splitlines()]
+    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+OTHERS = dict.fromkeys(("https_proxy", "no_proxy", "NO_PROXY", "SSL_CERT_FILE"))
+"Unset, whatever this machine has."
+
+
+@pytest.mark.parametrize("command", [["serve", "--check"], ["run", "--check", "--", "true"]])
+def test_check_shows_what_the_environment_adds(tmp_path: Path, command: list[str]) -> None:
+    """A proxy or a CA that is in force is not shown as `-`; it has the variable as its origin."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text("x")
+    environ = NOWHERE | {
+        "HTTPS_PROXY": "http://user:hunter2@proxy.example:3128",
+        "NODE_EXTRA_CA_CERTS": str(ca),
+        "CLAUDE_CODE_CLIENT_CERT": str(ca),
+    }
+
+    printed = CliRunner(env=OTHERS | environ).invoke(main, command).output
+
+    assert told(printed)["proxy"] == ("http://***@proxy.example:3128", "HTTPS_PROXY")
+    assert told(printed)["ca-file"] == (str(ca), "NODE_EXTRA_CA_CERTS")
+    assert told(printed)["client-cert"] == (str(ca), "CLAUDE_CODE_CLIENT_CERT")
+    assert told(printed)["client-key"] == ("-", "default")
+    assert "hunter2" not in printed
+
+
+def test_check_shows_flags_where_they_win(tmp_path: Path) -> None:
+    """A proxy of a flag takes the variable's place; certificates are added to each other."""
+    for name in ("one.pem", "two.pem"):
+        (tmp_path / name).write_text("x")
+    flags = {"proxy": "none", "ca_file": (str(tmp_path / "one.pem"),)}
+    environ = NOWHERE | {"HTTPS_PROXY": "http://proxy.example", "SSL_CERT_FILE": str(tmp_path / "two.pem")}
+
+    shown = config.in_force(
+        gather("serve", flags, NOWHERE, None), Upstream.parse("https://api.example"), environ
+    )
+
+    assert shown["proxy"] == config.Value("none", "--proxy")
+    assert shown["ca-file"].value == (tmp_path / "one.pem", tmp_path / "two.pem")
+    assert shown["ca-file"].origin == "--ca-file, SSL_CERT_FILE"
 
 
 def test_certificates_of_the_environment_are_trusted_by_absolute_path(

@@ -302,8 +302,8 @@ def show(option: Option, value: Parsed) -> str:
     """A value as a person would write it; secrets as `***`."""
     if value is None or value == ():
         return "-"
-    if option.secret:
-        return "***" if value != "none" else "none"
+    if option.secret and option.kind != "url":
+        return "***"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if option.kind == "seconds" and isinstance(value, float | int):
@@ -311,7 +311,7 @@ def show(option: Option, value: Parsed) -> str:
     if option.kind == "bytes" and isinstance(value, int):
         return show_bytes(value)
     if option.kind == "url":
-        return masked_url(str(value))
+        return masked_url(str(value)) if value != "none" else "none"
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value)
     return str(value)

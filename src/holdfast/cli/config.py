@@ -313,6 +313,21 @@ def proxy_from(values: Values, upstream: Upstream, environ: Mapping[str, str]) -
     return str(chosen) if chosen else proxies.proxy_for(upstream, environ)
 
 
+def in_force(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> Values:
+    """The values, for `--check`, together with what the environment adds to them. Raises `Misused`."""
+    shown, proxy, tls = dict(values), proxies.named_proxy(upstream, environ), tls_from(values, environ)
+    if values["proxy"].value is None and proxy is not None:
+        shown["proxy"] = Value(proxy[1], proxy[0])
+    added = [name for name in proxies.CA_VARIABLES if environ.get(name)]
+    if added:
+        given = [] if values["ca-file"].value == () else [values["ca-file"].origin]
+        shown["ca-file"] = Value(tls.ca_files, ", ".join([*given, *added]))
+    if values["client-cert"].value is None and tls.client_cert is not None:
+        shown["client-cert"] = Value(tls.client_cert, proxies.CERT_VARIABLE)
+        shown["client-key"] = Value(tls.client_key, proxies.KEY_VARIABLE if tls.client_key else "default")
+    return shown
+
+
 def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> Settings:
     """The part of `Settings` that `run` and `serve` have in common."""
     return Settings(

@@ -300,7 +300,7 @@ def command(check: bool, settings_file: Path | None, **flags: Any) -> None:
         if values["upstream"].value is None:
             values["upstream"] = config.Value(catalogue.DEFAULT_UPSTREAM, "default")
         rows = [("(access token)", "***" if plan.settings.token else "-", plan.token_origin or "default")]
-        click.echo(config.report(values, rows))
+        click.echo(config.report(config.in_force(values, plan.settings.upstream, os.environ), rows))
         return
     serve(plan)
 

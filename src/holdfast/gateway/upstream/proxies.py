@@ -16,22 +16,27 @@ from holdfast.gateway.settings import Tls, Upstream
 
 def proxy_for(upstream: Upstream, environ: Mapping[str, str]) -> str | None:
     """The proxy's URL (it may hold a password: show it to nobody), or None for a direct connection."""
-    if is_loopback(upstream.host) or excluded(upstream, _first(environ, "no_proxy") or ""):
+    found = named_proxy(upstream, environ)
+    return found[1] if found is not None else None
+
+
+def named_proxy(upstream: Upstream, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that names the proxy, and the proxy's URL; None for a direct connection."""
+    if is_loopback(upstream.host) or excluded(upstream, _first(environ, "no_proxy")[1] or ""):
         return None
-    chosen = _first(environ, f"{upstream.scheme}_proxy")
+    name, chosen = _first(environ, f"{upstream.scheme}_proxy")
     if chosen is None:
-        chosen = _first(environ, "all_proxy")
+        name, chosen = _first(environ, "all_proxy")
     if not chosen:
         return None
-    return chosen if "://" in chosen else f"http://{chosen}"
+    return name, chosen if "://" in chosen else f"http://{chosen}"
 
 
-def _first(environ: Mapping[str, str], name: str) -> str | None:
+def _first(environ: Mapping[str, str], name: str) -> tuple[str, str | None]:
     """Lower case before upper case; None where neither is set, empty where one is set to nothing."""
-    value = environ.get(name)
-    if value is None:
-        value = environ.get(name.upper())
-    return None if value is None else value.strip()
+    chosen = name if name in environ else name.upper()
+    value = environ.get(chosen)
+    return chosen, None if value is None else value.strip()
 
 
 def is_loopback(host: str) -> bool:
@@ -95,29 +100,29 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     return name, int(port) if port.isdecimal() else None
 
 
+CA_VARIABLES = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+CERT_VARIABLE, KEY_VARIABLE = "CLAUDE_CODE_CLIENT_CERT", "CLAUDE_CODE_CLIENT_KEY"
+
+
 def ca_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Certificates to trust in addition to the system's. Raises `ValueError` with advice for a file that is not there.
 
     `SSL_CERT_DIR` is not here: OpenSSL reads it by itself.
     """
-    return tuple(
-        _existing(environ[name], name)
-        for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
-        if environ.get(name)
-    )
+    return tuple(_existing(environ[name], name) for name in CA_VARIABLES if environ.get(name))
 
 
 def tls_for(environ: Mapping[str, str]) -> Tls:
     """Everything that the environment says about TLS towards the upstream. Raises `ValueError` with advice."""
-    certificate, key = environ.get("CLAUDE_CODE_CLIENT_CERT"), environ.get("CLAUDE_CODE_CLIENT_KEY")
+    certificate, key = environ.get(CERT_VARIABLE), environ.get(KEY_VARIABLE)
     if key and not certificate:
         raise ValueError(
             "CLAUDE_CODE_CLIENT_KEY is set and CLAUDE_CODE_CLIENT_CERT is not; set both, or unset the key"
         )
     return Tls(
         ca_files=ca_files(environ),
-        client_cert=_existing(certificate, "CLAUDE_CODE_CLIENT_CERT") if certificate else None,
-        client_key=_existing(key, "CLAUDE_CODE_CLIENT_KEY") if key else None,
+        client_cert=_existing(certificate, CERT_VARIABLE) if certificate else None,
+        client_key=_existing(key, KEY_VARIABLE) if key else None,
     )
 
 
