@@ -237,6 +237,17 @@ def test_check_shows_flags_where_they_win(tmp_path: Path) -> None:
     assert shown["ca-file"].origin == "--ca-file, SSL_CERT_FILE"
 
 
+def test_check_says_that_a_proxy_is_not_used_for_this_machine() -> None:
+    """It would be believed to be in force otherwise."""
+    values = gather("serve", {"proxy": "http://proxy.example"}, NOWHERE, None)
+
+    local = config.in_force(values, Upstream.parse("http://127.0.0.1:9"), NOWHERE)["proxy"]
+    distant = config.in_force(values, Upstream.parse("https://api.example"), NOWHERE)["proxy"]
+
+    assert local == config.Value("none", "--proxy is not used: upstream is this machine")
+    assert distant == config.Value("http://proxy.example", "--proxy")
+
+
 def test_certificates_of_the_environment_are_trusted_by_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,27 @@ def test_the_upstreams_path_is_not_told(served: Serve) -> None:
     assert re.search(r", upstream http://127\.0\.0\.1:\d+$", served().first.strip())
 
 
+def test_a_proxy_that_is_not_used_is_told(served: Serve) -> None:
+    """Upstream is this machine, and the proxy's loopback is another one; so the request arrives all the same."""
+    it = served("--proxy", "http://me:hunter2@127.0.0.1:9")
+    assert it.process.stderr is not None
+
+    assert (
+        it.process.stderr.readline()
+        == "holdfast: the proxy from --proxy is not used: upstream is this machine\n"
+    )
+    assert it.get("/v1/models")[0] == 200
+
+
+def test_a_proxy_of_the_environment_or_none_is_not_complained_about(served: Serve) -> None:
+    """Nobody asked for it here."""
+    it = served("--proxy", "none", HTTP_PROXY="http://127.0.0.1:9")
+    it.process.send_signal(signal.SIGTERM)
+    assert it.process.stderr is not None
+
+    assert "draining" in it.process.stderr.readline()
+
+
 def test_one_line_per_turn_as_json(served: Serve) -> None:
     """stdout is the log and nothing else."""
     it = served("--log", "json")

@@ -313,11 +313,24 @@ def proxy_from(values: Values, upstream: Upstream, environ: Mapping[str, str]) -
     return str(chosen) if chosen else proxies.proxy_for(upstream, environ)
 
 
+def idle_proxy(values: Values, upstream: Upstream) -> str | None:
+    """Where a proxy comes from that was set and is not used, because upstream is this machine; None where none is.
+
+    The proxy's loopback is another machine, and a setting meant for all upstreams must not break a local one.
+    """
+    chosen = values["proxy"]
+    set_for_nothing = chosen.value not in (None, "none") and proxies.is_loopback(upstream.host)
+    return chosen.origin if set_for_nothing else None
+
+
 def in_force(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> Values:
     """The values, for `--check`, together with what the environment adds to them. Raises `Misused`."""
     shown, proxy, tls = dict(values), proxies.named_proxy(upstream, environ), tls_from(values, environ)
     if values["proxy"].value is None and proxy is not None:
         shown["proxy"] = Value(proxy[1], proxy[0])
+    idle = idle_proxy(values, upstream)
+    if idle is not None:
+        shown["proxy"] = Value("none", f"{idle} is not used: upstream is this machine")
     added = [name for name in proxies.CA_VARIABLES if environ.get(name)]
     if added:
         given = [] if values["ca-file"].value == () else [values["ca-file"].origin]

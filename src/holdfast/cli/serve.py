@@ -45,6 +45,8 @@ class Plan:
     log: str
     drain_s: float
     token_origin: str = field(default="", repr=False)
+    idle_proxy: str | None = None
+    "Where a proxy was set that is not used."
 
 
 def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
@@ -81,6 +83,7 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
         str(values["log"].value),
         drain,
         token_origin,
+        config.idle_proxy(values, upstream),
     )
 
 
@@ -223,6 +226,8 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
     where = f"{'https' if context else 'http'}://{_bracketed(host)}:{port}"
     # Without its path, which holds a token for some gateways, and this line goes into logs.
     say(f"listening on {where}, upstream {plan.settings.upstream.origin}")
+    if plan.idle_proxy is not None:
+        say(f"the proxy from {plan.idle_proxy} is not used: upstream is this machine")
     try:
         await stop.asked.wait()
         draining = True
