@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import pytest
 
+from holdfast.gateway.accounts import bridged
 from holdfast.gateway.profiles import (
     Limit,
     choose,
@@ -233,3 +234,25 @@ def test_what_a_silence_costs_is_told_by_the_client_that_leaves() -> None:
     assert middle.loss_at_silence((), completed_blocks=0) == middle.silent_hang
     assert newest.loss_at_silence(bytes_limit, completed_blocks=0) is None
     assert "stops with an error" in (newest.loss_at_silence(bytes_limit, completed_blocks=1) or "")
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "loses"),
+    [
+        ("claude-cli/2.1.329 (external, cli)", True),
+        ("claude-cli/2.1.329 (external, sdk-cli)", False),
+        ("claude-cli/2.1.400 (external, sdk-cli, agent-sdk/0.2)", False),
+        ("claude-cli/2.1.329 (external, not-sdk-client)", True),
+        ("claude-cli/2.1.329 sdk-cli", True),
+        ("claude-cli/2.1.114 (external, sdk-cli)", True),
+    ],
+)
+def test_print_mode_is_not_saved_from_what_it_recovers_from(user_agent: str, loses: bool) -> None:
+    """Claude Code 2.1.329 asks for a continuation where nobody sits before it; older ones fail in both modes."""
+    profile = choose(user_agent, {})
+    limits = (Limit("bytes", "bytes", 300.0),)
+    silence = bridged(400, limits, profile, completed_blocks=1, headers=True, streaming=True)
+
+    assert silence is not None
+    assert (silence.loss is not None) is loses
+    assert (profile.loss_at_silence(limits, completed_blocks=1) is not None) is loses

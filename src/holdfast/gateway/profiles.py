@@ -80,6 +80,8 @@ class Profile:
     "What it was measured to do when it leaves a silent stream with no block completed; None where it recovers."
     silent_loss_after_block: str | None = None
     "The same once a block was complete."
+    print_mode_recovers: bool = False
+    "Whether it asks for a continuation by itself in print mode, so that `silent_loss_after_block` is not certain."
     silent_hang: str | None = None
     "What it was measured to do where none of its limits ends a silence in the stream."
     program: str = "unknown"
@@ -127,8 +129,20 @@ def _choose(user_agent: str, runtime: str) -> Profile:
     for pattern, program in _AGENTS:
         found = pattern.match(user_agent)
         if found:
-            return _on_runtime(_neighbour(program, tuple(int(part) for part in found.groups())), runtime)
+            row = _neighbour(program, tuple(int(part) for part in found.groups()))
+            return _on_runtime(_in_print_mode(row, user_agent), runtime)
     return unknown()
+
+
+_PRINT_MODE = re.compile(r"\([^()]*\bsdk-cli\b[^()]*\)")
+"Claude Code's `claude-cli/2.1.329 (external, sdk-cli)`; its interactive mode says `cli` there."
+
+
+def _in_print_mode(row: Profile, user_agent: str) -> Profile:
+    """Without the loss that this client was measured to recover from where nobody sits before it."""
+    if not row.print_mode_recovers or _PRINT_MODE.search(user_agent) is None:
+        return row
+    return replace(row, silent_loss_after_block=None)
 
 
 def _neighbour(program: str, version: _Version) -> Profile:
