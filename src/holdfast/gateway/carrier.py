@@ -529,10 +529,12 @@ class Carrier:
 
     def spool_failed(self, error: SpoolError) -> None:
         """What was written cannot be read again; whoever follows gets no more."""
-        if self.reader is not None:
-            self.reader.abort()
-            self._let_go(self.reader)
+        reader = self.reader
+        if reader is not None and reader.opened:
+            reader.abort()
+            self._let_go(reader)
         self._machine_failed(error)
+        self._handle(Event.MOVED_ON)  # a finished answer has nothing left to give either
 
     def _machine_failed(self, error: SpoolError) -> None:
         ending = Ending(
