@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -37,12 +38,16 @@ Script = Callable[[socket.socket], object]
 
 @contextmanager
 def between(
-    rule: Rule | Answer | Sequence[Answer], *, timeouts: Timeouts = QUICK, **changes: Any
+    rule: Rule | Answer | Sequence[Answer],
+    *,
+    timeouts: Timeouts = QUICK,
+    tls: ssl.SSLContext | None = None,
+    **changes: Any,
 ) -> Iterator[tuple[Provider, Hosted]]:
-    """A provider of the lab's, and a gateway in front of it."""
+    """A provider of the lab's, and a gateway in front of it; with `tls`, its clients must speak it."""
     with (
         Provider(rule).running() as provider,
-        hosted(Settings(Upstream.parse(provider.url), timeouts=timeouts, **changes)) as gateway,
+        hosted(Settings(Upstream.parse(provider.url), timeouts=timeouts, **changes), tls=tls) as gateway,
     ):
         yield provider, gateway
 
@@ -119,12 +124,21 @@ def head_for(path: str, headers: Mapping[str, str], version: str = "1.1") -> byt
 class Client:
     """One connection to the gateway. With a small receive buffer, what it does not read is the gateway's."""
 
-    def __init__(self, port: int, sent: bytes = b"", *, receive_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        sent: bytes = b"",
+        *,
+        receive_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.sock = socket.socket()
         if receive_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.sock.settimeout(10)
         self.sock.connect(("127.0.0.1", port))
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self.sock.sendall(sent)
         self.heard = b""
         self.ended = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -68,9 +69,12 @@ class Hosted:
 
 @contextmanager
 def hosted(
-    settings: Settings, *, new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    settings: Settings,
+    *,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Hosted]:
-    """Run a gateway on a free loopback port until the block is left."""
+    """Run a gateway on a free loopback port until the block is left; with `tls`, its clients must speak it."""
     kept = Kept()
     loop = new_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
@@ -78,7 +82,7 @@ def hosted(
 
     async def begin() -> tuple[Gateway, int]:
         gateway = Gateway(settings, kept)
-        return gateway, await gateway.listen()
+        return gateway, await gateway.listen(ssl=tls)
 
     try:
         gateway, port = asyncio.run_coroutine_threadsafe(begin(), loop).result(10)

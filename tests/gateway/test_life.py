@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import sys
 import threading
 import time
 from dataclasses import replace
 
 import pytest
+import trustme
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism, Phase
 from holdfast.gateway import readers
+from holdfast.gateway.deadlines import LINGER_S
 from holdfast.gateway.listener import ClientConnection, Facts, Listener
 from holdfast.gateway.readers import _unacknowledged_s
 from holdfast.gateway.settings import Timeouts
 from holdfast.lab import script as s
-from tests.gateway.bare import CLOSE, KEEPALIVE, QUICK, Client, between, request
+from tests.gateway.bare import (
+    CLOSE,
+    KEEPALIVE,
+    QUICK,
+    WATCHDOG,
+    WATCHDOG_S,
+    Client,
+    between,
+    dechunked,
+    request,
+)
 from tests.gateway.hosted import Call, body
 
 MEASURED = pytest.mark.skipif(sys.platform != "linux", reason="reads tcp_info")
@@ -215,11 +228,15 @@ def test_leaving_after_message_stop_is_having_heard_it() -> None:
 
 @MEASURED
 @pytest.mark.parametrize("headers", [{}, CLOSE], ids=["keep-alive", "close"])
-def test_a_reset_before_the_last_bytes_were_read_is_not_having_heard_them(headers: dict[str, str]) -> None:
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "tls"])
+def test_a_reset_before_the_last_bytes_were_read_is_not_having_heard_them(
+    headers: dict[str, str], over_tls: bool
+) -> None:
     """All was written, and the kernel still held the tail: the answer is kept for the retry, which gets it whole."""
     told = s.answer(s.open_text(), s.Flood(3_000_000, 16384), s.close_block())
-    with between(told) as (provider, gateway):
-        client = Client(gateway.port, request(headers=headers), receive_bytes=32 * 1024)
+    server, trusting = tls_contexts() if over_tls else (None, None)
+    with between(told, tls=server) as (provider, gateway):
+        client = Client(gateway.port, request(headers=headers), receive_bytes=32 * 1024, tls=trusting)
         gateway.kept.wait_for(m.AnswerFinished)
         time.sleep(0.3)
         client.reset()
@@ -227,8 +244,61 @@ def test_a_reset_before_the_last_bytes_were_read_is_not_having_heard_them(header
         (left,) = gateway.kept.wait_for(m.ReaderLeft)
         assert (left.verdict, left.ending.phase) == ("lost", Phase.AFTER_END)
         assert not gateway.kept.moments(m.AnswerHeard)
-        assert Call(gateway.port).hear_all() == bytes(provider.answers[0].sent)
+        again = Client(gateway.port, request(headers=CLOSE), tls=trusting)
+        assert dechunked(again.hear_all()) == (bytes(provider.answers[0].sent), True)
         assert provider.generated == 1
+
+
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For the gateway, and for a client that trusts it."""
+    authority = trustme.CA()
+    server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(trusting)
+    return server, trusting
+
+
+def test_a_reader_that_is_always_behind_is_not_noted_at_every_piece() -> None:
+    """A flight tells that a reader lagged, once for each time it stopped; a long answer to a slow reader stays readable."""
+    flowing = [step for _ in range(400) for step in (s.Flood(40_000, 8000), s.pause(0.002))]
+    with between(s.answer(s.open_text(), flowing, s.close_block())) as (_, gateway):
+        client = Client(gateway.port, request(headers=CLOSE), receive_bytes=64 * 1024)
+        while piece := client.sock.recv(65536):
+            client.heard += piece
+            time.sleep(0.002)
+
+        assert b"message_stop" in client.heard
+        assert len(gateway.kept.moments(m.ReaderLagged)) < 30
+
+
+# -- limits of connections -------------------------------------------------------------------------------
+
+
+def test_who_never_shakes_hands_is_closed_in_time() -> None:
+    """Connections to a TLS port that say nothing cost no more than those that say nothing to a plain one."""
+    server, _ = tls_contexts()
+    with between(s.answer(s.text("x")), tls=server, timeouts=replace(QUICK, request_head_s=0.5)) as (
+        _,
+        gateway,
+    ):
+        silent = [Client(gateway.port) for _ in range(20)]
+
+        for client in silent:
+            client.hear_all()
+            assert client.ended
+
+
+def test_an_orphan_does_not_wait_for_the_end_of_http() -> None:
+    """Its answer is whole and upstream leaves its response open: 5 s later the connection is closed."""
+    told = s.answer(s.open_text(), s.says("upon"), s.pause(0.5), s.close_block(), s.stop(), s.silence())
+    with between(told, timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
+        call = Call(gateway.port)
+        call.hear_until(b"upon")
+        time.sleep(WATCHDOG_S)
+        call.leave()
+        gateway.kept.wait_for(m.AnswerFinished)
+
+        provider.wait_until(lambda seen: bool(seen.connections[0].ended), seconds=LINGER_S + 1.5)
 
 
 def test_a_request_sent_ahead_may_be_answered_for_long() -> None:
