@@ -79,6 +79,18 @@ def test_an_alarm_may_set_the_next_one() -> None:
     assert rung == [1, 2, 3]
 
 
+def test_an_alarm_that_fails_silences_no_other() -> None:
+    """A defect of one turn leaves the clocks of all others running, those due at once and those due later."""
+    loop, clock = alarms()
+    rung: list[float] = []
+    clock.set(1, lambda: [].pop())
+    clock.set(1, lambda: rung.append(loop.now))
+    clock.set(2, lambda: rung.append(loop.now))
+    loop.run_to(10)
+
+    assert rung == [1, 2]
+
+
 def test_the_loop_knows_one_timer() -> None:
     """A thousand turns are one timer, not a thousand."""
     loop, clock = alarms()
