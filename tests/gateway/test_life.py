@@ -15,7 +15,6 @@ import trustme
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism, Phase
 from holdfast.gateway import readers
-from holdfast.gateway.deadlines import LINGER_S
 from holdfast.gateway.listener import ClientConnection, Facts, Listener
 from holdfast.gateway.readers import _unacknowledged_s
 from holdfast.gateway.settings import Timeouts
@@ -24,8 +23,6 @@ from tests.gateway.bare import (
     CLOSE,
     KEEPALIVE,
     QUICK,
-    WATCHDOG,
-    WATCHDOG_S,
     Client,
     between,
     dechunked,
@@ -258,19 +255,6 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, trusting
 
 
-def test_a_reader_that_is_always_behind_is_not_noted_at_every_piece() -> None:
-    """A flight tells that a reader lagged, once for each time it stopped; a long answer to a slow reader stays readable."""
-    flowing = [step for _ in range(400) for step in (s.Flood(40_000, 8000), s.pause(0.002))]
-    with between(s.answer(s.open_text(), flowing, s.close_block())) as (_, gateway):
-        client = Client(gateway.port, request(headers=CLOSE), receive_bytes=64 * 1024)
-        while piece := client.sock.recv(65536):
-            client.heard += piece
-            time.sleep(0.002)
-
-        assert b"message_stop" in client.heard
-        assert len(gateway.kept.moments(m.ReaderLagged)) < 30
-
-
 # -- limits of connections -------------------------------------------------------------------------------
 
 
@@ -286,19 +270,6 @@ def test_who_never_shakes_hands_is_closed_in_time() -> None:
         for client in silent:
             client.hear_all()
             assert client.ended
-
-
-def test_an_orphan_does_not_wait_for_the_end_of_http() -> None:
-    """Its answer is whole and upstream leaves its response open: 5 s later the connection is closed."""
-    told = s.answer(s.open_text(), s.says("upon"), s.pause(0.5), s.close_block(), s.stop(), s.silence())
-    with between(told, timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
-        call = Call(gateway.port)
-        call.hear_until(b"upon")
-        time.sleep(WATCHDOG_S)
-        call.leave()
-        gateway.kept.wait_for(m.AnswerFinished)
-
-        provider.wait_until(lambda seen: bool(seen.connections[0].ended), seconds=LINGER_S + 1.5)
 
 
 def test_a_request_sent_ahead_may_be_answered_for_long() -> None:
