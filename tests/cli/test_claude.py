@@ -355,7 +355,7 @@ def test_the_last_line_counts_honestly() -> None:
     counts = Counts(carried=12, saved=2, saved_from={"a": 1, "b": 1}, spared=1, held=1, unfinished=1, kept=1)
 
     assert summary_line(counts, why_nothing="") == (
-        "holdfast: 12 turns carried; 2 saved (1 from a, 1 from b); 1 not heard to the end; "
+        "holdfast: 12 turns carried; 2 saved (1 from a, 1 from b); 1 failed or not heard to the end; "
         "2 generations not started twice; details: holdfast flights and holdfast attic list"
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.gateway.deadlines import Clocks, Due, Patience, due
+from holdfast.gateway.deadlines import Clocks, Due, Patience, due, keepalive_interval
+from holdfast.gateway.profiles import Limit
 
 PATIENCE = Patience(headers_s=480, keepalive_s=10, quiet_s=2700)
 
@@ -69,3 +71,21 @@ def test_the_next_look_is_never_in_the_past(
     assert upcoming is None or upcoming > now
     running = [clock for clock in (turn, headers, reader, upstream, finished) if clock is not None]
     assert bool(running) == bool(passed or upcoming is not None)
+
+
+@pytest.mark.parametrize(
+    ("said", "configured_s", "limits", "interval_s"),
+    [
+        ("a client that waits for 300 s", 10.0, (Limit("bytes", "bytes", 300),), 10.0),
+        ("a client that waits for 10 s", 10.0, (Limit("bytes", "bytes", 10),), 4.0),
+        ("only headers end its wait", 10.0, (Limit("request", "headers", 5),), 10.0),
+        ("only answers without streaming do", 10.0, (Limit("bytes", "bytes", 5, applies="whole"),), 10.0),
+        ("keepalives are off", 3600.0, (Limit("bytes", "bytes", 10),), 3600.0),
+        ("no limit is known", 10.0, (), 10.0),
+    ],
+)
+def test_an_impatient_client_is_kept_alive_more_often(
+    said: str, configured_s: float, limits: tuple[Limit, ...], interval_s: float
+) -> None:
+    """A keepalive that comes just when the client's timer fires holds nobody."""
+    assert keepalive_interval(configured_s, limits) == pytest.approx(interval_s), said

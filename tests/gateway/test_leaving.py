@@ -61,6 +61,18 @@ FLOWING = Departure(
         ),
         ("bytes unacknowledged for 9 s", replace(FLOWING, unacknowledged_s=9.0), Verdict.LOST, None),
         ("bytes in flight as always", replace(FLOWING, unacknowledged_s=0.05), Verdict.CANCELLED, None),
+        (
+            "its timer fired while our keepalive was on its way",
+            replace(FLOWING, since_byte_s=0.002, since_event_s=0.002, keepalive_before_s=(300.1, 300.1)),
+            Verdict.GAVE_UP,
+            BYTES_300,
+        ),
+        (
+            "a keepalive long ago excuses nothing",
+            replace(FLOWING, since_byte_s=7.0, since_event_s=7.0, keepalive_before_s=(300.1, 300.1)),
+            Verdict.CANCELLED,
+            None,
+        ),
         ("the command has ended", replace(FLOWING, process_gone=True), Verdict.MOVED_ON, None),
         (
             "the command has ended, at a limit",

@@ -1,4 +1,4 @@
-"""`holdfast demo`: the freeze of report 1 without and with the gateway, on one screen.
+"""`holdfast demo`: a coding agent's freeze without and with the gateway, on one screen.
 
 No key, no client and no network: the lab's provider and a model of the client are in this process, and
 the gateway is started by its front door. Every number on the screen is counted from what happened.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -32,7 +34,6 @@ SPEED = 85.0
 FAST_SPEED = 400.0
 "For tests and the impatient. Much faster, and a busy machine's own delays would be told as the client's."
 FRAME_S = 0.1
-REAL_THING = "holdfast run -- claude"
 STORY_LINES = 6
 SCREEN_LINES = 23
 "With one story; a terminal of 24 lines holds this and the cursor."
@@ -50,6 +51,18 @@ TOLD = {
     )
 }
 "The moments that make the short story; `holdfast flight ID` tells all of them."
+
+
+def real_thing(program: str, found: str | None, directory: Path) -> str:
+    """The line to type for the real thing: by name where the shell finds this program, else by its path."""
+    path = Path(program).absolute()
+    if path.name != "holdfast" or (found is not None and Path(found).absolute() == path):
+        return "holdfast run -- claude"
+    shown = path.relative_to(directory) if path.is_relative_to(directory) else path
+    return f"{shown} run -- claude"
+
+
+REAL_THING = real_thing(sys.argv[0], shutil.which("holdfast"), Path.cwd())
 
 
 @click.command(epilog="Example: holdfast demo --fast")
@@ -108,7 +121,7 @@ HEADS = {
 def introduction(speed: float) -> list[str]:
     """What is played, and how much faster than it was."""
     return [
-        f"Report 1's freeze, {speed:g} times faster: a silence of {duration(SILENCE_S / speed)}, "
+        f"A frozen agent, {speed:g} times faster: a silence of {duration(SILENCE_S / speed)}, "
         f"a patience of {duration(CLIENT_LIMIT_S / speed)}.",
         "A giant file is one tool argument: no byte of it comes until all is written.",
     ]

@@ -41,7 +41,9 @@ def command(name: tuple[str, ...]) -> None:
         click.echo("\n".join(listing(shutil.get_terminal_size().columns)))
         return
     word = " ".join(name)
-    pages = look_up(word) or [page for page in scenario_pages() if page.name == word]
+    pages = found(word)
+    if not pages and len(name) > 1:
+        pages = [page for single in name for page in found(single)]
     if not pages:
         near = close_to(word, among=(*all_pages(), *scenario_pages()))
         raise Failed(
@@ -49,6 +51,11 @@ def command(name: tuple[str, ...]) -> None:
             + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
         )
     click.echo("\n\n".join(shown(page, min(shutil.get_terminal_size().columns, 100)) for page in pages))
+
+
+def found(word: str) -> list[Page]:
+    """The pages of one word."""
+    return list(look_up(word)) or [page for page in scenario_pages() if page.name == word]
 
 
 def scenario_pages() -> list[Page]:

@@ -12,9 +12,11 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
         if counts.opaque:
             parts.append(f"{_many(counts.opaque, 'other request')} relayed")
     else:
-        parts = [f"{_many(counts.carried, 'turn')} carried", _saved(counts)]
+        parts = [f"{_many(counts.carried, 'turn')} carried"]
+        if counts.saved or not counts.unfinished:
+            parts.append(_saved(counts))
     if counts.unfinished:
-        parts.append(f"{counts.unfinished} not heard to the end")
+        parts.append(f"{counts.unfinished} failed or not heard to the end")
     if counts.spared + counts.held:
         parts.append(f"{_many(counts.spared + counts.held, 'generation')} not started twice")
     if counts.wasted_tokens:

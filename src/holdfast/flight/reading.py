@@ -19,7 +19,7 @@ from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.schema import TURN_COLUMNS, connect
-from holdfast.flight.state import JOURNAL
+from holdfast.flight.state import JOURNAL, StateError
 
 KINDS: dict[str, type[Moment]] = {
     kind.__name__: kind
@@ -150,7 +150,13 @@ def open_library(state_dir: Path) -> Iterator[Library | None]:
 
     Turns of gateways that are gone are marked as interrupted first, so that they are not shown as running.
     """
-    if not (state_dir / JOURNAL).exists():
+    try:
+        there = (state_dir / JOURNAL).exists()
+    except OSError as error:
+        raise StateError(
+            f"{state_dir} cannot be read ({error.strerror}); set HOLDFAST_STATE_DIR to a directory of your own"
+        ) from None
+    if not there:
         yield None
         return
     connection = connect(state_dir)

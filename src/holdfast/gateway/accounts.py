@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from holdfast.flight.endings import Mechanism
 from holdfast.flight.record import TurnRecord
 from holdfast.gateway.profiles import Limit, Profile
 
@@ -33,7 +34,7 @@ class Summary:
     kept: int = 0
     "Answers put into the attic."
     unfinished: int = 0
-    "Turns that ended without their client hearing the end, cancels aside."
+    "Turns that ended in an error, or whose end nobody heard; cancels aside."
 
     @property
     def not_started_twice(self) -> int:
@@ -49,6 +50,9 @@ class Summary:
         self.spared += record.spared
         self.held += record.held
         self.wasted_tokens += record.wasted_tokens or 0
+        ending = record.ending
+        if ending is not None and not ending.completed and ending.mechanism is not Mechanism.CANCELLED:
+            self.unfinished += 1
         if record.saved_from is not None:
             self.saved += 1
             self.saved_from[record.saved_from] += 1

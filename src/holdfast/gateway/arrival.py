@@ -142,6 +142,9 @@ class Arrival:
         return self._streaming
 
     def _took_its_place(self, carrier: Carrier, body: bytes) -> bool:
+        """Only within one session: of requests without one nobody knows whose they are."""
+        if carrier.record.session is None:
+            return False
         return carrier.body_complete and sameness.same_conversation(carrier.body.whole(), body)
 
     def _wait_for(self, carrier: Carrier) -> None:

@@ -65,6 +65,7 @@ class Carrier:
         "_connection",
         "_failing",
         "_headers",
+        "_left",
         "_method",
         "_outgoing",
         "_quiet_keepalives",
@@ -134,6 +135,8 @@ class Carrier:
         self.undo: Callable[[], None] | None = None
         "Asks again without the edit of ours that upstream may refuse; None where there is none."
         self._suspected = False
+        self._left: Ending | None = None
+        "How the last reader went."
         self._failing: tuple[Ending, str] | None = None
         "How the answer failed, while a slow reader still reads what there is of it."
         self._splitter: EventSplitter | None = None
@@ -270,6 +273,7 @@ class Carrier:
         encoding = h.get(headers, b"content-encoding")
         encoded = encoding is not None and encoding.lower() not in (b"", b"identity")
         events = status < 300 and content_type.startswith("text/event-stream") and not encoded
+        self._account_silence(now)
         self._end_quiet(now)
         self.attempt.headers(status, streaming=events, now=now)
         self.status, self.status_reason = status, reason
@@ -291,7 +295,7 @@ class Carrier:
         if self.reader is not None and not self._suspected:
             self._open(self.reader, now)
         # A silence before the headers may have left an alarm far away; from now on keepalives are due.
-        self._look_at(now + self.engine.settings.timeouts.keepalive_s)
+        self._look_at(now + self._patience().keepalive_s)
 
     def _open(self, reader: Reader, now: float) -> None:
         """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
@@ -570,6 +574,7 @@ class Carrier:
         if reader is not self.reader:
             return
         now = self.now()
+        self._account_silence(now)
         if self.turn.answered and reader.opened and reader.at_end() and not facts.get("unacked_bytes"):
             self.reader_heard(
                 reader
@@ -687,6 +692,7 @@ class Carrier:
         phase = Phase.AFTER_END if self.turn.answered else self.attempt.phase(self.events.phase)
         name, seconds = (None, None) if limit is None else (limit.name, limit.seconds)
         evidence: Facts = {key: value for key, value in facts.items() if value is not None}
+        self._left = Ending(side, mechanism, phase)
         self.note(
             m.ReaderLeft(reader.number, verdict, name, seconds, Ending(side, mechanism, phase, "", evidence))
         )
@@ -762,6 +768,7 @@ class Carrier:
         self.kept = True
         content_type = "text/event-stream" if self.attempt.streaming else "application/json"
         self.engine.recorder.keep_answer(self.record, pieces, complete=complete, content_type=content_type)
+        self.engine.summary.kept += 1
         self.note(m.AnswerKept(size, complete))
 
     def _end(self) -> None:
@@ -780,9 +787,8 @@ class Carrier:
             ending = COMPLETED
             record.saved_from = self.saved_from
         else:
-            ending = Ending(
-                Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END, "nobody heard the answer's end"
-            )
+            left = self._left or Ending(Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END)
+            ending = Ending(left.side, left.mechanism, left.phase, "nobody heard the finished answer")
         if self.heard_by is None and record.output_tokens is None:
             record.output_tokens = self.events.output_tokens
         if self.heard_by is None and self.turn.answered:
@@ -847,8 +853,10 @@ class Carrier:
 
     def _patience(self) -> Patience:
         timeouts = self.engine.settings.timeouts
-        patience = None if self.reader is None else self.reader.patience_s
-        return Patience(headers_s=patience, keepalive_s=timeouts.keepalive_s, quiet_s=timeouts.quiet_s)
+        reader = self.reader
+        if reader is None:
+            return Patience(None, timeouts.keepalive_s, timeouts.quiet_s)
+        return Patience(reader.patience_s, reader.keepalive_s, timeouts.quiet_s)
 
     def _act_on(self, name: Due, now: float) -> None:
         match name:
@@ -894,6 +902,12 @@ class Carrier:
         if connection is not None:
             connection.abort()
         self._upstream_ended(self.attempt.ended(COMPLETED))
+
+    def _account_silence(self, now: float) -> None:
+        """A silence counts however it ends: with a word, with a break, or with the client's leaving."""
+        since = self.attempt.silent_since
+        if since is not None:
+            self.record.longest_quiet_s = max(self.record.longest_quiet_s, now - since)
 
     def _end_quiet(self, now: float) -> None:
         if self._quiet_since is None:

@@ -7,8 +7,11 @@ that something was heard meanwhile, and gets a later one.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+
+from holdfast.gateway.profiles import Limit
 
 LINGER_S = 5.0
 "How long the end of HTTP's response is waited for after the answer's last event."
@@ -55,6 +58,22 @@ class Patience:
     keepalive_s: float
     quiet_s: float
     linger_s: float = LINGER_S
+
+
+KEEPALIVES_OFF_S = 60.0
+"A longer interval than this is how keepalives are switched off."
+SHARE_OF_CLIENTS_LIMIT = 0.4
+"So that two keepalives fit into a client's limit, and one may be late."
+
+
+def keepalive_interval(configured_s: float, limits: Iterable[Limit]) -> float:
+    """Seconds of silence towards a reader before a keepalive: as configured, or less for a less patient client."""
+    if configured_s > KEEPALIVES_OFF_S:
+        return configured_s
+    idle = [
+        limit.seconds for limit in limits if limit.clock in ("bytes", "events") and limit.applies != "whole"
+    ]
+    return min([configured_s, *(SHARE_OF_CLIENTS_LIMIT * seconds for seconds in idle)])
 
 
 def due(clocks: Clocks, patience: Patience, now: float) -> tuple[list[Due], float | None]:

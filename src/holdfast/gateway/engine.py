@@ -26,6 +26,7 @@ from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
 from holdfast.gateway.carrier import Carrier
+from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.guard import Head, Refusal, Said, admit
@@ -238,6 +239,7 @@ class Engine:
             how=how,
             now=self.loop.time(),
             patience_s=patience,
+            keepalive_s=keepalive_interval(self.settings.timeouts.keepalive_s, limits),
             fold=fold,
         )
 

@@ -7,7 +7,7 @@ Both may send the same RST. What tells them apart is the time: a timer fires at 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from holdfast.flight.endings import Mechanism
@@ -46,6 +46,9 @@ class Departure:
     headers_sent: bool
     streaming: bool | None
     "Whether it had asked for a stream; None where nobody looked."
+    keepalive_before_s: tuple[float, float] | None = None
+    """Where the last thing written was a keepalive, moments ago: how long it had been silent before, in bytes and
+    in events. The client's timer may have fired while that keepalive was on its way."""
     unacknowledged_s: float | None = None
     "How long bytes written to it had been waiting for an acknowledgement; None is not measured."
     process_gone: bool = False
@@ -69,10 +72,15 @@ def judge(departure: Departure, limits: Iterable[Limit], tolerance_s: float) -> 
     waited = departure.unacknowledged_s
     if waited is not None and waited > UNACKNOWLEDGED_S:
         return Judgement(Verdict.LOST)
+    seen = [departure]
+    if departure.keepalive_before_s is not None and departure.since_byte_s <= tolerance_s:
+        byte_s, event_s = departure.keepalive_before_s
+        seen.append(replace(departure, since_byte_s=byte_s, since_event_s=event_s))
     fired = [
         (abs(clock - limit.seconds), limit)
         for limit in limits
-        if (clock := _clock(departure, limit)) is not None
+        for view in seen
+        if (clock := _clock(view, limit)) is not None
         and abs(clock - limit.seconds) <= max(tolerance_s, SHARE_OF_LIMIT * limit.seconds)
     ]
     if fired:

@@ -33,6 +33,7 @@ class Reader:
     """One client connection that follows a carrier's stream log. Times are monotonic seconds."""
 
     __slots__ = (
+        "_before_keepalive",
         "_settling",
         "asked_at",
         "carrier",
@@ -42,6 +43,7 @@ class Reader:
         "fold",
         "gone",
         "how",
+        "keepalive_s",
         "keepalives",
         "lagging",
         "limits",
@@ -66,6 +68,7 @@ class Reader:
         how: str,
         now: float,
         patience_s: float,
+        keepalive_s: float,
         fold: bool = False,
     ) -> None:
         self.carrier = carrier
@@ -90,6 +93,10 @@ class Reader:
         "Whether what it was opened with is an event stream."
         self.lagging = False
         self.keepalives = 0
+        self.keepalive_s = keepalive_s
+        "Seconds of silence before one."
+        self._before_keepalive: tuple[float, float, float] | None = None
+        "When the last one was written, and the last byte and event before it."
         self._settling: asyncio.TimerHandle | None = None
         if profile.close_connections:
             exchange.keep_alive = False
@@ -182,6 +189,7 @@ class Reader:
         events = self.carrier.events
         if self.exchange.paused:
             return
+        self._before_keepalive = (now, self.written_at, self.event_at)
         if not self.speaks_events:
             data = b" "
         else:
@@ -290,6 +298,7 @@ class Reader:
         self, mechanism: Mechanism, facts: Facts, *, streaming: bool | None, now: float, process_gone: bool
     ) -> Departure:
         """What there is to judge its leaving by. `facts` are the kernel's, of the moment of the close."""
+        before = self._before_keepalive
         return Departure(
             mechanism=mechanism,
             since_request_s=now - self.asked_at,
@@ -297,6 +306,9 @@ class Reader:
             since_event_s=now - self.event_at,
             headers_sent=self.opened,
             streaming=streaming,
+            keepalive_before_s=(
+                (now - before[1], now - before[2]) if before and before[0] == self.written_at else None
+            ),
             unacknowledged_s=_unacknowledged_s(facts, self.exchange.paused_s(now)),
             process_gone=process_gone,
         )

@@ -1,4 +1,4 @@
-"""The freeze of report 1 as a play in acts: the lab's provider, a client model, and between them the gateway or not.
+"""A coding agent's freeze as a play in acts: the lab's provider, a client model, and between them the gateway or not.
 
 Everything that is told about an act is measured from what happened in it: from the provider's exchanges,
 the client's requests, and the gateway's records. Only the waiting is shortened, by one factor for all.
@@ -56,7 +56,7 @@ ACTS = (
         agent="claude-cli/2.1.329 (holdfast-lab client model)",
     ),
 )
-"""Report 1 as it was; the same client behind the gateway; and one that nothing holds: it asks for the whole
+"""The freeze as it was reported; the same client behind the gateway; and one that nothing holds: it asks for the whole
 answer without streaming, which 2.1.329 was measured to end after 300 s in all, whatever bytes come. It leaves,
 asks again, and is given the answer that is still running."""
 

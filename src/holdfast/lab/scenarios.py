@@ -40,7 +40,7 @@ from holdfast.lab.script import (
 )
 
 CLIENT_LIMIT_S = 300.0
-"After this long without a byte the agents of report 1 and of the measurements hang up."
+"After this long without a byte agents were seen and measured to hang up."
 SILENCE_S = 400.0
 DONE = answer(text("Done."))
 
@@ -111,7 +111,7 @@ def _silent(name: str, story: str, phase: Phase, *parts: Part, before_headers_s:
 
 
 def world_data(countries: int = 195) -> Json:
-    """The argument of report 1's tool call: one file with everything about everything, over 100 kB."""
+    """The argument of the frozen tool call: one file with everything about everything, over 100 kB."""
     rows = [
         f'    "C{number:03d}": {{"name": ("国家 {number}", "Country {number}"), "capital": "Capital {number}", '
         f'"population": {number * 1_234_567}, "area_km2": {number * 4321}, "currency": "CUR{number:03d}", '
@@ -126,7 +126,7 @@ def world_data(countries: int = 195) -> Json:
 
 GIANT_TOOL = Scenario(
     "giant-tool",
-    "The freeze of report 1. The model writes a whole data file as one tool argument. No byte of it comes until "
+    "The freeze that coding agents know. The model writes a whole data file as one tool argument. No byte of it comes until "
     "all of it is generated, 400 s later; the client has hung up after 300 s and asks for the same again.",
     Phase.IN_TOOL_USE,
     (answer(text(SAID), tool("Write", world_data(), silent_s=SILENCE_S)),),
