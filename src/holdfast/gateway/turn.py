@@ -97,6 +97,7 @@ TABLE: Final[dict[tuple[State, Event], Step]] = {
     (_S.ORPHANED, _E.DEADLINE_PASSED): Step(_S.DONE, (_A.STOP_UPSTREAM, _A.KEEP, _A.END)),
     (_S.ORPHANED, _E.OUTGROWN): Step(_S.DONE, (_A.STOP_UPSTREAM, _A.KEEP, _A.END)),
     #
+    (_S.SETTLING, _E.ANSWER_FAILED): Step(_S.DONE, (_A.KEEP, _A.END)),
     (_S.SETTLING, _E.READER_JOINED): Step(_S.SETTLING),
     (_S.SETTLING, _E.HEARD): Step(_S.DONE, (_A.END,)),
     (_S.SETTLING, _E.READER_GAVE_UP): Step(_S.UNHEARD, (_A.KEEP,), stay="unheard_s"),
