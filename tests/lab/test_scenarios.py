@@ -71,7 +71,7 @@ def test_a_client_that_asks_again_gets_over_the_others(name: str) -> None:
 
 
 def test_the_giant_tool_is_giant() -> None:
-    """Report 1's argument is more than a client would call large, and is a Python file."""
+    """The frozen tool's argument is more than a client would call large, and is a Python file."""
     (told,) = GIANT_TOOL.first
     assert told.tokens > 20_000
     compile(
