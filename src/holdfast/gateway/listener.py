@@ -236,7 +236,6 @@ class ClientConnection(asyncio.Protocol):
         "_lingered",
         "_listener",
         "_parser",
-        "_pauses",
         "_queue",
         "_sent_fin",
         "_sock",
@@ -263,7 +262,6 @@ class ClientConnection(asyncio.Protocol):
         self._head: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._ahead_bytes = 0
-        self._pauses = 0
         self.current: Exchange | None = None
         self.paused_since: float | None = None
         "Since when the client reads slower than we write."
