@@ -50,7 +50,7 @@ MAY_WAIT = {
     # what carries
     "gateway.alarms": {"asyncio"},
     "gateway.arrival": {"asyncio"},
-    "gateway.carrier": {"asyncio"},
+    "gateway.asking": {"asyncio"},
     "gateway.engine": {"asyncio"},
     "gateway.listener": {"asyncio"},
     "gateway.readers": {"asyncio"},

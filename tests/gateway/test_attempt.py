@@ -26,7 +26,7 @@ def at(stage: Stage, *, status: int = 200, streaming: bool = True) -> Attempt:
 
 def test_a_body_that_ends_before_the_answer_does_is_a_truncation() -> None:
     """However properly HTTP ended it."""
-    ending = at(Stage.ANSWERING).response_ended(finished=False, failed=False, phase=Phase.IN_TOOL_USE)
+    ending = at(Stage.ANSWERING).answer_ended(finished=False, failed=False, phase=Phase.IN_TOOL_USE)
 
     assert ending.code == "P.cut.tool"
 
@@ -35,12 +35,12 @@ def test_a_reset_after_the_last_event_is_no_loss() -> None:
     """The answer was whole already."""
     attempt = at(Stage.ANSWERING)
 
-    assert attempt.connection_ended(RESET, finished=True, failed=False, phase=Phase.AFTER_END) is COMPLETED
+    assert attempt.broke(RESET, finished=True, failed=False, phase=Phase.AFTER_END) is COMPLETED
 
 
 def test_a_reset_in_the_stream_says_what_was_under_way() -> None:
     """The connection knows only of a body; the stream knows that it was thinking."""
-    ending = at(Stage.ANSWERING).connection_ended(
+    ending = at(Stage.ANSWERING).broke(
         RESET, finished=False, failed=False, phase=Phase.IN_THINKING
     )
 
@@ -49,15 +49,15 @@ def test_a_reset_in_the_stream_says_what_was_under_way() -> None:
 
 def test_an_error_in_the_stream_is_the_providers_word_however_the_connection_ends() -> None:
     """It said so itself before it closed."""
-    proper = at(Stage.ANSWERING).response_ended(finished=False, failed=True, phase=Phase.IN_TEXT)
-    broken = at(Stage.ANSWERING).connection_ended(RESET, finished=False, failed=True, phase=Phase.IN_TEXT)
+    proper = at(Stage.ANSWERING).answer_ended(finished=False, failed=True, phase=Phase.IN_TEXT)
+    broken = at(Stage.ANSWERING).broke(RESET, finished=False, failed=True, phase=Phase.IN_TEXT)
 
     assert proper.code == broken.code == "P.err.text"
 
 
 def test_an_error_status_is_an_ending_of_its_own() -> None:
     """Not a truncation, although its body holds no last event."""
-    ending = at(Stage.ANSWERING, status=529, streaming=False).response_ended(
+    ending = at(Stage.ANSWERING, status=529, streaming=False).answer_ended(
         finished=False, failed=False, phase=Phase.AWAITING_FIRST_EVENT
     )
 
@@ -88,7 +88,7 @@ def test_an_attempt_has_one_ending(stage: Stage, streaming: bool) -> None:
     attempt = at(stage, streaming=streaming)
 
     first = attempt.stopped("enough", phase=Phase.IN_TEXT)
-    second = attempt.connection_ended(RESET, finished=False, failed=False, phase=Phase.IN_TEXT)
+    second = attempt.broke(RESET, finished=False, failed=False, phase=Phase.IN_TEXT)
 
     assert first is second is attempt.ending
     assert attempt.stage is Stage.ENDED

@@ -17,7 +17,7 @@ def head(*headers: tuple[bytes, bytes], method: bytes = b"POST") -> Head:
 
 def sent(*headers: tuple[bytes, bytes], length: int | None = 5, identity: bool = False) -> h.Headers:
     """What upstream gets of these, less the three that every request has."""
-    found = h.to_upstream(head(*headers), UPSTREAM, length=length, identity=identity)
+    found = h.framed(h.to_upstream(head(*headers), UPSTREAM, identity=identity), b"POST", length)
     own = {b"host", b"content-length", b"transfer-encoding"}
     return [pair for pair in found if pair[0] not in own]
 
@@ -39,7 +39,7 @@ def test_headers_go_upstream_as_they_came() -> None:
 
 def test_upstream_is_asked_by_its_own_name() -> None:
     """The host is upstream's, port included, and comes first; ours is not told."""
-    found = h.to_upstream(head(), UPSTREAM, length=0, identity=False)
+    found = h.to_upstream(head(), UPSTREAM, identity=False)
 
     assert found[0] == (b"host", b"api.example:8443")
     assert [name for name, _ in found if name.lower() == b"host"] == [b"host"]
@@ -112,7 +112,7 @@ def test_a_body_is_framed_in_one_way(
     method: bytes, length: int | None, framing: tuple[bytes, bytes] | None
 ) -> None:
     """By its length or in chunks, never both; a method that needs no body is given none."""
-    found = h.to_upstream(head(method=method), UPSTREAM, length=length, identity=False)
+    found = h.framed(h.to_upstream(head(method=method), UPSTREAM, identity=False), method, length)
 
     assert found[1:] == ([] if framing is None else [framing])
 

@@ -77,7 +77,7 @@ class Attempt:
             return self.heard_at if self.heard_at is not None else self.sent_at
         return None
 
-    def response_ended(self, *, finished: bool, failed: bool, phase: Phase) -> Ending:
+    def answer_ended(self, *, finished: bool, failed: bool, phase: Phase) -> Ending:
         """HTTP says that the response is over. `finished` and `failed` are what the stream itself said."""
         assert self.status is not None
         if self.status >= 400:
@@ -92,7 +92,7 @@ class Attempt:
             ending = Ending(Side.PROVIDER, Mechanism.TRUNCATED, phase, "the body ended before the answer did")
         return self._end(ending)
 
-    def connection_ended(self, ending: Ending, *, finished: bool, failed: bool, phase: Phase) -> Ending:
+    def broke(self, ending: Ending, *, finished: bool, failed: bool, phase: Phase) -> Ending:
         """The connection went before the response was over. After the answer's last event that is no loss."""
         if self.streaming and finished:
             return self._end(COMPLETED)

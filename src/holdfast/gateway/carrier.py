@@ -7,9 +7,7 @@ stands (`attempt`), why a reader went (`leaving`), what is due (`deadlines`), wh
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -23,9 +21,8 @@ from holdfast.gateway import headers as h
 from holdfast.gateway import sameness
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
-from holdfast.gateway.attempt import Attempt
+from holdfast.gateway.asking import Asking, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
-from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
 from holdfast.gateway.leaving import Verdict, judge
@@ -36,8 +33,6 @@ from holdfast.gateway.readers import Reader
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.turn import Act, Event, State, Turn
-from holdfast.gateway.upstream.h1 import UpstreamConnection
-from holdfast.gateway.upstream.pool import UpstreamError
 
 if TYPE_CHECKING:
     from holdfast.gateway.arrival import Arrival
@@ -61,18 +56,11 @@ class Carrier:
 
     __slots__ = (
         "_alarm",
-        "_connecting",
-        "_connection",
         "_failing",
-        "_headers",
         "_left",
-        "_method",
-        "_outgoing",
         "_quiet_keepalives",
         "_quiet_since",
-        "_splitter",
         "_suspected",
-        "_target",
         "_whole_json",
         "attempt",
         "body",
@@ -87,6 +75,7 @@ class Carrier:
         "length",
         "log",
         "loop",
+        "question",
         "reader",
         "record",
         "saved_from",
@@ -94,7 +83,6 @@ class Carrier:
         "status_reason",
         "streaming_known",
         "turn",
-        "undo",
         "waiting",
     )
 
@@ -103,6 +91,7 @@ class Carrier:
         engine: Engine,
         record: TurnRecord,
         head_key: sameness.HeadKey,
+        question: Question,
         body: StreamLog,
         *,
         complete: bool,
@@ -111,13 +100,14 @@ class Carrier:
         self.loop = engine.loop
         self.record = record
         self.head_key = head_key
+        self.question = question
         self.body = body
         "The request's body as the client sent it; kept while the turn lives, to know its retry by."
         self.body_complete = complete
         self.streaming_known: bool | None = None
         self.log = StreamLog(engine.budget, engine.settings.limits.memory_bytes, engine.spool_dir)
         self.turn = Turn(engine.settings.timeouts)
-        self.attempt = Attempt(1, self.now())
+        self.attempt = Asking(self, 1)
         self.events = EventReader()
         self.reader: Reader | None = None
         self.status: int | None = None
@@ -132,22 +122,14 @@ class Carrier:
         "A break that this turn has survived and its client alone would not have."
         self.waiting: list[Arrival] = []
         "Requests that wait to see whether the present reader is gone."
-        self.undo: Callable[[], None] | None = None
-        "Asks again without the edit of ours that upstream may refuse; None where there is none."
         self._suspected = False
+        "Whether upstream seems to refuse an edit of ours."
         self._left: Ending | None = None
         "How the last reader went."
         self._failing: tuple[Ending, str] | None = None
         "How the answer failed, while a slow reader still reads what there is of it."
-        self._splitter: EventSplitter | None = None
         self._whole_json = False
         "Whether the answer is one JSON document that can be read at its end."
-        self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._outgoing: bytes | None = None
-        self._method = b""
-        self._target = b""
-        self._headers: h.Headers = []
         self._alarm: Alarm | None = None
         self._quiet_since: float | None = None
         self._quiet_keepalives = 0
@@ -166,55 +148,23 @@ class Carrier:
 
     # -- asking upstream ----------------------------------------------------------------------------
 
-    def ask(self, method: bytes, target: bytes, headers: h.Headers, outgoing: bytes | None = None) -> None:
-        """Send the request upstream. `outgoing` replaces the client's body where it was edited."""
-        self._method, self._target, self._headers, self._outgoing = method, target, headers, outgoing
+    def ask(self, whole: bytes | None = None) -> None:
+        """Send the request upstream; `whole` is the client's body, where it is at hand. Raises `SpoolError`."""
+        attempt, question = self.attempt, self.question
+        attempt.outgoing = question.edited(self.body, whole)
+        if attempt.number == 1:
+            if question.tools:
+                self.note(m.RequestEdited("unbuffer", f"{question.tools} tools"))
+            if question.as_stream:
+                self.note(m.RequestEdited("fetch as stream"))
         self.record.attempts += 1
-        self.note(m.AttemptStarted(self.attempt.number))
-        connection = self.engine.pool.idle()
-        if connection is not None:
-            self._send_on(connection)
-        else:
-            self._connecting = self.loop.create_task(self._connect())
+        self.note(m.AttemptStarted(attempt.number))
+        attempt.start()
 
-    async def _connect(self) -> None:
-        try:
-            connection = await self.engine.pool.connect()
-        except Exception as error:
-            if not isinstance(error, UpstreamError):
-                log.error("connecting failed: %s", defect(error))
-                detail = f"{defect(error)}; please report it"
-                ending = Ending(Side.GATEWAY, Mechanism.LOCAL_ERROR, Phase.CONNECTING, detail)
-                error = UpstreamError(ending, "")
-            self._connecting = None
-            self._upstream_ended(self.attempt.connection_ended(error.ending, finished=False, failed=False,
-                                                               phase=Phase.CONNECTING), error.advice)  # fmt: skip
-            return
-        self._connecting = None
-        if self.attempt.ending is not None:
-            connection.abort()
-            return
-        self._send_on(connection)
-
-    def _send_on(self, connection: UpstreamConnection) -> None:
-        self._connection = connection
-        number = self.attempt.number
-        self.note(
-            m.Connected(number, connection.address, connection.took_s, connection.reused, connection.tls)
-        )
-        self.attempt.connected()
-        connection.start(self, self._method, self._target, self._headers)
-        self._headers = []
-        if self.reader is not None:
-            self.reader.exchange.head.forget_headers()
-        if self._outgoing is not None:
-            outgoing, self._outgoing = self._outgoing, None
-            connection.send_body(outgoing)
-        else:
-            for piece in self.body.pieces():
-                connection.send_body(piece)
-        if self.body_complete:
-            self._request_sent()
+    def ask_again(self) -> None:
+        """Begin another attempt at the same question, or what became of it."""
+        self.attempt = Asking(self, self.attempt.number + 1)
+        self.ask()
 
     def request_arrived(self, data: bytes) -> None:
         """More of the client's body, of a request that goes upstream while it is read."""
@@ -228,23 +178,19 @@ class Carrier:
         except SpoolError as error:
             self._machine_failed(error)
             return
-        if self._connection is not None:
-            self._connection.send_body(data)
+        self.attempt.send(data)
 
     def request_ended(self) -> None:
         """The client's body is complete."""
         if not self.turn.open:
             return
         self.body_complete = True
-        if self._connection is not None:
-            self._request_sent()
+        self.attempt.finish_asking()
 
-    def _request_sent(self) -> None:
-        assert self._connection is not None
-        self._connection.end_body()
-        self.attempt.sent(self.now())
+    def request_sent(self, attempt: Asking) -> None:
+        """All of the request is with upstream's connection."""
         self.record.request_bytes = self.body.size
-        self.note(m.RequestSent(self.attempt.number, self.body.size))
+        self.note(m.RequestSent(attempt.number, self.body.size))
         self.look()
 
     def request_paused(self) -> None:
@@ -266,7 +212,7 @@ class Carrier:
 
     # -- the answer ---------------------------------------------------------------------------------
 
-    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def headers_arrived(self, attempt: Asking, status: int, reason: bytes, headers: h.Headers) -> None:
         """Upstream's status and headers arrived."""
         now = self.now()
         content_type = h.text(headers, b"content-type") or ""
@@ -275,23 +221,21 @@ class Carrier:
         events = status < 300 and content_type.startswith("text/event-stream") and not encoded
         self._account_silence(now)
         self._end_quiet(now)
-        self.attempt.headers(status, streaming=events, now=now)
+        attempt.headers(status, streaming=events, now=now)
         self.status, self.status_reason = status, reason
         self.client_headers = h.to_client(headers, self.record.turn_id)
         self.length = None if events else h.content_length(headers)
         if events:
-            self._splitter = EventSplitter()
+            attempt.splitter = EventSplitter()
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
         self.record.status = self.record.status or status
         self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
         self.record.edge_id = h.text(headers, b"cf-ray")
         detail = content_type if not encoded else f"{content_type}, still encoded: no keepalive"
         self.note(
-            m.HeadersArrived(self.attempt.number, status, self.record.request_id, detail, self.record.edge_id)
+            m.HeadersArrived(attempt.number, status, self.record.request_id, detail, self.record.edge_id)
         )
-        self._suspected = self.undo is not None and status == 400
-        if not self._suspected:
-            self.undo = None
+        self._suspected = status == 400 and bool(self.question.tools)
         if self.reader is not None and not self._suspected:
             self._open(self.reader, now)
         # A silence before the headers may have left an alarm far away; from now on keepalives are due.
@@ -304,10 +248,10 @@ class Carrier:
         if not reader.fold and not reader.opened:
             reader.open(self.status, self.status_reason, self.client_headers, self.length, now)
 
-    def body_arrived(self, data: bytes) -> None:
+    def answer_arrived(self, attempt: Asking, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
         now = self.loop.time()
-        attempt, record = self.attempt, self.record
+        record = self.record
         gap = now - (attempt.heard_at or now)
         attempt.heard_at = now
         if gap > record.longest_quiet_s:
@@ -315,7 +259,7 @@ class Carrier:
         if self._quiet_since is not None:
             self._end_quiet(now)
         record.answer_bytes += len(data)
-        splitter = self._splitter
+        splitter = attempt.splitter
         notable: list[bytes] = []
         if splitter is not None:
             data = splitter.feed(data)
@@ -367,7 +311,7 @@ class Carrier:
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
         self._handle(Event.ANSWER_FINISHED)
-        if self._connection is not None:
+        if self.attempt.connection is not None:
             self._look_at(self.now() + LINGER_S)
 
     @property
@@ -378,47 +322,48 @@ class Carrier:
     @property
     def splits_between_events(self) -> bool:
         """Whether the log ends with a whole event: always, but for an event too long to be held."""
-        return self._splitter is None or self._splitter.between_events
+        splitter = self.attempt.splitter
+        return splitter is None or splitter.between_events
 
-    def response_ended(self) -> None:
+    def answer_over(self, attempt: Asking) -> None:
         """HTTP says that the response is complete."""
-        self._connection = None
         if self._suspected and self._refuses_our_edit():
             return
-        if self._splitter is not None and self.events.finished:
-            self._append_rest(self._splitter.rest())
-        ending = self.attempt.response_ended(
+        if attempt.splitter is not None and self.events.finished:
+            self._append_rest(attempt.splitter.rest())
+        ending = attempt.answer_ended(
             finished=self.events.finished, failed=self.events.error is not None, phase=self.events.phase
         )
         self._upstream_ended(ending)
 
     def _refuses_our_edit(self) -> bool:
         """Whether upstream's 400 is about a field that we added; then the turn is asked again without it."""
-        undo, self.undo, self._suspected = self.undo, None, False
-        if self.turn.state is State.CANCELLING or undo is None:
+        self._suspected = False
+        if self.turn.state is State.CANCELLING:
             return False
         if b"eager_input_streaming" not in self.log.read(0, _ERROR_BODY_BYTES):
             if self.reader is not None:
                 self._open(self.reader, self.now())
             return False
-        ending = self.attempt.response_ended(finished=False, failed=False, phase=self.events.phase)
+        ending = self.attempt.answer_ended(finished=False, failed=False, phase=self.events.phase)
         self.note(m.AttemptEnded(self.attempt.number, ending))
-        self.attempt = Attempt(self.attempt.number + 1, self.now())
         self.log.close()
         self.status, self.record.status = None, None
-        undo()
+        self.engine.unbuffers = False  # for all later turns too
+        self.question.eager, self.question.tools = False, 0
+        self.note(m.RequestEdited("unbuffer undone", "upstream refused eager_input_streaming"))
+        self.ask_again()
         return True
 
-    def connection_ended(self, ending: Ending) -> None:
-        """The upstream connection went before that."""
-        self._connection = None
-        ending = self.attempt.connection_ended(
+    def attempt_over(self, attempt: Asking, ending: Ending, advice: str) -> None:
+        """There is no connection any more, or there never was one."""
+        ending = attempt.broke(
             ending,
             finished=self.events.finished,
             failed=self.events.error is not None,
             phase=self.events.phase,
         )
-        self._upstream_ended(ending)
+        self._upstream_ended(ending, advice)
 
     def _append_rest(self, rest: bytes) -> None:
         if rest:
@@ -430,8 +375,8 @@ class Carrier:
         now = self.now()
         self._end_quiet(now)
         self.note(m.AttemptEnded(self.attempt.number, ending))
-        if self._splitter is not None:
-            self.record.events = self._splitter.events
+        if self.attempt.splitter is not None:
+            self.record.events = self.attempt.splitter.events
         reader = self.reader
         if ending.completed and reader is not None and reader.opened_early and reader.speaks_events:
             ending = self._unless_stream(ending, reader)
@@ -734,12 +679,7 @@ class Carrier:
 
     def _stop_upstream(self, why: str, ending: Ending | None = None) -> None:
         """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        if self.attempt.close():
             self.note(m.UpstreamStopped(self.attempt.number, why))
         if self.attempt.ending is None:
             ending = self.attempt.ended(ending or self.attempt.stopped(why, phase=self.events.phase))
@@ -773,14 +713,14 @@ class Carrier:
 
     def _end(self) -> None:
         record = self.record
-        if self._connection is not None or self._connecting is not None:
+        if self.attempt.busy:
             self._stop_upstream("the turn is over")
         if self.reader is not None:
             self._let_go(self.reader)
         if self.engine.settings.record == "all" and not self.kept:
             self._keep()
-        if self._splitter is not None:
-            record.events = self._splitter.events
+        if self.attempt.splitter is not None:
+            record.events = self.attempt.splitter.events
         if self.ending is not None:
             ending = self.ending
         elif self.heard_by is not None:
@@ -898,9 +838,7 @@ class Carrier:
 
     def _connection_done(self) -> None:
         """The answer's last event came some time ago: do not wait for the end of HTTP's."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        self.attempt.close()
         self._upstream_ended(self.attempt.ended(COMPLETED))
 
     def _account_silence(self, now: float) -> None:

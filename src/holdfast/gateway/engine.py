@@ -11,7 +11,6 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from holdfast.gateway import profiles, sameness
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
+from holdfast.gateway.asking import Question
 from holdfast.gateway.carrier import Carrier
 from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.defects import defect
@@ -38,7 +38,6 @@ from holdfast.gateway.relay import Relay
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
-from holdfast.gateway.unbuffer import edit
 from holdfast.gateway.upstream.pool import Pool
 
 IDENTITY: Final = m.RequestEdited("identity encoding")
@@ -148,51 +147,39 @@ class Engine:
             exchange.received_by(Arrival(self, exchange, profile, limits, key, body))
             return
         record = self._record(head, path, "turn", profile)
-        carrier = self._carrier(record, key, body, complete=False)
-        headers = h.to_upstream(head, settings.upstream, length=length, identity=True)
+        carrier = self._carrier(record, key, self._question(exchange, length), body, complete=False)
         carrier.note(IDENTITY)
         carrier.follow(self._reader(carrier, exchange, profile, limits, how="first"))
-        carrier.ask(head.method, settings.upstream.prefix.encode() + exchange.target, headers)
+        carrier.ask()
         assert carrier.reader is not None
         exchange.received_by(carrier.reader)
 
     def begin(self, arrival: Arrival, body: bytes, *, held: Iterable[m.RequestHeld] = ()) -> None:
         """A request that was read to its end is a turn of its own."""
-        exchange, head, settings = arrival.exchange, arrival.exchange.head, self.settings
+        exchange, head = arrival.exchange, arrival.exchange.head
         path = exchange.target.partition(b"?")[0]
         record = self._record(head, path, "turn", arrival.profile)
         record.request_bytes = len(body)
-        carrier = self._carrier(record, arrival.head_key, arrival.body, complete=True)
+        question = self._question(exchange, len(body))
+        carrier = self._carrier(record, arrival.head_key, question, arrival.body, complete=True)
         for moment in held:
             carrier.note(moment)
         carrier.note(IDENTITY)
         fold = arrival.profile.fetch_as_stream and carrier.streaming is False
-        outgoing, tools = edit(body, eager=self.unbuffers, stream=fold)
-        if tools:
-            carrier.note(m.RequestEdited("unbuffer", f"{tools} tools"))
-        if fold:
-            carrier.note(m.RequestEdited("fetch as stream"))
-        target = settings.upstream.prefix.encode() + exchange.target
-        if tools:
-            carrier.undo = partial(self._ask_unedited, carrier, head.method, target, list(head.headers), fold)
+        question.eager, question.as_stream = self.unbuffers, fold
         carrier.follow(
             self._reader(carrier, exchange, arrival.profile, arrival.limits, how="first", fold=fold)
         )
         assert carrier.reader is not None
         exchange.receiver = carrier.reader
-        headers = h.to_upstream(head, settings.upstream, length=len(outgoing), identity=True)
-        carrier.ask(head.method, target, headers, outgoing)
+        carrier.ask(body)
 
-    def _ask_unedited(
-        self, carrier: Carrier, method: bytes, target: bytes, headers: h.Headers, fold: bool
-    ) -> None:
-        """Upstream does not know the field that unbuffering adds: ask this turn without it, and all later ones."""
-        self.unbuffers = False
-        carrier.note(m.RequestEdited("unbuffer undone", "upstream refused eager_input_streaming"))
-        outgoing, _ = edit(carrier.body.whole(), eager=False, stream=fold)
-        head = Head(method, target, "1.1", headers)
-        again = h.to_upstream(head, self.settings.upstream, length=len(outgoing), identity=True)
-        carrier.ask(method, target, again, outgoing)
+    def _question(self, exchange: Exchange, length: int | None) -> Question:
+        """What this request asks upstream. Its headers need not stay with the client's connection."""
+        head, upstream = exchange.head, self.settings.upstream
+        headers = h.to_upstream(head, upstream, identity=True)
+        head.forget_headers()
+        return Question(head.method, upstream.prefix.encode() + exchange.target, headers, length)
 
     def adopt(self, carrier: Carrier, arrival: Arrival, how: str) -> None:
         """A request comes back for a turn: give it what there is, and what is still to come."""
@@ -244,9 +231,15 @@ class Engine:
         )
 
     def _carrier(
-        self, record: TurnRecord, key: sameness.HeadKey, body: StreamLog, *, complete: bool
+        self,
+        record: TurnRecord,
+        key: sameness.HeadKey,
+        question: Question,
+        body: StreamLog,
+        *,
+        complete: bool,
     ) -> Carrier:
-        carrier = Carrier(self, record, key, body, complete=complete)
+        carrier = Carrier(self, record, key, question, body, complete=complete)
         self._turns.setdefault(key, []).append(carrier)
         return carrier
 

@@ -30,8 +30,8 @@ _PLAIN_CONNECTION: Final = (b"keep-alive", b"close")
 _BODILESS: Final = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 
-def to_upstream(head: Head, upstream: Upstream, *, length: int | None, identity: bool) -> Headers:
-    """The request's headers for upstream. `length` None means a chunked body; `identity` asks for no compression."""
+def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Headers:
+    """The request's headers for upstream, without framing. `identity` asks for no compression."""
     dropped: frozenset[bytes] = _NOT_UPSTREAM_IDENTITY if identity else _NOT_UPSTREAM
     connection = head.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
@@ -40,9 +40,14 @@ def to_upstream(head: Head, upstream: Upstream, *, length: int | None, identity:
     headers += [pair for pair in head.headers if pair[0].lower() not in dropped]
     if identity:
         headers.append((b"accept-encoding", b"identity"))
+    return headers
+
+
+def framed(headers: Headers, method: bytes, length: int | None) -> Headers:
+    """The same with what says how long the body is; None: chunked."""
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
-    elif length or head.method not in _BODILESS:
+    elif length or method not in _BODILESS:
         headers.append((b"content-length", b"%d" % length))
     return headers
 
@@ -61,6 +66,12 @@ def to_client(headers: Headers, turn_id: str) -> bytes:
 def render(headers: Headers) -> bytes:
     """Header lines, each with its line end. Values come from a parser that refuses control characters."""
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+def parsed(rendered: bytes) -> Headers:
+    """The list that was rendered."""
+    pairs = [line.partition(b": ") for line in rendered.split(b"\r\n")[:-1]]
+    return [(name, value) for name, _, value in pairs]
 
 
 def without(rendered: bytes, name: bytes) -> bytes:

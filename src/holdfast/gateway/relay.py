@@ -111,7 +111,8 @@ class Relay:
         self._connection = connection
         self._note(m.Connected(1, connection.address, connection.took_s, connection.reused, connection.tls))
         length = h.request_length(exchange.head)
-        headers = h.to_upstream(exchange.head, settings.upstream, length=length, identity=False)
+        headers = h.to_upstream(exchange.head, settings.upstream, identity=False)
+        headers = h.framed(headers, exchange.head.method, length)
         target = settings.upstream.prefix.encode() + exchange.target
         connection.start(_Answer(self), exchange.head.method, target, headers)
         waiting, self._waiting = self._waiting, []

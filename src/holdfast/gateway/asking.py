@@ -1,0 +1,188 @@
+"""One attempt on its connection: it puts the question, sends the body, and hears the answer.
+
+What an attempt's stages and ends mean is `Attempt`'s business; what becomes of the answer is the carrier's.
+Here is what lies between them and the socket: a connection from the pool or a fresh one, the request's head
+and body, and the cutting of what comes back into whole events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.gateway import headers as h
+from holdfast.gateway.attempt import Attempt
+from holdfast.gateway.defects import defect
+from holdfast.gateway.sse import EventSplitter
+from holdfast.gateway.streamlog import StreamLog
+from holdfast.gateway.unbuffer import edit
+from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.pool import UpstreamError
+
+if TYPE_CHECKING:
+    from holdfast.gateway.carrier import Carrier
+
+log = logging.getLogger("holdfast.gateway")
+
+
+class Question:
+    """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
+
+    __slots__ = ("_headers", "as_stream", "eager", "length", "method", "target", "tools")
+
+    def __init__(self, method: bytes, target: bytes, headers: h.Headers, length: int | None) -> None:
+        self.method = method
+        self.target = target
+        self._headers: h.Headers | bytes = headers
+        "For upstream, without framing. Rendered once they were used: that takes a third of the memory."
+        self.length = length
+        "Of the client's body, as it announced it; None where it is chunked."
+        self.eager = False
+        "Whether its tools are unbuffered."
+        self.as_stream = False
+        "Whether an answer that was asked for as a whole is fetched as a stream."
+        self.tools = 0
+        "How many tools were unbuffered."
+
+    def __repr__(self) -> str:
+        edits = " eager" * self.eager + " as stream" * self.as_stream
+        return f"<Question {self.method.decode('latin-1')}{edits}>"  # the target may hold a secret
+
+    def edited(self, body: StreamLog, whole: bytes | None = None) -> bytes | None:
+        """The whole body as it goes upstream; None where it goes as the client sent it. Raises `SpoolError`.
+
+        `whole` is what `body` holds, where the caller has it at hand.
+        """
+        if not (self.eager or self.as_stream):
+            return None
+        whole = body.whole() if whole is None else whole
+        outgoing, self.tools = edit(whole, eager=self.eager, stream=self.as_stream)
+        return outgoing
+
+    def headers(self, outgoing: bytes | None) -> h.Headers:
+        """The whole head, framed for the client's body or the edited one."""
+        headers = self._headers
+        if isinstance(headers, bytes):
+            headers = h.parsed(headers)
+        else:
+            self._headers = h.render(headers)
+        length = self.length if outgoing is None else len(outgoing)
+        return h.framed(headers, self.method, length)
+
+
+class Asking(Attempt):
+    """An attempt with its connection; its carrier hears what becomes of it."""
+
+    __slots__ = ("_connecting", "carrier", "connection", "outgoing", "splitter")
+
+    def __init__(self, carrier: Carrier, number: int) -> None:
+        super().__init__(number, carrier.now())
+        self.carrier = carrier
+        self.outgoing: bytes | None = None
+        "The edited body, until it is sent."
+        self.connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self.splitter: EventSplitter | None = None
+
+    # -- asking -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Ask on a connection that is at hand, or on a new one."""
+        connection = self.carrier.engine.pool.idle()
+        if connection is not None:
+            self._ask_on(connection)
+        else:
+            self._connecting = self.carrier.loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self.carrier.engine.pool.connect()
+        except Exception as error:
+            if not isinstance(error, UpstreamError):
+                log.error("connecting failed: %s", defect(error))
+                detail = f"{defect(error)}; please report it"
+                ending = Ending(Side.GATEWAY, Mechanism.LOCAL_ERROR, Phase.CONNECTING, detail)
+                error = UpstreamError(ending, "")
+            self._connecting = None
+            self.carrier.attempt_over(self, error.ending, error.advice)
+            return
+        self._connecting = None
+        if self.ending is not None:
+            connection.abort()
+            return
+        self._ask_on(connection)
+
+    def _ask_on(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+        carrier, question = self.carrier, self.carrier.question
+        carrier.note(
+            m.Connected(self.number, connection.address, connection.took_s, connection.reused, connection.tls)
+        )
+        self.connected()
+        outgoing, self.outgoing = self.outgoing, None
+        connection.start(self, question.method, question.target, question.headers(outgoing))
+        if outgoing is not None:
+            connection.send_body(outgoing)
+        else:
+            for piece in carrier.body.pieces():
+                connection.send_body(piece)
+        if carrier.body_complete:
+            self.finish_asking()
+
+    def send(self, data: bytes) -> None:
+        """More of the client's body; what came before there was a connection is sent from the carrier's log."""
+        if self.connection is not None:
+            self.connection.send_body(data)
+
+    def finish_asking(self) -> None:
+        """The client's body is complete."""
+        if self.connection is not None:
+            self.connection.end_body()
+            self.sent(self.carrier.now())
+            self.carrier.request_sent(self)
+
+    def close(self) -> bool:
+        """Give up the connection, or the wait for one. Whether there was a connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abort()
+        return connection is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to close."""
+        return self.connection is not None or self._connecting is not None
+
+    # -- ResponseListener ---------------------------------------------------------------------------
+
+    def request_paused(self) -> None:
+        """Upstream takes no more of the body for now."""
+        self.carrier.request_paused()
+
+    def request_resumed(self) -> None:
+        """Upstream takes more."""
+        self.carrier.request_resumed()
+
+    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+        """Upstream's status and headers arrived."""
+        self.carrier.headers_arrived(self, status, reason, headers)
+
+    def body_arrived(self, data: bytes) -> None:
+        """Upstream sent a piece of the answer."""
+        self.carrier.answer_arrived(self, data)
+
+    def response_ended(self) -> None:
+        """HTTP says that the response is complete."""
+        self.connection = None
+        self.carrier.answer_over(self)
+
+    def connection_ended(self, ending: Ending) -> None:
+        """The connection went before that."""
+        self.connection = None
+        self.carrier.attempt_over(self, ending, "")
