@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from holdfast.cli import config
-from holdfast.cli.catalogue import CATALOGUE, read_bytes, read_seconds, show_bytes, show_seconds
+from holdfast.cli.catalogue import CATALOGUE, read, read_bytes, read_seconds, show_bytes, show_seconds
 from holdfast.cli.config import gather
 from holdfast.cli.errors import Misused
 from holdfast.cli.main import main
-from holdfast.gateway.settings import Limits, Settings, Timeouts, Upstream
+from holdfast.gateway.settings import Limits, RetryRules, Settings, Timeouts, Upstream
 
 NOWHERE = {"HOME": "/nonexistent"}
 
@@ -82,6 +82,27 @@ def test_the_users_own_file_is_found(tmp_path: Path) -> None:
 
     assert values["unheard"].value == 60.0
     assert values["host"].value == ("a", "b")
+
+
+def test_retries_reach_the_gateway(tmp_path: Path) -> None:
+    """How many, how large a share of all requests, and what becomes of a request that is not worth one."""
+    file = tmp_path / "c.toml"
+    file.write_text("retry-share = 0.25")
+    environ = NOWHERE | {"HOLDFAST_RETRIES": "0", "HOLDFAST_ON_DOOMED": "compact"}
+    settings = config.common_settings(
+        gather("run", {}, environ, file), Upstream.parse("https://api.example"), environ
+    )
+
+    assert settings.retries == RetryRules(retries=0, retry_share=0.25)
+    assert settings.on_doomed == "compact"
+
+
+@pytest.mark.parametrize("text", ["", "10%", "1.5", "-0.1", "nan", "inf", "some"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    """And the error shows how one looks."""
+    [option] = [option for option in CATALOGUE if option.name == "retry-share"]
+    with pytest.raises(ValueError, match=r"such as 0\.1"):
+        read(option, text)
 
 
 def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:

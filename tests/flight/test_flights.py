@@ -84,6 +84,37 @@ def test_a_sleep_of_the_machine_is_an_event_of_its_own() -> None:
     assert lines[-1].at_s == pytest.approx(1.8)
 
 
+def test_what_was_asked_again_and_what_was_not_is_told_with_its_reason() -> None:
+    """When, what was different, and why no more."""
+    assert texts(
+        (9, m.AttemptPlanned(2, 0.0, "fresh connection", "retry 1 of 3")),
+        (12, m.AttemptPlanned(3, 0.5, "another address", "retry 2 of 3")),
+        (15, m.NotAskedAgain("its 3 retries are used up")),
+    ) == [
+        "Upstream is to be asked again at once, attempt 2, with a change: fresh connection (retry 1 of 3).",
+        "Upstream is to be asked again in 0.50 s, attempt 3, with a change: another address (retry 2 of 3).",
+        "Upstream was not asked again: its 3 retries are used up.",
+    ]
+
+
+def test_a_doomed_request_is_told_with_what_was_seen_and_how_sure_that_is() -> None:
+    """The place and the chance of an accident; then what the client was answered instead."""
+    assert texts(
+        (60, m.RequestDoomed(3, "age", 60.2, None, 0.0004)),
+        (60, m.RequestDoomed(4, "answer size", None, 1_048_576, 1e-9)),
+        (60, m.RequestDoomed(4, "request size", 0.3, 6_200_000, 0.008)),
+        (61, m.AnsweredLocally(403, "it has broken at the same age 3 times in a row")),
+    ) == [
+        "This request broke 3 times in a row at the same place, after 60.2 s; "
+        "accidents would agree like this in at most 0.04% of such cases.",
+        "This request broke 4 times in a row at the same place, after 1.0 MB of answer; "
+        "accidents would agree like this in at most 0.01% of such cases.",
+        "This request broke 4 times in a row while smaller ones than its 6.2 MB went through; "
+        "accidents would agree like this in at most 0.8% of such cases.",
+        "The gateway answered by itself with status 403: it has broken at the same age 3 times in a row.",
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 def test_every_moment_has_a_sentence(kind: type[Moment]) -> None:
     """No kind of moment is told by its bare name, and each sentence is one."""

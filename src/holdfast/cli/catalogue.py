@@ -15,7 +15,7 @@ from typing import Literal
 
 from holdfast.flight.journal import Retention
 from holdfast.flight.redact import masked_url
-from holdfast.gateway.settings import Limits, Timeouts
+from holdfast.gateway.settings import Limits, RetryRules, Timeouts
 
 DEFAULT_UPSTREAM = "https://api.anthropic.com"
 DEFAULT_LISTEN = "127.0.0.1:8484"
@@ -30,7 +30,7 @@ ELSEWHERE = {
 "Variables that are no entry of the catalogue."
 
 Kind = Literal[
-    "text", "flag", "seconds", "bytes", "count", "path", "paths", "names", "url", "address", "choice"
+    "text", "flag", "seconds", "bytes", "count", "share", "path", "paths", "names", "url", "address", "choice"
 ]
 Where = Literal["run", "serve", "both"]
 Parsed = str | bool | float | int | Path | tuple[str, ...] | tuple[Path, ...] | None
@@ -49,7 +49,7 @@ class Option:
     choices: tuple[str, ...] = ()
     secret: bool = False
     field: str = ""
-    "The field of `Timeouts`, `Limits` or `Retention` that it sets."
+    "The field of `Timeouts`, `Limits`, `RetryRules` or `Retention` that it sets."
 
     @property
     def variable(self) -> str:
@@ -61,7 +61,7 @@ class Option:
         return self.name.replace("-", "_")
 
 
-_T, _L, _R = Timeouts(), Limits(), Retention()
+_T, _L, _R, _A = Timeouts(), Limits(), Retention(), RetryRules()
 
 CATALOGUE: tuple[Option, ...] = (
     Option("upstream", "url", None, f"Where requests go: a base URL. [default: {DEFAULT_UPSTREAM}]"),
@@ -168,6 +168,28 @@ CATALOGUE: tuple[Option, ...] = (
         "A client connection without a request on it.",
         field="idle_connection_s",
     ),
+    Option(
+        "retries",
+        "count",
+        _A.retries,
+        "How often the gateway asks again for one answer that broke; 0 for never.",
+        field="retries",
+    ),
+    Option(
+        "retry-share",
+        "share",
+        _A.retry_share,
+        "Retries at most, as a share of all requests in a minute; a few are always allowed.",
+        field="retry_share",
+    ),
+    Option(
+        "on-doomed",
+        "choice",
+        "explain",
+        "A request that breaks at the same place again and again is explained, answered so that the client compacts, "
+        "or asked without the images of earlier turns.",
+        choices=("explain", "compact", "strip-images"),
+    ),
     Option("max-head", "bytes", _L.head_bytes, "Request line and headers together.", field="head_bytes"),
     Option("max-body", "bytes", _L.body_bytes, "A request body.", field="body_bytes"),
     Option("max-connections", "count", _L.connections, "Client connections at once.", field="connections"),
@@ -267,6 +289,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("is not a share; write a number from 0 to 1, such as 0.1")
+    return share
+
+
 def _address_text(text: str) -> str:
     read_address(text)
     return text.strip()
@@ -279,6 +311,7 @@ _READERS: dict[str, Callable[[str], Parsed]] = {
     "seconds": read_seconds,
     "bytes": read_bytes,
     "count": _count,
+    "share": _share,
     "address": _address_text,
     "path": lambda text: Path(text).expanduser().absolute(),
     "paths": lambda text: tuple(Path(p).expanduser().absolute() for p in text.split(os.pathsep) if p),

@@ -32,7 +32,7 @@ from holdfast.cli.catalogue import (
 from holdfast.cli.errors import Misused
 from holdfast.flight.journal import Retention
 from holdfast.flight.state import state_path
-from holdfast.gateway.settings import Limits, Settings, Timeouts, Tls, Upstream
+from holdfast.gateway.settings import Limits, RetryRules, Settings, Timeouts, Tls, Upstream
 from holdfast.gateway.upstream import proxies
 
 # -- where values come from --------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _read_from_toml(option: Option, raw: object, origin: str) -> Value:
 
 
 def _example(option: Option) -> str:
-    return {"seconds": "45m", "bytes": "64MB", "count": "10", "address": DEFAULT_LISTEN}.get(
+    return {"seconds": "45m", "bytes": "64MB", "count": "10", "share": "0.1", "address": DEFAULT_LISTEN}.get(
         option.kind, "..."
     )
 
@@ -173,6 +173,7 @@ _METAVARS = {
     "seconds": "DURATION",
     "bytes": "SIZE",
     "count": "N",
+    "share": "SHARE",
     "path": "FILE",
     "paths": "FILE",
     "names": "NAME",
@@ -256,6 +257,11 @@ def timeouts_from(values: Values) -> Timeouts:
 def limits_from(values: Values) -> Limits:
     """The `Limits` among the values."""
     return Limits(**_fields(values, Limits))
+
+
+def retries_from(values: Values) -> RetryRules:
+    """The `RetryRules` among the values."""
+    return RetryRules(**_fields(values, RetryRules))
 
 
 def retention_from(values: Values) -> Retention:
@@ -350,5 +356,7 @@ def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, st
         tls=tls_from(values, environ),
         timeouts=timeouts_from(values),
         limits=limits_from(values),
+        retries=retries_from(values),
+        on_doomed=str(values["on-doomed"].value),
         state_dir=state_path(),
     )

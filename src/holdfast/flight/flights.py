@@ -53,6 +53,12 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
+def percent(share: float) -> str:
+    """`12%`, `0.35%`, and never less than `0.01%`."""
+    hundredths = max(share * 100, 0.01)
+    return f"{hundredths:.0f}%" if hundredths >= 10 else f"{hundredths:.2g}%"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 byte`, `2 bytes`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -325,6 +331,22 @@ def _attempt_ended(x: m.AttemptEnded, _: _Scene) -> str:
     return f"Attempt {x.attempt} ended: {ending_sentence(x.ending)}."
 
 
+def _planned(x: m.AttemptPlanned, _: _Scene) -> str:
+    when = f"in {duration(x.in_s)}" if x.in_s > 0 else "at once"
+    return f"Upstream is to be asked again {when}, attempt {x.attempt}, with a change: {x.change} ({x.why})."
+
+
+def _doomed(x: m.RequestDoomed, _: _Scene) -> str:
+    many = f"This request broke {counted(x.seen, 'time')} in a row"
+    chance = f"accidents would agree like this in at most {percent(x.bound)} of such cases"
+    if x.by == "request size" and x.size is not None:
+        return f"{many} while smaller ones than its {size(x.size)} went through; {chance}."
+    place = f"after {duration(x.age_s)}" if x.age_s is not None else ""
+    if x.by == "answer size" and x.size is not None:
+        place = f"after {size(x.size)} of answer"
+    return f"{many} at the same place, {place or x.by}; {chance}."
+
+
 def _finished(x: m.AnswerFinished, _: _Scene) -> str:
     tokens = f" after {counted(x.output_tokens, 'token')}" if x.output_tokens is not None else ""
     reason = f" (stop reason {x.stop_reason})" if x.stop_reason else ""
@@ -368,6 +390,10 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.OrphanExpired: lambda x, _: f"Nobody came back in time: {_EXPIRED.get(x.limit, x.limit)}.",
     m.UpstreamStopped: lambda x, _: f"The gateway told upstream to stop attempt {x.attempt}: {x.why}.",
     m.AttemptEnded: _attempt_ended,
+    m.AttemptPlanned: _planned,
+    m.NotAskedAgain: lambda x, _: f"Upstream was not asked again: {x.why}.",
+    m.RequestDoomed: _doomed,
+    m.AnsweredLocally: lambda x, _: f"The gateway answered by itself with status {x.status}: {x.why}.",
     m.AnswerFinished: _finished,
     m.AnswerHeard: lambda x, _: (
         f"The client's side acknowledged the answer's last byte (connection {x.reader})."

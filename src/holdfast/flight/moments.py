@@ -177,6 +177,46 @@ class AttemptEnded(Moment, frozen=True, gc=False):
     ending: Ending
 
 
+class AttemptPlanned(Moment, frozen=True, gc=False):
+    """What the attempt left unfinished is asked again: when, and what is different this time."""
+
+    attempt: int
+    "The attempt to come."
+    in_s: float
+    change: str
+    "`fresh connection`, `another address`, `HTTP/1.1`: to repeat what failed, unchanged, is to expect a wonder."
+    why: str
+    "What the attempt is to mend, or which of how many retries it is."
+
+
+class NotAskedAgain(Moment, frozen=True, gc=False):
+    """The attempt broke, and the gateway did not ask upstream again: why not."""
+
+    why: str
+
+
+class RequestDoomed(Moment, frozen=True, gc=False):
+    """The same request broke at the same place so often that independent accidents hardly explain it."""
+
+    seen: int
+    "Breaks in a row that agree."
+    by: str
+    "In what they agree: `age`, `answer size`, or `request size` (smaller requests go through meanwhile)."
+    age_s: float | None
+    "The age of the attempts at their end, the longest; for `age` and `request size`."
+    size: int | None
+    "Bytes: of the answer for `answer size`, of the request for `request size`."
+    bound: float
+    "How likely independent accidents would agree like this, at most."
+
+
+class AnsweredLocally(Moment, frozen=True, gc=False):
+    """The gateway answered the request itself and asked upstream nothing."""
+
+    status: int
+    why: str
+
+
 class AnswerFinished(Moment, frozen=True, gc=False):
     """The answer's last event arrived."""
 

@@ -101,6 +101,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How often upstream is asked again for what it left unfinished."""
+
+    retries: int = 3
+    """For one question, the client's own tries at it included: each may cost a whole generation. SDKs make 2,
+    agents 10 in three minutes; 3 leave one each for a fresh connection, another address and bad luck. 0 for none."""
+    retry_share: float = 0.1
+    "Of this upstream's requests in a minute: a storm of failures grows by a tenth, where 3 tries each were fourfold."
+    retry_floor: int = 10
+    "So many in a minute whatever the share: one reset of the path breaks all of a session's agents at once."
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """TLS towards upstream."""
 
@@ -129,6 +142,11 @@ class Settings:
     "Splice `eager_input_streaming` into tools that lack it."
     record: str = "lost"
     "Which answers are kept: `none`, `lost` (those whose client had gone), `all`."
+    retries: RetryRules = RetryRules()
+    on_doomed: str = "explain"
+    """What a request is answered that breaks at the same place again and again: `explain` says what was seen;
+    `compact` makes the client shorten its conversation, where it does so by itself; `strip-images` asks once
+    more without the images of earlier turns. No body is changed unless it is asked for: hence the default."""
     client_env: dict[str, str] = field(default_factory=dict)
     "Under `run`: the timers that the command's environment sets, by variable name; nothing else of it."
     proxy: str | None = field(default=None, repr=False)
