@@ -27,6 +27,14 @@ class Slice(NamedTuple):
     raw: msgspec.Raw
 
 
+class Splice(NamedTuple):
+    """One edit: these bytes instead of `source[start:end]`."""
+
+    start: int
+    end: int
+    new: bytes
+
+
 def members(source: bytes) -> dict[str, Slice] | None:
     """Every member of a JSON object; None where it is none, has a key twice, or leaves any doubt."""
     found: dict[str, Slice] = {}
@@ -68,6 +76,19 @@ def array_values(source: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
         return _ARRAY.decode(source)
     except _UNREADABLE:
         return None
+
+
+def spliced(source: bytes, splices: list[Splice]) -> bytes:
+    """The source with these edits, which must not overlap; the very same object where there are none."""
+    if not splices:
+        return source
+    pieces: list[bytes | memoryview] = []
+    at = 0
+    for splice in sorted(splices):
+        pieces += (memoryview(source)[at : splice.start], splice.new)
+        at = splice.end
+    pieces.append(memoryview(source)[at:])
+    return b"".join(pieces)
 
 
 def _blank(source: bytes, at: int) -> int:

@@ -9,19 +9,10 @@ is one long silence. Clients switch the field off behind a custom base URL, some
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from holdfast.gateway.rawjson import Slice, entries, members
+from holdfast.gateway.rawjson import Slice, Splice, entries, members, spliced
 
 _EAGER = b'"eager_input_streaming":true,'
-
-
-class Splice(NamedTuple):
-    """One edit: these bytes instead of `body[start:end]`."""
-
-    start: int
-    end: int
-    new: bytes
 
 
 def unbuffer(body: bytes) -> tuple[bytes, int]:
@@ -54,7 +45,7 @@ def edit(
     count = len(splices)
     if stream:
         splices += _as_stream(body, found)
-    return _spliced(body, splices), count
+    return spliced(body, splices), count
 
 
 def _eager(body: bytes, found: Mapping[str, Slice]) -> list[Splice]:
@@ -89,15 +80,3 @@ def _as_stream(body: bytes, found: Mapping[str, Slice]) -> list[Splice]:
         end = body.rindex(b"}")
         return [Splice(end, end, b',"stream":true' if found else b'"stream":true')]
     return [] if bytes(where.raw) == b"true" else [Splice(where.start, where.end, b"true")]
-
-
-def _spliced(body: bytes, splices: list[Splice]) -> bytes:
-    if not splices:
-        return body
-    pieces: list[bytes | memoryview] = []
-    at = 0
-    for splice in sorted(splices):
-        pieces += (memoryview(body)[at : splice.start], splice.new)
-        at = splice.end
-    pieces.append(memoryview(body)[at:])
-    return b"".join(pieces)
