@@ -13,7 +13,7 @@ from holdfast.gateway import engine, leaving, orphans
 from holdfast.gateway.deadlines import Patience
 from holdfast.gateway.profiles import Limit, Profile, measured_profiles
 from holdfast.gateway.settings import Limits, Timeouts
-from holdfast.gateway.upstream import dial, h1, pool
+from holdfast.gateway.upstream import connection, dial, pool
 
 PAGE = (Path(__file__).parents[1] / "docs" / "timeouts.md").read_text(encoding="utf-8")
 SETTINGS = {option.field: option.name for option in CATALOGUE if option.field}
@@ -55,7 +55,7 @@ def test_every_size_has_a_row_with_its_default(field: Field[int]) -> None:
     [
         f"### linger: {Patience(None, 1, 1).linger_s:g} s",
         f"### pool: {pool.IDLE_S:g} s",
-        f"### reset hold: {h1.RESET_HOLD_S:g} s",
+        f"### reset hold: {connection.RESET_HOLD_S:g} s",
         f"### late failure: {engine.LATE_FAILURE_S:g} s",
         f"tried {dial.STAGGER_S:g} s apart",
         f"bytes unacknowledged for {dial.USER_TIMEOUT_MS / 1000:g} s end the connection",

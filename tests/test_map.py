@@ -57,8 +57,9 @@ MAY_WAIT = {
     "gateway.relay": {"asyncio"},
     "gateway.server": {"asyncio", "socket", "ssl", "uvloop"},
     "gateway.sockets": {"fcntl", "socket"},
+    "gateway.upstream.connection": {"asyncio", "socket", "ssl"},
     "gateway.upstream.dial": {"asyncio", "socket", "ssl"},
-    "gateway.upstream.h1": {"asyncio", "socket", "ssl"},
+    "gateway.upstream.h1": {"socket"},
     "gateway.upstream.pool": {"asyncio"},
     "gateway.upstream.tls": {"ssl"},
     # what the command line starts, follows, stops and shows
@@ -78,6 +79,7 @@ MAY_WAIT = {
 MAY_READ_CLOCKS = {
     "flight.instant",
     "flight.journal",
+    "gateway.upstream.connection",
     "gateway.upstream.dial",
     "gateway.upstream.h1",
     "gateway.upstream.pool",

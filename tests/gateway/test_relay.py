@@ -15,7 +15,7 @@ import pytest
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway.settings import Limits
-from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import Pool
 from holdfast.lab import script as s
 from tests.gateway.bare import QUICK, Client, answer_of, before, between, engine_of, head_for, head_of

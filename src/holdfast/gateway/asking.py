@@ -19,7 +19,7 @@ from holdfast.gateway.defects import defect
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import StreamLog
 from holdfast.gateway.unbuffer import edit
-from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import UpstreamError
 
 if TYPE_CHECKING:

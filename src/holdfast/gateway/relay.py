@@ -17,7 +17,7 @@ from holdfast.gateway import headers as h
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.listener import Exchange, Facts
-from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import UpstreamError
 
 if TYPE_CHECKING:

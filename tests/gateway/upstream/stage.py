@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.flight.endings import Ending
 from holdfast.gateway.settings import Settings, Timeouts, Tls, Upstream
-from holdfast.gateway.upstream.h1 import Headers, UpstreamConnection
+from holdfast.gateway.upstream.connection import Headers, UpstreamConnection
 from holdfast.gateway.upstream.pool import Pool
 
 Script = Callable[[socket.socket], object]

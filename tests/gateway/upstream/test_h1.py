@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
-from holdfast.gateway.upstream import h1
-from holdfast.gateway.upstream.h1 import Headers, UpstreamConnection
+from holdfast.gateway.upstream.connection import Headers, UpstreamConnection, cause
+from holdfast.gateway.upstream.h1 import Http1Connection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
     GET,
@@ -113,7 +113,7 @@ def test_where_the_reads_cut_does_not_matter(data: st.DataObject, name: str) -> 
         answer, body = WHOLE[name]
         with socket.socket() as sock:
             put_back: list[UpstreamConnection] = []
-            connection = UpstreamConnection(sock, address="-", on_idle=put_back.append)
+            connection = Http1Connection(sock, address="-", on_idle=put_back.append)
             connection.connection_made(Nowhere())
             for turn in (1, 2):
                 heard = Heard()
@@ -446,7 +446,7 @@ def test_what_came_before_a_malformed_chunk_is_handed_on(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "closed_before", "cause"),
+    ("error", "closed_before", "who_and_how"),
     [
         (None, True, (Side.PROVIDER, Mechanism.FIN)),
         (ConnectionResetError(errno.ECONNRESET, ""), False, (Side.PROVIDER, Mechanism.RST)),
@@ -459,10 +459,10 @@ def test_what_came_before_a_malformed_chunk_is_handed_on(run: Run) -> None:
     ],
 )
 def test_every_error_of_the_loop_has_a_cause(
-    error: Exception | None, closed_before: bool, cause: tuple[Side, Mechanism]
+    error: Exception | None, closed_before: bool, who_and_how: tuple[Side, Mechanism]
 ) -> None:
     """What the event loop reports is translated once, here."""
-    assert h1._cause(error, closed_before) == cause
+    assert cause(error, closed_before) == who_and_how
 
 
 # Stopping, pausing, and calling back from a callback.

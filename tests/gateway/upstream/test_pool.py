@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from holdfast.gateway.upstream.h1 import RESET_HOLD_S, UpstreamConnection
+from holdfast.gateway.upstream.connection import RESET_HOLD_S, UpstreamConnection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
     GET,

@@ -29,7 +29,8 @@ from urllib.parse import unquote, urlsplit
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.settings import Settings, Tls, Upstream
 from holdfast.gateway.sockets import Fact, set_keepalive, set_user_timeout, tcp_facts
-from holdfast.gateway.upstream.h1 import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection
+from holdfast.gateway.upstream.h1 import Http1Connection
 from holdfast.gateway.upstream.proxies import is_loopback
 from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
 
@@ -198,7 +199,7 @@ async def _over(
         tls = stage.tls = TlsSession(way.context, way.upstream.host)
         await _shake_hands(sock, tls)
     forward = way.proxy if not way.tunnel else None
-    connection = UpstreamConnection(
+    connection = Http1Connection(
         sock,
         address=address,
         took_s=now() - started,

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from holdfast.gateway.settings import Settings
+from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.dial import Route, UpstreamError, dial, route
-from holdfast.gateway.upstream.h1 import UpstreamConnection
 
 __all__ = ["IDLE_S", "Pool", "UpstreamError"]
 
