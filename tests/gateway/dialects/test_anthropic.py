@@ -557,6 +557,43 @@ def test_a_second_message_start_drops_the_open_block_and_keeps_the_rest() -> Non
     assert [block["text"] for block in message["content"]] == ["Hello", "WHOLE"]
 
 
+def test_a_block_that_a_healed_stream_leaves_open_is_dropped() -> None:
+    """Half a tool call or half a thought is not in the message; its clients drop it too. Half a text stays."""
+    half = {
+        "tool_use": (WRITE, delta(1, "input_json_delta", partial_json='{"content": "half')),
+        "thinking": (start(1, type="thinking", thinking=""), delta(1, "thinking_delta", thinking="hm")),
+        "text": (start(1, type="text", text=""), delta(1, "text_delta", text="half")),
+    }
+    kept = {}
+    for kind, events in half.items():
+        data = b"".join([message_start(), *TEXT, *events, message_delta("tool_use"), STOP])
+        kept[kind] = [block["type"] for block in fold(data)["content"]]
+        folded = fold_partial(data)
+        assert folded.complete and [block.kind for block in folded.unfinished] == [kind] * (kind != "text")
+
+    assert kept == {"tool_use": ["text"], "thinking": ["text"], "text": ["text", "text"]}
+
+
+@given(_streams(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_restarted_stream_folds_to_its_second_message(
+    case: tuple[dict[str, Any], bytes, bytes], data: st.DataObject
+) -> None:
+    """Wherever the first message broke off: its completed blocks stay, and all else is the second's."""
+    _, plain, _ = case
+    again = message_start(id="msg_2", usage={"input_tokens": 7, "output_tokens": 1})
+    again += b"".join(TEXT) + message_delta("end_turn", 30) + STOP
+    events = plain.removesuffix(STOP).split(b"\n\n")[:-2]
+    kept = b"".join(one + b"\n\n" for one in events[: data.draw(st.integers(1, max(1, len(events))))])
+    before = fold_partial(kept).message.get("content", [])
+
+    healed = fold(kept + b": holdfast: healed\n\n" + dialect.null_delta(1) + again)
+
+    assert healed["content"] == [*before, {"type": "text", "text": "Hello"}]
+    assert (healed["id"], healed["model"], healed["stop_reason"]) == ("msg_2", "claude-x", "end_turn")
+    assert healed["usage"] == {"input_tokens": 7, "output_tokens": 30}
+
+
 def test_half_surrogates_and_huge_numbers_survive() -> None:
     """A character split over two deltas, and a number beyond 64 bits, come out as they went in."""
     raw = [

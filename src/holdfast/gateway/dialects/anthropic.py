@@ -616,9 +616,13 @@ class _Folding:
             self.error = _error_said(payload)
 
     def close_all(self) -> None:
-        """Take blocks that were never closed as they are: the API said that the message is whole."""
-        self._done += [block.whole() for block in self._open.values()]
-        self._open = {}
+        """Take blocks that were never closed as they are: the message was said to be whole.
+
+        Not a tool call or a thought: a healed stream leaves one open that broke off, and its client drops it.
+        """
+        for index, block in list(self._open.items()):
+            if not block.kind.endswith(("tool_use", "thinking")):
+                self._done.append(self._open.pop(index).whole())
 
     def message_so_far(self) -> dict[str, Any]:
         return {} if self.message is None else {**self.message, "content": self._done}
