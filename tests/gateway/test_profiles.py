@@ -9,8 +9,12 @@ from importlib.resources import files
 
 import pytest
 
+from holdfast.flight.endings import Mechanism
+from holdfast.gateway import profiles
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.profiles import (
+    BREAK_LOSSES,
+    RECOVERIES,
     Limit,
     choose,
     header_patience,
@@ -19,6 +23,9 @@ from holdfast.gateway.profiles import (
     unknown,
     variables,
 )
+
+TOLD = ("nothing", "start", "block", "thinking", "text", "tool", "all")
+"What a client may have heard of an answer when it breaks."
 
 
 def agent(version: str) -> str:
@@ -45,6 +52,12 @@ def test_the_vocabulary_of_the_data_is_closed() -> None:
     for profile in measured_profiles():
         assert profile.keepalive in ("null-delta", "ping", "comment")
         assert profile.counted <= {"null-delta", "empty-delta"}
+        assert profile.cut_form in ("open", "restart", "")
+        assert 400 <= profile.explain_status < 500
+        assert profile.breaks.keys() <= set(TOLD)
+        for words in profile.breaks.values():
+            assert words.keys() <= {"reset", "cut", "err"}
+            assert set(words.values()) <= BREAK_LOSSES.keys() | RECOVERIES
         for limit in profile.limits:
             assert limit.clock in ("headers", "bytes", "events", "total")
             assert limit.applies in ("any", "streaming", "whole")
@@ -256,3 +269,94 @@ def test_print_mode_is_not_saved_from_what_it_recovers_from(user_agent: str, los
     assert silence is not None
     assert (silence.loss is not None) is loses
     assert (profile.loss_at_silence(limits, completed_blocks=1) is not None) is loses
+
+
+# -- endings ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program", ["claude-code", "anthropic-python", "anthropic-typescript", "openai-python"]
+)
+def test_only_an_agent_is_given_an_ending_to_recover_from(program: str) -> None:
+    """Claude Code drops an open block and goes on; an SDK glues, raises, or hands a half tool call to its program."""
+    for profile in measured_profiles():
+        if profile.program == program:
+            agent = program == "claude-code"
+            assert (profile.restarts, profile.shortens, profile.resumes_cut) == (agent, agent, agent)
+            assert bool(profile.cut_form) is agent
+            assert profile.shortens_closed or program == "openai-python"
+
+
+def test_nothing_is_claimed_of_an_agent_that_nobody_measured() -> None:
+    """Neither an ending that it accepts, nor a turn that it would have lost."""
+    row = unknown()
+    assert not (row.restarts or row.shortens or row.shortens_closed or row.resumes_cut or row.cut_form)
+    assert not row.compacts_on
+    for told in TOLD:
+        for mechanism in Mechanism:
+            assert row.loss_at_break(told, mechanism.value) is None
+
+
+def test_only_a_measured_version_is_made_to_compact() -> None:
+    """2.1.329 compacts at the words, older ones end the turn; what happens in between is not known."""
+    assert "too long" in choose(agent("2.1.329"), {}).compacts_on
+    assert not choose(agent("2.1.114"), {}).compacts_on
+    assert not choose(agent("2.1.200"), {}).compacts_on
+
+
+def test_between_two_versions_an_ending_is_used_where_both_accept_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the older neighbour accepts, the newer one may have given up."""
+    accepted = profiles._neighbour("claude-code", (2, 1, 200))
+    assert accepted.restarts and accepted.shortens and accepted.shortens_closed and accepted.resumes_cut
+    assert accepted.cut_form == "open"
+
+    *older, newest = (row for row in measured_profiles() if row.program == "claude-code")
+    refusing = dataclasses.replace(
+        newest, restarts=False, shortens=False, shortens_closed=False, resumes_cut=False, cut_form="restart"
+    )
+    monkeypatch.setattr(profiles, "_rows", lambda: (*older, refusing))
+    between = profiles._neighbour("claude-code", (2, 1, 200))
+
+    assert not (between.restarts or between.shortens or between.shortens_closed or between.resumes_cut)
+    assert between.cut_form == ""
+    assert profiles._neighbour("claude-code", (2, 1, 100)).restarts
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "told", "mechanism", "loss"),
+    [
+        ("claude-cli/2.1.86 (external, cli)", "text", Mechanism.RST, None),
+        ("claude-cli/2.1.86 (external, cli)", "text", Mechanism.TRUNCATED, "takes the part"),
+        ("claude-cli/2.1.86 (external, cli)", "tool", Mechanism.FIN, "throws the completed tool call away"),
+        ("claude-cli/2.1.86 (external, cli)", "tool", Mechanism.TRUNCATED, None),
+        ("claude-cli/2.1.114 (external, cli)", "thinking", Mechanism.TRUNCATED, "takes the part"),
+        ("claude-cli/2.1.114 (external, cli)", "text", Mechanism.STREAM_ERROR, "fails at once"),
+        ("claude-cli/2.1.114 (external, cli)", "text", Mechanism.RST, None),
+        ("claude-cli/2.1.114 (external, cli)", "block", Mechanism.RST, None),
+        ("claude-cli/2.1.329 (external, cli)", "text", Mechanism.FIN_THEN_RST, "stops with an error"),
+        ("claude-cli/2.1.329 (external, sdk-cli)", "text", Mechanism.FIN_THEN_RST, None),
+        ("claude-cli/2.1.329 (external, cli)", "tool", Mechanism.RST, None),
+        ("claude-cli/2.1.329 (external, cli)", "text", Mechanism.KEEPALIVE_UNANSWERED, None),
+        ("claude-cli/2.1.100 (external, cli)", "text", Mechanism.TRUNCATED, "takes the part"),
+        ("claude-cli/2.1.100 (external, cli)", "tool", Mechanism.RST, None),
+        ("claude-cli/2.1.200 (external, cli)", "text", Mechanism.TRUNCATED, None),
+        ("Anthropic/Python 2.11.0", "start", Mechanism.RST, "raises"),
+        ("Anthropic/Python 2.11.0", "tool", Mechanism.TRUNCATED, "takes the part"),
+        ("Anthropic/JS 1.11.0", "text", Mechanism.TRUNCATED, None),
+        ("AsyncOpenAI/Python 3.52.0", "nothing", Mechanism.RST, None),
+    ],
+)
+def test_what_a_break_costs_is_told_by_the_client_that_has_it(
+    user_agent: str, told: str, mechanism: Mechanism, loss: str | None
+) -> None:
+    """A turn is only saved where the client was measured to lose it, and where nothing else decides."""
+    said = choose(user_agent, {}).loss_at_break(told, mechanism.value)
+    assert (said is None) is (loss is None)
+    assert (said or "").startswith(loss or "")
+
+
+def test_before_its_headers_every_client_asks_again() -> None:
+    """Then a break costs no turn."""
+    for profile in measured_profiles():
+        for mechanism in Mechanism:
+            assert profile.loss_at_break("nothing", mechanism.value, headers=False) is None

@@ -84,6 +84,26 @@ class Profile:
     "Whether it asks for a continuation by itself in print mode, so that `silent_loss_after_block` is not certain."
     silent_hang: str | None = None
     "What it was measured to do where none of its limits ends a silence in the stream."
+    restarts: bool = False
+    "Whether a second `message_start` in the stream makes it drop its open block and keep completed ones."
+    shortens: bool = False
+    "Whether it runs the completed tool calls of a message that was ended behind them, drops an open one, and goes on."
+    shortens_closed: bool = False
+    "Whether it does so at least where no tool call is open: an SDK hands a half one to its program."
+    resumes_cut: bool = False
+    "Whether, after a message ended by `max_tokens`, it keeps what is complete and asks for the rest by itself."
+    cut_form: str = ""
+    """How such a message is ended while a block is open: `open`: without that block's end, which drops it; `restart`:
+    behind a second `message_start`. Empty: only where no block is open."""
+    explain_status: int = 424
+    "The HTTP status that it does not ask again after, with or without `x-should-retry`, and whose text it shows."
+    compacts_on: str = ""
+    "Words in an HTTP error's text after which it compacts its conversation and asks again; empty: it does not."
+    breaks: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False, hash=False)
+    """What it does by itself when a stream breaks: what it had heard (`nothing`, `start`, `block`, `thinking`, `text`,
+    `tool`, `all`) -> how it broke (`reset`, `cut`, `err`) -> a word of `RECOVERIES` or `BREAK_LOSSES`."""
+    print_mode: bool = False
+    "Whether this client runs in print mode, and recovers there from what it fails at in a terminal."
     program: str = "unknown"
     version: str = ""
     "The version that was measured, not the client's own."
@@ -106,6 +126,35 @@ class Profile:
         if not any(limit.clock in ("bytes", "events", "total") for limit in limits):
             return self.silent_hang
         return self.silent_loss_after_block if completed_blocks else self.silent_loss
+
+    def loss_at_break(self, told: str, mechanism: str, *, headers: bool = True) -> str | None:
+        """How a break of the stream loses the turn for this client, by itself; None where it recovers or may recover.
+
+        `told` is a key of `breaks`, `mechanism` a value of `flight.endings.Mechanism`. `headers` says whether the
+        client had its headers; before them every measured client asks again.
+        """
+        if not headers:
+            return None
+        word = self.breaks.get(told, {}).get(_KINDS_OF_BREAK.get(mechanism, ""), "")
+        if word == IN_A_TERMINAL and self.print_mode:
+            return None
+        return BREAK_LOSSES.get(word)
+
+
+_KINDS_OF_BREAK = {"rst": "reset", "fin": "reset", "fin+rst": "reset", "cut": "cut", "err": "err"}
+"RST and FIN came to the same in every measured client; a proper end of the HTTP body and an error event did not."
+IN_A_TERMINAL = "fails in a terminal"
+BREAK_LOSSES = {
+    "fails": "fails at once, and does not ask again",
+    IN_A_TERMINAL: "stops with an error: the response above may be incomplete",
+    "raises": "raises an error, without a retry",
+    "silent success": "takes the part that it has for the whole answer, and says nothing",
+    "loses the tool call": "throws the completed tool call away, and asks again without streaming",
+}
+"The words of `breaks` that are losses, each as a sentence's end."
+RECOVERIES = frozenset(("asks again", "falls back", "runs the tool", "finishes", "depends"))
+"""The other words. `falls back`: asks again without streaming. `finishes`: takes the message for whole, rightly.
+`depends`: on what cannot be seen from here, so that no loss is claimed."""
 
 
 # -- choosing ---------------------------------------------------------------------------------------
@@ -142,7 +191,7 @@ def _in_print_mode(row: Profile, user_agent: str) -> Profile:
     """Without the loss that this client was measured to recover from where nobody sits before it."""
     if not row.print_mode_recovers or _PRINT_MODE.search(user_agent) is None:
         return row
-    return replace(row, silent_loss_after_block=None)
+    return replace(row, silent_loss_after_block=None, print_mode=True)
 
 
 def _neighbour(program: str, version: _Version) -> Profile:
@@ -158,7 +207,7 @@ def _neighbour(program: str, version: _Version) -> Profile:
     between = version < rows[-1][0]
     newer = next((other for measured, other in rows if measured > version), row)
     return replace(
-        row,
+        _agreed(row, newer),
         name=f"{program} {said} (as {row.version})",
         # Whose limits it has is not known; a hang-up at a limit of either neighbour is taken for giving up.
         limits=row.limits + tuple(limit for limit in newer.limits if limit not in row.limits),
@@ -166,6 +215,24 @@ def _neighbour(program: str, version: _Version) -> Profile:
         # Some runtime between two measured versions re-sends by itself on a reused connection; where that
         # began and ended is not known.
         close_connections=row.close_connections or between,
+    )
+
+
+def _agreed(row: Profile, newer: Profile) -> Profile:
+    """The older neighbour's row, with only those endings that the newer one accepts too."""
+    breaks = {
+        told: {how: word for how, word in words.items() if newer.breaks.get(told, {}).get(how) == word}
+        for told, words in row.breaks.items()
+    }
+    return replace(
+        row,
+        restarts=row.restarts and newer.restarts,
+        shortens=row.shortens and newer.shortens,
+        shortens_closed=row.shortens_closed and newer.shortens_closed,
+        resumes_cut=row.resumes_cut and newer.resumes_cut,
+        cut_form=row.cut_form if row.cut_form == newer.cut_form else "",
+        compacts_on=row.compacts_on if row.compacts_on == newer.compacts_on else "",
+        breaks=breaks,
     )
 
 
