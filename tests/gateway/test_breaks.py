@@ -130,7 +130,7 @@ def test_an_error_in_the_stream_is_passed_on_and_not_said_twice() -> None:
     """The provider's words are the client's to read; we add nothing, and the turn ends for that reason."""
     told = s.answer(s.open_text(), s.says("Half of"), s.fault("overloaded_error", "Overloaded"))
     with between(told) as (provider, gateway):
-        heard = Call(gateway.port).hear_all()
+        heard = Call(gateway.port, headers={"user-agent": "nobody/1.0"}).hear_all()
 
         assert heard == bytes(provider.exchanges[0].sent)
         assert heard.count(b"event: error") == 1

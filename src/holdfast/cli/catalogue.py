@@ -15,7 +15,7 @@ from typing import Literal
 
 from holdfast.flight.journal import Retention
 from holdfast.flight.redact import masked_url
-from holdfast.gateway.settings import Limits, RetryRules, Timeouts
+from holdfast.gateway.settings import Keepalive, Limits, RetryRules, Sockets, Timeouts
 
 DEFAULT_UPSTREAM = "https://api.anthropic.com"
 DEFAULT_LISTEN = "127.0.0.1:8484"
@@ -30,7 +30,19 @@ ELSEWHERE = {
 "Variables that are no entry of the catalogue."
 
 Kind = Literal[
-    "text", "flag", "seconds", "bytes", "count", "share", "path", "paths", "names", "url", "address", "choice"
+    "text",
+    "flag",
+    "seconds",
+    "bytes",
+    "count",
+    "share",
+    "path",
+    "paths",
+    "names",
+    "url",
+    "address",
+    "choice",
+    "keepalive",
 ]
 Where = Literal["run", "serve", "both"]
 Parsed = str | bool | float | int | Path | tuple[str, ...] | tuple[Path, ...] | None
@@ -49,7 +61,7 @@ class Option:
     choices: tuple[str, ...] = ()
     secret: bool = False
     field: str = ""
-    "The field of `Timeouts`, `Limits`, `RetryRules` or `Retention` that it sets."
+    "The field of `Timeouts`, `Limits`, `RetryRules`, `Sockets` or `Retention` that it sets."
 
     @property
     def variable(self) -> str:
@@ -61,7 +73,7 @@ class Option:
         return self.name.replace("-", "_")
 
 
-_T, _L, _R, _A = Timeouts(), Limits(), Retention(), RetryRules()
+_T, _L, _R, _A, _S = Timeouts(), Limits(), Retention(), RetryRules(), Sockets()
 
 CATALOGUE: tuple[Option, ...] = (
     Option("upstream", "url", None, f"Where requests go: a base URL. [default: {DEFAULT_UPSTREAM}]"),
@@ -106,6 +118,7 @@ CATALOGUE: tuple[Option, ...] = (
         "HTTP proxy towards upstream, or 'none'. [default: HTTPS_PROXY, NO_PROXY]",
         secret=True,
     ),
+    Option("http2", "flag", False, "Offer HTTP/2 to upstream; over http://, speak it at once."),
     Option("ca-file", "paths", (), "Certificates (PEM) to trust besides the system's; may be repeated."),
     Option("client-cert", "path", None, "Client certificate (PEM) to show upstream."),
     Option("client-key", "path", None, "Its private key (PEM)."),
@@ -124,7 +137,44 @@ CATALOGUE: tuple[Option, ...] = (
         "Silence before the client gets a keepalive.",
         field="keepalive_s",
     ),
-    Option("connect", "seconds", _T.connect_s, "DNS, TCP and TLS together, per attempt.", field="connect_s"),
+    Option(
+        "connect-timeout",
+        "seconds",
+        _T.connect_s,
+        "DNS, TCP and TLS together, per attempt.",
+        field="connect_s",
+    ),
+    Option(
+        "outage-patience",
+        "seconds",
+        _T.outage_s,
+        "How long a turn waits for an upstream that answered before and cannot be reached now.",
+        field="outage_s",
+    ),
+    Option(
+        "ip",
+        "choice",
+        _S.ip,
+        "Addresses of upstream that are tried: IPv4, IPv6, or both.",
+        choices=("auto", "4", "6"),
+        field="ip",
+    ),
+    Option(
+        "tcp-keepalive",
+        "keepalive",
+        str(_S.keepalive),
+        "TCP's own probes on both sides: seconds of silence before the first, seconds between two, and how many "
+        "may go unanswered; or off.",
+        field="keepalive",
+    ),
+    Option(
+        "tcp-user-timeout",
+        "seconds",
+        None,
+        "How long bytes to upstream may go unacknowledged; 0 leaves it to the system. "
+        "[default: as long as tcp-keepalive takes]",
+        field="user_timeout_s",
+    ),
     Option("quiet", "seconds", _T.quiet_s, "Silence of upstream before an honest error.", field="quiet_s"),
     Option(
         "orphan",
@@ -167,6 +217,31 @@ CATALOGUE: tuple[Option, ...] = (
         _T.idle_connection_s,
         "A client connection without a request on it.",
         field="idle_connection_s",
+    ),
+    Option(
+        "hold",
+        "choice",
+        "none",
+        "Blocks that are told only when they are whole, so that a break in one costs nothing.",
+        choices=("none", "tool_use", "tool_use,thinking"),
+    ),
+    Option(
+        "shorten",
+        "flag",
+        True,
+        "End a broken answer where its client goes on by itself: after a completed tool call, or as if cut short.",
+    ),
+    Option(
+        "splice",
+        "flag",
+        False,
+        "Ask for the rest of a broken text and put it behind what there is; the request is changed for that.",
+    ),
+    Option(
+        "hedge",
+        "seconds",
+        0.0,
+        "Silence before an answer's first event after which it is asked for a second time in parallel; 0 for never.",
     ),
     Option(
         "retries",
@@ -313,6 +388,7 @@ _READERS: dict[str, Callable[[str], Parsed]] = {
     "count": _count,
     "share": _share,
     "address": _address_text,
+    "keepalive": lambda text: str(Keepalive.parse(text) or "off"),
     "path": lambda text: Path(text).expanduser().absolute(),
     "paths": lambda text: tuple(Path(p).expanduser().absolute() for p in text.split(os.pathsep) if p),
     "names": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),

@@ -32,7 +32,16 @@ from holdfast.cli.catalogue import (
 from holdfast.cli.errors import Misused
 from holdfast.flight.journal import Retention
 from holdfast.flight.state import state_path
-from holdfast.gateway.settings import Limits, RetryRules, Settings, Timeouts, Tls, Upstream
+from holdfast.gateway.settings import (
+    Keepalive,
+    Limits,
+    RetryRules,
+    Settings,
+    Sockets,
+    Timeouts,
+    Tls,
+    Upstream,
+)
 from holdfast.gateway.upstream import proxies
 
 # -- where values come from --------------------------------------------------------------------------------
@@ -123,9 +132,17 @@ def _read_from_toml(option: Option, raw: object, origin: str) -> Value:
 
 
 def _example(option: Option) -> str:
-    return {"seconds": "45m", "bytes": "64MB", "count": "10", "share": "0.1", "address": DEFAULT_LISTEN}.get(
-        option.kind, "..."
-    )
+    return _EXAMPLES.get(option.kind, "...")
+
+
+_EXAMPLES = {
+    "seconds": "45m",
+    "bytes": "64MB",
+    "count": "10",
+    "share": "0.1",
+    "address": DEFAULT_LISTEN,
+    "keepalive": "30/15/4",
+}
 
 
 def gather(
@@ -177,6 +194,7 @@ _METAVARS = {
     "path": "FILE",
     "paths": "FILE",
     "names": "NAME",
+    "keepalive": "IDLE/INTERVAL/COUNT",
 }
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -262,6 +280,12 @@ def limits_from(values: Values) -> Limits:
 def retries_from(values: Values) -> RetryRules:
     """The `RetryRules` among the values."""
     return RetryRules(**_fields(values, RetryRules))
+
+
+def sockets_from(values: Values) -> Sockets:
+    """The `Sockets` among the values."""
+    fields = _fields(values, Sockets)
+    return Sockets(**{**fields, "keepalive": Keepalive.parse(fields["keepalive"])})
 
 
 def retention_from(values: Values) -> Retention:
@@ -352,10 +376,16 @@ def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, st
     return Settings(
         upstream=upstream,
         record=str(values["record"].value),
+        http2=values["http2"].value is True,
         proxy=proxy_from(values, upstream, environ),
         tls=tls_from(values, environ),
+        sockets=sockets_from(values),
         timeouts=timeouts_from(values),
         limits=limits_from(values),
+        hold=frozenset(str(values["hold"].value).split(",")) - {"none"},
+        shorten=values["shorten"].value is True,
+        splice=values["splice"].value is True,
+        hedge_s=float(str(values["hedge"].value)),
         retries=retries_from(values),
         on_doomed=str(values["on-doomed"].value),
         state_dir=state_path(),

@@ -56,6 +56,8 @@ class Counts(msgspec.Struct, tag="counts"):
     opaque: int = 0
     saved: int = 0
     saved_from: dict[str, int] = {}
+    healed: int = 0
+    healed_by: dict[str, int] = {}
     spared: int = 0
     held: int = 0
     wasted_tokens: int = 0
@@ -68,16 +70,18 @@ class Counts(msgspec.Struct, tag="counts"):
         """The counts of two gateway processes, one after the other."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
         reasons = Counter(self.saved_from) + Counter(other.saved_from)
-        return Counts(**sums, saved_from=dict(reasons), final=other.final)
+        remedies = Counter(self.healed_by) + Counter(other.healed_by)
+        return Counts(**sums, saved_from=dict(reasons), healed_by=dict(remedies), final=other.final)
 
 
-_NUMBERS = ("carried", "opaque", "saved", "spared", "held", "wasted_tokens", "kept", "unfinished")
+_NUMBERS = ("carried", "opaque", "saved", "healed", "spared", "held", "wasted_tokens", "kept", "unfinished")
 
 
 def counts_from(summary: Summary, *, final: bool = False) -> Counts:
     """The counts in a gateway's summary."""
     numbers = {name: getattr(summary, name) for name in _NUMBERS}
-    return Counts(**numbers, saved_from=dict(summary.saved_from), final=final)
+    reasons, remedies = dict(summary.saved_from), dict(summary.healed_by)
+    return Counts(**numbers, saved_from=reasons, healed_by=remedies, final=final)
 
 
 ToGateway = Start | Child | ChildGone

@@ -13,8 +13,12 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
             parts.append(f"{_many(counts.opaque, 'other request')} relayed")
     else:
         parts = [f"{_many(counts.carried, 'turn')} carried"]
-        if counts.saved or not counts.unfinished:
+        if counts.saved or not (counts.unfinished or counts.healed):
             parts.append(_saved(counts))
+        if counts.healed:
+            parts.append(
+                f"{_many(counts.healed, 'break')} healed ({_by_number(counts.healed_by, '{1} by {0}')})"
+            )
     if counts.unfinished:
         parts.append(f"{counts.unfinished} failed or not heard to the end")
     if counts.spared + counts.held:
@@ -32,9 +36,12 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
 def _saved(counts: Counts) -> str:
     if not counts.saved:
         return "none needed saving"
-    reasons = sorted(counts.saved_from.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{times} from {reason}" for reason, times in reasons)
+    told = _by_number(counts.saved_from, "{1} from {0}")
     return f"{counts.saved} saved" + (f" ({told})" if told else "")
+
+
+def _by_number(counted: dict[str, int], form: str) -> str:
+    return ", ".join(form.format(*item) for item in sorted(counted.items(), key=lambda item: -item[1]))
 
 
 def _many(number: int, noun: str) -> str:

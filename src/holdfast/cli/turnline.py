@@ -32,6 +32,7 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "keepalives": record.keepalives or None,
         "spared": record.spared or None,
         "saved_from": record.saved_from,
+        "healed": record.healed,
         "wasted_tokens": record.wasted_tokens,
         "agent": record.agent or None,
         "session": record.session,

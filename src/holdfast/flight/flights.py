@@ -237,9 +237,11 @@ def _request_edited(x: m.RequestEdited, _: _Scene) -> str:
 
 def _connected(x: m.Connected, _: _Scene) -> str:
     if x.reused:
-        return f"Attempt {x.attempt} took a connection to {x.address} that was kept from an earlier request."
+        kept = f"an HTTP/{x.http} connection" if x.http != "1.1" else "a connection"
+        return f"Attempt {x.attempt} took {kept} to {x.address} that was kept from an earlier request."
     over = f" over {x.tls}" if x.tls else " without TLS"
-    return f"Attempt {x.attempt} connected to {x.address}{over} in {duration(x.took_s)}."
+    spoken = f" by HTTP/{x.http}" if x.http != "1.1" else ""
+    return f"Attempt {x.attempt} connected to {x.address}{spoken}{over} in {duration(x.took_s)}."
 
 
 def _headers_arrived(x: m.HeadersArrived, _: _Scene) -> str:
@@ -336,6 +338,21 @@ def _planned(x: m.AttemptPlanned, _: _Scene) -> str:
     return f"Upstream is to be asked again {when}, attempt {x.attempt}, with a change: {x.change} ({x.why})."
 
 
+_HEALED = {
+    "again": "nothing of the answer had been told, so it was asked for again",
+    "under the first start": "only its beginning had been told, so another answer goes on behind it",
+    "restart": "the client drops the block that was open, and another answer begins in the same stream",
+    "splice": "the rest of the text is asked for, and put behind what was told",
+    "shorten": "the message was ended after the completed tool call, which the client runs before it goes on",
+    "cut": "the message was ended as if cut by a limit, so that the client asks for the rest by itself",
+    "finish": "only its last event was missing, and the gateway said it",
+}
+
+
+def _healed(x: m.Healed, _: _Scene) -> str:
+    return f"The answer broke ({x.broke}): {_HEALED.get(x.remedy, x.remedy)}."
+
+
 def _doomed(x: m.RequestDoomed, _: _Scene) -> str:
     many = f"This request broke {counted(x.seen, 'time')} in a row"
     chance = f"accidents would agree like this in at most {percent(x.bound)} of such cases"
@@ -392,6 +409,7 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.AttemptEnded: _attempt_ended,
     m.AttemptPlanned: _planned,
     m.NotAskedAgain: lambda x, _: f"Upstream was not asked again: {x.why}.",
+    m.Healed: _healed,
     m.RequestDoomed: _doomed,
     m.AnsweredLocally: lambda x, _: f"The gateway answered by itself with status {x.status}: {x.why}.",
     m.AnswerFinished: _finished,
@@ -435,6 +453,8 @@ def took_s(record: TurnRecord, now: Instant | None = None) -> float | None:
 def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     """What Holdfast did for this turn, in few words; empty where nothing was needed."""
     parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
+    if record.healed:
+        parts.append(f"healed ({clean(record.healed)})")
     if record.held:
         parts.append(f"{counted(record.held, 'silence')} bridged")
     if record.spared:

@@ -59,6 +59,8 @@ class Connected(Moment, frozen=True, gc=False):
     reused: bool
     tls: str | None = None
     "Protocol version, or None where the connection is plain."
+    http: str = "1.1"
+    "`1.1` or `2`."
 
 
 class RequestSent(Moment, frozen=True, gc=False):
@@ -161,6 +163,15 @@ class OrphanExpired(Moment, frozen=True, gc=False):
 
     limit: str
     "`unheard` (too long), `size`, `displaced` (a newer orphan of the same agent), `moved on`."
+
+
+class Healed(Moment, frozen=True, gc=False):
+    """The answer broke, and goes on or ends in a way that its client was measured to accept."""
+
+    remedy: str
+    "As in the healing table: `again`, `under the first start`, `restart`, `splice`, `shorten`, `cut`, `finish`."
+    broke: str
+    "The code of the break's ending."
 
 
 class UpstreamStopped(Moment, frozen=True, gc=False):

@@ -71,6 +71,8 @@ class TurnRecord:
     "Silences longer than the client's own limit that were bridged, where it is measured to ask again at that limit."
     saved_from: str | None = None
     "The break that this turn survived, where the client's profile says it would have been lost without."
+    healed: str | None = None
+    "What was done about its breaks, in order (`again, restart`); then its tokens are estimated."
     wasted_tokens: int | None = None
     "Output tokens of an answer that nobody fetched."
     ended: Instant | None = None

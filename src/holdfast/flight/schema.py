@@ -27,7 +27,7 @@ TURN_COLUMNS = (
     "ending_code", "kind", "method", "path", "agent", "profile", "session", "subagent", "upstream", "model",
     "status", "request_id", "edge_id", "request_bytes", "answer_bytes", "events", "input_tokens", "output_tokens",
     "stop_reason", "attempts", "readers", "keepalives", "longest_quiet_s", "spared", "held", "saved_from",
-    "wasted_tokens", "ending", "moments",
+    "healed", "wasted_tokens", "ending", "moments",
 )  # fmt: skip
 
 _VERSION_1 = """
@@ -109,7 +109,9 @@ CREATE VIEW moment AS
     FROM turn, json_each(turn.moments) AS item;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = "ALTER TABLE turn ADD COLUMN healed TEXT;\n"
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 "Script n takes a journal from version n to n + 1. Scripts that were released are never edited."
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -27,6 +27,10 @@ class Summary:
     "Other requests that were relayed."
     saved: int = 0
     saved_from: Counter[str] = field(default_factory=Counter)
+    healed: int = 0
+    "Breaks of upstream's after which an answer went on, in turns that were heard to their end."
+    healed_by: Counter[str] = field(default_factory=Counter)
+    "The same by remedy, as in the healing table."
     spared: int = 0
     held: int = 0
     wasted_tokens: int = 0
@@ -53,6 +57,10 @@ class Summary:
         ending = record.ending
         if ending is not None and not ending.completed and ending.mechanism is not Mechanism.CANCELLED:
             self.unfinished += 1
+        if record.healed is not None and ending is not None and ending.completed:
+            remedies = record.healed.split(", ")
+            self.healed += len(remedies)
+            self.healed_by.update(remedies)
         if record.saved_from is not None:
             self.saved += 1
             self.saved_from[record.saved_from] += 1

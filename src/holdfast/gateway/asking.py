@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
@@ -73,19 +73,43 @@ class Question:
         return h.framed(headers, self.method, length)
 
 
+class Editor(Protocol):
+    """Changes the events of an attempt that goes on where another broke."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take whole events; return what becomes of them."""
+
+
 class Asking(Attempt):
     """An attempt with its connection; its carrier hears what becomes of it."""
 
-    __slots__ = ("_connecting", "carrier", "connection", "outgoing", "splitter")
+    __slots__ = (
+        "_connecting",
+        "address",
+        "carrier",
+        "connection",
+        "editor",
+        "outgoing",
+        "retry_after_s",
+        "should_retry",
+        "splitter",
+    )
 
-    def __init__(self, carrier: Carrier, number: int) -> None:
+    def __init__(self, carrier: Carrier, number: int, editor: Editor | None = None) -> None:
         super().__init__(number, carrier.now())
         self.carrier = carrier
+        self.editor = editor
+        "Fits this attempt's events to what the client has heard of the one before."
         self.outgoing: bytes | None = None
         "The edited body, until it is sent."
         self.connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self.splitter: EventSplitter | None = None
+        self.address: str | None = None
+        "Where it was connected to."
+        self.retry_after_s: float | None = None
+        self.should_retry: bool | None = None
+        "What upstream's error said of asking again; None where it said nothing."
 
     # -- asking -------------------------------------------------------------------------------------
 
@@ -117,9 +141,17 @@ class Asking(Attempt):
 
     def _ask_on(self, connection: UpstreamConnection) -> None:
         self.connection = connection
+        self.address = connection.address
         carrier, question = self.carrier, self.carrier.question
         carrier.note(
-            m.Connected(self.number, connection.address, connection.took_s, connection.reused, connection.tls)
+            m.Connected(
+                self.number,
+                connection.address,
+                connection.took_s,
+                connection.reused,
+                connection.tls,
+                connection.http,
+            )
         )
         self.connected()
         outgoing, self.outgoing = self.outgoing, None
@@ -158,6 +190,14 @@ class Asking(Attempt):
     def busy(self) -> bool:
         """Whether there is something to close."""
         return self.connection is not None or self._connecting is not None
+
+    def take_advice(self, headers: h.Headers) -> None:
+        """What the headers of an error say of asking again (`retry-after` in seconds, `x-should-retry`)."""
+        after = h.get(headers, b"retry-after")
+        if after is not None and after.isdigit():
+            self.retry_after_s = float(after)
+        said = h.get(headers, b"x-should-retry")
+        self.should_retry = None if said is None else said.strip().lower() == b"true"
 
     # -- ResponseListener ---------------------------------------------------------------------------
 

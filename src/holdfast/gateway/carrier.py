@@ -21,10 +21,12 @@ from holdfast.gateway import headers as h
 from holdfast.gateway import sameness
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
-from holdfast.gateway.asking import Asking, Question
+from holdfast.gateway.asking import Asking, Editor, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
+from holdfast.gateway.healing import Healing
+from holdfast.gateway.hold import HoldBack
 from holdfast.gateway.leaving import Verdict, judge
 from holdfast.gateway.listener import Facts
 from holdfast.gateway.orphans import OldReader
@@ -47,6 +49,8 @@ _LEFT: Final = {
     Verdict.CANCELLED: Event.READER_CANCELLED,
 }
 _ERROR_BODY_BYTES: Final = 1024 * 1024
+_BYTES_PER_TOKEN: Final = 40
+"Of a stream: a delta of 145 to 187 bytes carries about four tokens (measured streams; an estimate, no count)."
 _WHOLE_BYTES: Final = 1024 * 1024
 "An answer without streaming is looked into up to this size; decoding it holds the loop for about a millisecond."
 
@@ -56,11 +60,15 @@ class Carrier:
 
     __slots__ = (
         "_alarm",
+        "_aside",
+        "_error_said",
         "_failing",
+        "_hold",
         "_left",
         "_quiet_keepalives",
         "_quiet_since",
         "_suspected",
+        "_told_until",
         "_whole_json",
         "attempt",
         "body",
@@ -70,6 +78,7 @@ class Carrier:
         "engine",
         "events",
         "head_key",
+        "healing",
         "heard_by",
         "kept",
         "length",
@@ -130,6 +139,12 @@ class Carrier:
         "How the answer failed, while a slow reader still reads what there is of it."
         self._whole_json = False
         "Whether the answer is one JSON document that can be read at its end."
+        self._aside: bytearray | None = None
+        "The body of a response that is no stream, where the client was promised one."
+        self._error_said = b""
+        "The provider's error event and what followed it: told when nothing else can be done."
+        self.healing: Healing | None = None
+        self._restart_hold()
         self._alarm: Alarm | None = None
         self._quiet_since: float | None = None
         self._quiet_keepalives = 0
@@ -153,6 +168,7 @@ class Carrier:
         attempt, question = self.attempt, self.question
         attempt.outgoing = question.edited(self.body, whole)
         if attempt.number == 1:
+            self.engine.ledger.asked(self.now())
             if question.tools:
                 self.note(m.RequestEdited("unbuffer", f"{question.tools} tools"))
             if question.as_stream:
@@ -161,9 +177,9 @@ class Carrier:
         self.note(m.AttemptStarted(attempt.number))
         attempt.start()
 
-    def ask_again(self) -> None:
-        """Begin another attempt at the same question, or what became of it."""
-        self.attempt = Asking(self, self.attempt.number + 1)
+    def ask_again(self, editor: Editor | None = None) -> None:
+        """Begin another attempt at the same question, or what became of it; `editor` fits its events to the log."""
+        self.attempt = Asking(self, self.attempt.number + 1, editor)
         self.ask()
 
     def request_arrived(self, data: bytes) -> None:
@@ -176,7 +192,7 @@ class Carrier:
         try:
             self.body.append(data)
         except SpoolError as error:
-            self._machine_failed(error)
+            self.machine_failed(error)
             return
         self.attempt.send(data)
 
@@ -186,6 +202,8 @@ class Carrier:
             return
         self.body_complete = True
         self.attempt.finish_asking()
+        if self.healing is not None:
+            self.healing.go_on()
 
     def request_sent(self, attempt: Asking) -> None:
         """All of the request is with upstream's connection."""
@@ -222,11 +240,13 @@ class Carrier:
         self._account_silence(now)
         self._end_quiet(now)
         attempt.headers(status, streaming=events, now=now)
+        self.engine.ledger.answered(now, status)
         self.status, self.status_reason = status, reason
         self.client_headers = h.to_client(headers, self.record.turn_id)
         self.length = None if events else h.content_length(headers)
         if events:
             attempt.splitter = EventSplitter()
+            attempt.splitter.events = self.record.events  # of the attempts before
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
         self.record.status = self.record.status or status
         self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
@@ -236,6 +256,10 @@ class Carrier:
             m.HeadersArrived(attempt.number, status, self.record.request_id, detail, self.record.edge_id)
         )
         self._suspected = status == 400 and bool(self.question.tools)
+        reader = self.reader
+        self._aside = bytearray() if reader is not None and reader.promised_events and not events else None
+        if status >= 400:
+            attempt.take_advice(headers)
         if self.reader is not None and not self._suspected:
             self._open(self.reader, now)
         # A silence before the headers may have left an alarm far away; from now on keepalives are due.
@@ -267,21 +291,31 @@ class Carrier:
                 notable, splitter.notable = splitter.notable, notable
                 for event in notable:
                     self._look_into(event)
+            if self.events.error is not None:
+                data = self._set_error_aside(data, notable)
+            if attempt.editor is not None:
+                data = attempt.editor.feed(data)
             if not data:
                 return
+        elif self._aside is not None:
+            self._aside += data[: _ERROR_BODY_BYTES - len(self._aside)]
+            return
         try:
             self.log.append(data)
         except SpoolError as error:
-            self._machine_failed(error)
+            self.machine_failed(error)
             return
         reader = self.reader
         if reader is not None:
-            if reader.opened and (not reader.opened_early or splitter is not None):
+            if self._hold is not None:
+                self._told_until = self._hold.feed(data, notable)
+                reader.pump(now)
+            elif reader.opened and (not reader.opened_early or splitter is not None):
                 reader.wake(data, now)
         elif self.log.size > self.engine.settings.limits.orphan_bytes:
             self._handle(Event.OUTGROWN, "size")
         if self.log.size > self.engine.settings.limits.answer_bytes:
-            self._machine_failed(SpoolError(0, "the answer is larger than this gateway keeps"))
+            self.machine_failed(SpoolError(0, "the answer is larger than this gateway keeps"))
         elif notable and self.events.finished and not self.turn.answered:
             self._answered()
 
@@ -314,6 +348,21 @@ class Carrier:
         if self.attempt.connection is not None:
             self._look_at(self.now() + LINGER_S)
 
+    def _set_error_aside(self, data: bytes, notable: list[bytes]) -> bytes:
+        """What stands before the provider's error event. The rest is told when nothing else can be done."""
+        at = 0
+        if not self._error_said:
+            error = next(event for event in notable if anthropic.event_name(event) == b"error")
+            at = data.index(error)
+            self._look_at(self.now() + LINGER_S)
+        self._error_said += data[at : at + _ERROR_BODY_BYTES - len(self._error_said)]
+        return data[:at]
+
+    @property
+    def tellable(self) -> int:
+        """How much of the stream log may be told: all of it, but for a block that is held back until it is whole."""
+        return self.log.size if self._hold is None else self._told_until
+
     @property
     def between_events(self) -> bool:
         """Whether a keepalive may be put behind what the log holds."""
@@ -330,7 +379,7 @@ class Carrier:
         if self._suspected and self._refuses_our_edit():
             return
         if attempt.splitter is not None and self.events.finished:
-            self._append_rest(attempt.splitter.rest())
+            self.append(attempt.splitter.rest())
         ending = attempt.answer_ended(
             finished=self.events.finished, failed=self.events.error is not None, phase=self.events.phase
         )
@@ -347,8 +396,8 @@ class Carrier:
             return False
         ending = self.attempt.answer_ended(finished=False, failed=False, phase=self.events.phase)
         self.note(m.AttemptEnded(self.attempt.number, ending))
-        self.log.close()
-        self.status, self.record.status = None, None
+        self.record.status = None
+        self.forget_answer()
         self.engine.unbuffers = False  # for all later turns too
         self.question.eager, self.question.tools = False, 0
         self.note(m.RequestEdited("unbuffer undone", "upstream refused eager_input_streaming"))
@@ -365,11 +414,14 @@ class Carrier:
         )
         self._upstream_ended(ending, advice)
 
-    def _append_rest(self, rest: bytes) -> None:
-        if rest:
-            self.log.append(rest)
+    def append(self, data: bytes) -> None:
+        """Put something behind the answer so far: what upstream left unfinished, or words of ours."""
+        if data:
+            self.log.append(data)
+            if self._hold is not None:
+                self._told_until = self._hold.feed(data, [])
             if self.reader is not None:
-                self.reader.wake(rest, self.now())
+                self.reader.pump(self.now())
 
     def _upstream_ended(self, ending: Ending, advice: str = "") -> None:
         now = self.now()
@@ -378,25 +430,84 @@ class Carrier:
         if self.attempt.splitter is not None:
             self.record.events = self.attempt.splitter.events
         reader = self.reader
-        if ending.completed and reader is not None and reader.opened_early and reader.speaks_events:
-            ending = self._unless_stream(ending, reader)
+        if ending.completed and self._aside is not None:
+            # The client was promised a stream: what came instead can only be told as an error.
+            said = clean(self._aside[:300].decode("utf-8", "replace"))
+            detail = f"upstream answered without a stream: {said}"
+            ending = Ending(Side.PROVIDER, Mechanism.MALFORMED, Phase.IN_BODY, detail)
         if ending.completed:
             if not self.turn.answered:
                 self._answered()
-            if self.reader is not None:
-                self.reader.finish()
-        else:
+            if reader is not None:
+                reader.finish()
+        elif not self._heals(ending, advice):
             self._failed(ending, advice)
 
-    def _unless_stream(self, ending: Ending, reader: Reader) -> Ending:
-        """We promised a stream, and upstream answered something else: that can only be told as an error."""
-        if self.attempt.streaming:
-            return ending
-        reader.offset = self.log.size
-        said = clean(self.log.read(0, 300).decode("utf-8", "replace"))
-        return Ending(
-            Side.PROVIDER, Mechanism.MALFORMED, Phase.IN_BODY, f"upstream answered without a stream: {said}"
-        )
+    # -- healing ------------------------------------------------------------------------------------
+
+    def _heals(self, ending: Ending, advice: str) -> bool:
+        """Whether something can be done about a break, other than telling it."""
+        if self.turn.state is not State.FOLLOWED:
+            return False
+        try:
+            if self.healing is None:
+                self.healing = Healing(self)
+            return self.healing.broke(ending, advice)
+        except SpoolError as error:
+            log.warning("a broken answer cannot be looked at: %s", error)
+            return False
+
+    def forget_answer(self) -> None:
+        """Nobody has heard anything of the answer so far: begin a new one."""
+        self.log.close()
+        self.events = EventReader()
+        self.status = None
+        self._restart_hold()
+        if self.reader is not None:
+            self.reader.offset = 0
+        self._forget_attempt()
+
+    def keep_told(self) -> None:
+        """Of the answer so far only what may have been heard stays: nothing of a block that was held back."""
+        self.log.cut(self.tellable)
+        self.events = EventReader()
+        self._hear(self.log.whole())
+        self._restart_hold()
+        self._forget_attempt()
+
+    def _restart_hold(self) -> None:
+        kinds = self.engine.settings.hold
+        self._hold = HoldBack(kinds, self.log.size) if kinds else None
+        self._told_until = self.log.size
+
+    def _forget_attempt(self) -> None:
+        self._error_said, self._aside = b"", None
+        if self.reader is not None:
+            self.reader.opened_early = self.reader.opened
+
+    def healed(self, how: str) -> None:
+        """Count a break that this turn went on from."""
+        healed = self.record.healed
+        self.record.healed = how if healed is None else f"{healed}, {how}"
+
+    def end_with(self, events: bytes) -> None:
+        """Give the answer an end of ours; `events` are what is missing."""
+        self.append(events)
+        self._hear(events)
+        self._answered()
+        if self.reader is not None:
+            self.reader.finish()
+
+    def _hear(self, data: bytes) -> None:
+        """Take what the log holds for heard, without telling anybody."""
+        splitter = EventSplitter()
+        splitter.feed(data)
+        for event in splitter.notable:
+            self.events.seen(event)
+
+    def estimated_tokens(self) -> int:
+        """Output tokens of what there is of the answer: what the provider said last, or an estimate by size."""
+        return max(self.events.output_tokens or 0, self.log.size // _BYTES_PER_TOKEN)
 
     def _failed(self, ending: Ending, advice: str = "") -> None:
         """There is nothing more to come, and what there is, is not the whole."""
@@ -431,18 +542,23 @@ class Carrier:
             return
         kind = anthropic.kind_for_status(self.status)
         self.note(m.ErrorSaid(None, kind))
-        if not reader.speaks_events:
+        if self._aside is None:
             reader.abort()
             return
-        body = self.log.read(0, _ERROR_BODY_BYTES)
-        reader.offset = self.log.size
-        reader.finish_with(anthropic.error_event(kind, f"upstream answered HTTP {self.status}", body=body))
+        said = f"upstream answered HTTP {self.status}"
+        reader.finish_with(anthropic.error_event(kind, said, body=bytes(self._aside)))
+
+    @property
+    def error_body(self) -> bytes:
+        """The body of upstream's error, as it came."""
+        return bytes(self._aside) if self._aside is not None else self.log.read(0, _ERROR_BODY_BYTES)
 
     def _say_error(self, reader: Reader, ending: Ending, advice: str) -> None:
         """The honest error: in the client's dialect, by status where none was sent yet."""
         message = _explain(ending, advice, self.record.turn_id)
         if ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
-            reader.finish()  # the provider's own error is in the log already
+            self.append(self._error_said)  # the provider's own words
+            reader.finish()
         elif not reader.opened:
             error = self.events.error if ending.mechanism is Mechanism.STREAM_ERROR else None
             kind = str(error["type"]) if error is not None else "api_error"
@@ -482,10 +598,11 @@ class Carrier:
         if reader is not None and reader.opened:
             reader.abort()
             self._let_go(reader)
-        self._machine_failed(error)
+        self.machine_failed(error)
         self._handle(Event.MOVED_ON)  # a finished answer has nothing left to give either
 
-    def _machine_failed(self, error: SpoolError) -> None:
+    def machine_failed(self, error: SpoolError) -> None:
+        """The disk does not take or give what it must."""
         ending = Ending(
             Side.MACHINE, Mechanism.LOCAL_ERROR, self.attempt.phase(self.events.phase), str(error)
         )
@@ -506,6 +623,8 @@ class Carrier:
         self.note(m.ReaderJoined(reader.number, reader.how, self.log.size))
         for act in self.turn.handle(Event.READER_JOINED, now) if reader.number > 1 else ():
             self._do(act)
+        if self.healing is not None:
+            self.healing.reader_joined()
         if self.status is not None and not self._suspected:
             self._open(reader, now)
             reader.pump(now)
@@ -726,6 +845,7 @@ class Carrier:
         elif self.heard_by is not None:
             ending = COMPLETED
             record.saved_from = self.saved_from
+            self.engine.was_heard(self)
         else:
             left = self._left or Ending(Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END)
             ending = Ending(left.side, left.mechanism, left.phase, "nobody heard the finished answer")
@@ -736,6 +856,8 @@ class Carrier:
         record.ending = ending
         at = record.ended = instant_now()
         self.note(m.TurnEnded(ending), at)
+        if self.healing is not None:
+            self.healing.stop()
         if self._alarm is not None:
             self._alarm.forget()
             self._alarm = None
@@ -781,7 +903,7 @@ class Carrier:
         clocks = Clocks(turn_deadline=self.turn.deadline, quiet_noticed=self._quiet_since is not None)
         if attempt.ending is None:
             clocks.upstream_silent_since = attempt.silent_since
-            if self.turn.answered:
+            if self.turn.answered or self.events.error is not None:
                 clocks.finished_since = attempt.heard_at
                 clocks.upstream_silent_since = None
         if reader is not None and not reader.gone:
@@ -837,9 +959,9 @@ class Carrier:
         self._failed(ending, "ask again; if it stays silent, ask for a smaller answer")
 
     def _connection_done(self) -> None:
-        """The answer's last event came some time ago: do not wait for the end of HTTP's."""
+        """The answer's last event, or its error, came some time ago: do not wait for the end of HTTP's."""
         self.attempt.close()
-        self._upstream_ended(self.attempt.ended(COMPLETED))
+        self.answer_over(self.attempt)
 
     def _account_silence(self, now: float) -> None:
         """A silence counts however it ends: with a word, with a break, or with the client's leaving."""

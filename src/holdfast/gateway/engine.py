@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,7 @@ from holdfast.gateway.orphans import ORPHANS_PER_TENANT
 from holdfast.gateway.profiles import Limit, Profile
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
+from holdfast.gateway.retry import FORGET_S, Again, Broke, Ledger, No
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
@@ -88,6 +91,9 @@ class Engine:
         "Under `run`: the command has exited."
         self._on_turn = on_turn
         self._secret = secrets.token_bytes(32)
+        self.ledger = Ledger(settings.retries, chance=random.random)
+        self._troubled: dict[sameness.HeadKey, float] = {}
+        "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
@@ -181,6 +187,25 @@ class Engine:
         head.forget_headers()
         return Question(head.method, upstream.prefix.encode() + exchange.target, headers, length)
 
+    def turn_key(self, carrier: Carrier) -> tuple[sameness.HeadKey, bytes]:
+        """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
+        return carrier.head_key, sameness.digest(carrier.body.whole())
+
+    def was_heard(self, carrier: Carrier) -> None:
+        """A question's answer was heard to its end: what was held against the question is forgotten."""
+        if carrier.head_key in self._troubled:
+            with suppress(SpoolError):
+                self.ledger.finished(self.turn_key(carrier))
+
+    def permit(self, key: tuple[sameness.HeadKey, bytes], broke: Broke) -> Again | No:
+        """Whether, and when, a question whose attempt broke is asked again."""
+        now = self.loop.time()
+        self._troubled = {head: until for head, until in self._troubled.items() if until > now}
+        self._troubled[key[0]] = now + FORGET_S
+        if not broke.sent:
+            return No("no connection could be had")
+        return self.ledger.decide(key, broke, now)
+
     def adopt(self, carrier: Carrier, arrival: Arrival, how: str) -> None:
         """A request comes back for a turn: give it what there is, and what is still to come."""
         fold = how == "fallback"
@@ -195,7 +220,7 @@ class Engine:
 
     def _may_be_coming_back(self, key: sameness.HeadKey, length: int | None, profile: Profile) -> bool:
         """Whether the request must be read to its end before anything is asked upstream."""
-        if any(failure.head_key == key for failure in self._late_failures):
+        if key in self._troubled or any(failure.head_key == key for failure in self._late_failures):
             return True
         for carrier in self._turns.get(key, ()):
             if carrier.unfollowed:
@@ -285,7 +310,7 @@ class Engine:
             body=body,
             status=carrier.status or 502,
             headers=carrier.client_headers,
-            answer=carrier.log.read(0, 1024 * 1024),
+            answer=carrier.error_body,
         )
         failure.forget = self.loop.call_later(LATE_FAILURE_S, self._forget_failure, failure)
         self._late_failures.append(failure)

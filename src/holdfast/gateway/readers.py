@@ -18,7 +18,7 @@ from holdfast.gateway.leaving import Departure
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import LIFELESS_PROBES, LIFELESS_S, OldReader
 from holdfast.gateway.profiles import Limit, Profile
-from holdfast.gateway.streamlog import SpoolError
+from holdfast.gateway.streamlog import READ_SIZE, SpoolError
 
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
@@ -87,7 +87,7 @@ class Reader:
         self.opened = False
         "Whether it was given a status and headers."
         self.opened_early = False
-        "Whether those were ours, because upstream's had not come."
+        "Whether that was before the present attempt's came: they were ours, or a broken attempt's."
         self.gone = False
         self.speaks_events = True
         "Whether what it was opened with is an event stream."
@@ -142,9 +142,10 @@ class Reader:
         log = self.carrier.log
         if self.fold or not self.opened:
             return
-        while self.offset < log.size and not self.exchange.paused and not self.gone:
+        until = self.carrier.tellable
+        while self.offset < until and not self.exchange.paused and not self.gone:
             try:
-                data = log.read(self.offset)
+                data = log.read(self.offset, min(READ_SIZE, until - self.offset))
             except SpoolError as error:
                 self.carrier.spool_failed(error)
                 return
@@ -153,8 +154,8 @@ class Reader:
             self.written_at = self.event_at = now
 
     def at_end(self) -> bool:
-        """Whether everything in the log was written to it."""
-        return self.offset == self.carrier.log.size
+        """Whether everything that may be told was written to it."""
+        return self.offset >= self.carrier.tellable
 
     def finish(self) -> None:
         """The answer is whole: write the rest, then the end."""
@@ -199,6 +200,11 @@ class Reader:
         self.exchange.write(data)
         self.written_at = now
         self.keepalives += 1
+
+    @property
+    def promised_events(self) -> bool:
+        """Whether it was given the head of an event stream."""
+        return self.opened and self.speaks_events and not self.fold
 
     @property
     def can_be_kept_alive(self) -> bool:

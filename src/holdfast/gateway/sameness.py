@@ -233,6 +233,22 @@ def _uncached(block: Any) -> Any:
     return {key: value for key, value in block.items() if key != "cache_control"}
 
 
+def digest(body: bytes) -> bytes:
+    """What is the same for a request and for its own retries, the fallback among them: model, tools and messages.
+
+    16 bytes. Two questions with one digest are as good as never met, and all that hangs on it is a count.
+    """
+    values = _values(body)
+    found = hashlib.blake2b(digest_size=16)
+    if values is None:
+        found.update(body)
+    else:
+        for key in ("model", "tools", "messages"):
+            said = _raw(values, key)
+            found.update(b"%d:" % len(said) + said)
+    return found.digest()
+
+
 # -- the attribution block --------------------------------------------------------------------------
 
 _ATTRIBUTION = "x-anthropic-billing-header:"

@@ -57,6 +57,9 @@ class Timeouts:
     "Silence towards the reader before a keepalive; under every client's 20 s banner and every 15 s proxy."
     connect_s: float = 15.0
     "DNS, TCP and TLS together, per attempt."
+    outage_s: float = 15 * 60.0
+    """How long a turn waits for an upstream that cannot be reached: a router's restart takes 3 minutes, a train's
+    tunnel 10. Nothing is asked meanwhile, so waiting costs nothing."""
     quiet_s: float = 45 * 60.0
     "Silence of the application upstream before an honest error: 128k tokens at 50/s take 43 min."
     orphan_s: float = 20 * 60.0
@@ -114,6 +117,62 @@ class RetryRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepalive:
+    """TCP keepalive: when the kernel asks a silent peer for a sign of life."""
+
+    idle_s: int = 30
+    "Without a packet before the first probe; the smallest idle timer known on a path is 60 s."
+    interval_s: int = 15
+    "From one unanswered probe to the next."
+    count: int = 4
+    "Unanswered probes after which the connection is dead."
+
+    @classmethod
+    def parse(cls, text: str) -> Keepalive | None:
+        """Read `30/15/4`; None for `off`. Raises `ValueError` whose message goes on after the quoted text."""
+        text = text.strip().lower()
+        if text == "off":
+            return None
+        parts = text.split("/")
+        if len(parts) != 3 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+            raise ValueError("is not IDLE/INTERVAL/COUNT; write one like 30/15/4, or off")
+        idle, interval, count = map(int, parts)
+        # The kernel's own bounds (Linux, tcp.h: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT).
+        if not (1 <= idle <= 32767 and 1 <= interval <= 32767 and 1 <= count <= 127):
+            raise ValueError("is out of bounds; seconds go from 1 to 32767, the count from 1 to 127")
+        return cls(idle, interval, count)
+
+    def __str__(self) -> str:
+        return f"{self.idle_s}/{self.interval_s}/{self.count}"
+
+    @property
+    def dead_after_s(self) -> int:
+        """Seconds from the last sign of life to the verdict."""
+        return self.idle_s + self.interval_s * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What is asked of TCP."""
+
+    keepalive: Keepalive | None = Keepalive()
+    "On both sides; None for none."
+    user_timeout_s: float | None = None
+    """Upstream only: how long our bytes may go unacknowledged. Towards a client it would kill one that merely reads
+    slowly. None for as long as the keepalive takes, because on Linux this time, not the count of probes, then ends a
+    silent connection as well; 0 leaves it to the kernel (15 minutes and more)."""
+    ip: str = "auto"
+    "Upstream: `4`, `6`, or `auto` for both, whichever connects first."
+
+    @property
+    def upstream_user_timeout_s(self) -> float:
+        """What is in force upstream; 0 for none."""
+        if self.user_timeout_s is not None:
+            return self.user_timeout_s
+        return float((self.keepalive or Keepalive()).dead_after_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """TLS towards upstream."""
 
@@ -142,6 +201,16 @@ class Settings:
     "Splice `eager_input_streaming` into tools that lack it."
     record: str = "lost"
     "Which answers are kept: `none`, `lost` (those whose client had gone), `all`."
+    hold: frozenset[str] = frozenset()
+    """Kinds of block that are told only when they are whole (`tool_use`, `thinking`), so that a break in one costs
+    nothing. None by default: it would hide a tool call's arguments while they are written."""
+    shorten: bool = True
+    """Whether a broken answer may be ended where its client goes on by itself: after a completed tool call, which it
+    runs, or as if cut by a limit, so that it asks for the rest. Nothing is generated twice then."""
+    splice: bool = False
+    "Whether the rest of a broken text is asked for and put behind it. Off: the model may word the seam anew."
+    hedge_s: float = 0.0
+    "Silence before the first event after which the question is asked a second time, in parallel; 0 for never."
     retries: RetryRules = RetryRules()
     on_doomed: str = "explain"
     """What a request is answered that breaks at the same place again and again: `explain` says what was seen;
@@ -149,9 +218,13 @@ class Settings:
     more without the images of earlier turns. No body is changed unless it is asked for: hence the default."""
     client_env: dict[str, str] = field(default_factory=dict)
     "Under `run`: the timers that the command's environment sets, by variable name; nothing else of it."
+    http2: bool = False
+    """Whether HTTP/2 is offered to upstream. Off: HTTP/1.1 has less that can go wrong, and with one stream to a
+    connection HTTP/2's gain is its own ending of a stream, with a reason, and a PING that reaches the other end."""
     proxy: str | None = field(default=None, repr=False)
     "An HTTP proxy towards upstream (from `HTTPS_PROXY`, after `NO_PROXY`); may hold credentials."
     tls: Tls = Tls()
+    sockets: Sockets = Sockets()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     state_dir: Path | None = None

@@ -80,6 +80,16 @@ class StreamLog:
         """All of it as one value; for logs that are known to be small, or to be decoded as a whole."""
         return b"".join(self.pieces())
 
+    def cut(self, size: int) -> None:
+        """Forget what is behind `size` bytes: nobody has read it. Raises `SpoolError`."""
+        if size >= self.size:
+            return
+        kept = b"" if size <= self._spooled else self.read(self._spooled, size - self._spooled)
+        self._budget.free += self.size - self._spooled - len(kept)
+        self._spooled = min(self._spooled, size)
+        self._pieces = [kept] if kept else []
+        self.size = size
+
     def close(self) -> None:
         """Give memory and file back. Safe to call twice."""
         self._budget.free += self.size - self._spooled

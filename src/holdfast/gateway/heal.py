@@ -1,0 +1,181 @@
+"""The healing table: what becomes of an answer that broke before its end.
+
+Values in, a remedy out. What a client may have heard cannot be taken back, so that comes first; then what
+this client was measured to accept (its profile), then what the user allows (settings). The rows are tried
+from the top; one that needs another attempt and is not granted one gives way to the next that fits.
+
+Any end before `message_stop` is a break, however clean it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from holdfast.gateway.dialects.mending import Told
+
+
+class Heard(Enum):
+    """What of the answer its client may have heard when it broke."""
+
+    NOTHING = "nothing"
+    "No event of the answer: at most headers and keepalives."
+    START = "its start"
+    "`message_start`, and no block."
+    BLOCK = "an open block"
+    "One block is open, and none was completed before it."
+    THINKING = "completed thinking"
+    "Completed blocks, all of them thinking; another may be open."
+    TEXT = "completed text"
+    "Completed blocks of text and perhaps thinking; another may be open."
+    TOOL = "a completed tool call"
+    "Completed blocks with a tool call among them, or with one of a kind that we do not know; another may be open."
+    ALL = "all but its last event"
+    "`stop_reason` was told and every block is closed: only `message_stop` is missing."
+
+
+class Remedy(Enum):
+    """What can be done."""
+
+    AGAIN = "again"
+    "Ask again, as if nothing had happened: the client has heard nothing."
+    UNDER_FIRST_START = "under the first start"
+    "Ask again; the new answer's `message_start` is left out, because the client has one."
+    RESTART = "restart"
+    "Ask again; the new answer's `message_start` makes the client drop its open block."
+    SPLICE = "splice"
+    "Ask for the rest, and put it behind what the client has."
+    SHORTEN = "shorten"
+    "End the message with `tool_use`: the client runs the completed tool calls, and the model goes on from there."
+    CUT = "cut"
+    "End the message with `max_tokens`: the client keeps what is complete, and asks for the rest by itself."
+    FINISH = "finish"
+    "Say the missing last event."
+    ERROR = "error"
+    "An honest error in the client's dialect."
+
+    @property
+    def asks(self) -> bool:
+        """Whether it takes another attempt."""
+        return self in (Remedy.AGAIN, Remedy.UNDER_FIRST_START, Remedy.RESTART, Remedy.SPLICE)
+
+
+class Accepts(Protocol):
+    """What of a client's profile matters here."""
+
+    @property
+    def restarts(self) -> bool: ...
+    @property
+    def shortens(self) -> bool: ...
+    @property
+    def resumes_cut(self) -> bool: ...
+
+
+class Allows(Protocol):
+    """What of the settings matters here."""
+
+    @property
+    def splice(self) -> bool: ...
+    @property
+    def shorten(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table. What is None does not matter."""
+
+    remedy: Remedy
+    heard: frozenset[Heard]
+    profile: str | None = None
+    "The profile's field that must be true."
+    setting: str | None = None
+    "The setting that must be on."
+    open_block: frozenset[str | None] | None = None
+    "The kinds of the open block with which the row fits; None among them: no block is open."
+    source: str = ""
+
+
+_ANY: Final = frozenset(Heard)
+TABLE: Final[tuple[Row, ...]] = (
+    Row(
+        Remedy.FINISH,
+        frozenset((Heard.ALL,)),
+        source="protocol: message_stop carries nothing; every measured client takes a message without it for whole",
+    ),
+    Row(
+        Remedy.AGAIN,
+        frozenset((Heard.NOTHING,)),
+        source="protocol: headers and keepalives are no part of the answer",
+    ),
+    Row(
+        Remedy.UNDER_FIRST_START,
+        frozenset((Heard.START,)),
+        source="protocol: blocks do not refer to their message; measured with every client on loopback, 2026-11-21",
+    ),
+    Row(
+        Remedy.RESTART,
+        frozenset((Heard.BLOCK, Heard.THINKING)),
+        profile="restarts",
+        source="measured on loopback, 2026-11-21: at a second message_start with another id Claude Code drops the open "
+        "block, and sends only the second message's thinking back",
+    ),
+    Row(
+        Remedy.SPLICE,
+        frozenset((Heard.BLOCK, Heard.TEXT)),
+        setting="splice",
+        open_block=frozenset(("text",)),
+        source="provider's documentation: prefill up to 4.5, a request to continue from 4.6 on",
+    ),
+    Row(
+        Remedy.SHORTEN,
+        frozenset((Heard.TOOL,)),
+        profile="shortens",
+        setting="shorten",
+        source="measured on loopback, 2026-11-21: a message that ends after a completed tool call is run and goes on",
+    ),
+    Row(
+        Remedy.CUT,
+        frozenset((Heard.TEXT, Heard.THINKING, Heard.BLOCK)),
+        profile="resumes_cut",
+        setting="shorten",
+        source="measured on loopback, 2026-11-21: after max_tokens Claude Code keeps what is complete, drops a block "
+        "without an end, and asks for the rest by itself, three times in a row",
+    ),
+    Row(Remedy.ERROR, _ANY, source="nothing that was said may be said again, or passed off as the whole"),
+)
+
+
+def rows(heard: Heard, open_block: str | None, profile: Accepts, settings: Allows) -> Iterator[Row]:
+    """The rows that fit, best first; the last is always the honest error. `open_block` is the open block's kind."""
+    for row in TABLE:
+        if heard not in row.heard:
+            continue
+        if row.profile is not None and not getattr(profile, row.profile):
+            continue
+        if row.setting is not None and not getattr(settings, row.setting):
+            continue
+        if row.open_block is None or open_block in row.open_block:
+            yield row
+
+
+def row(remedy: Remedy) -> Row:
+    """The first row with this remedy."""
+    return next(row for row in TABLE if row.remedy is remedy)
+
+
+def heard(told: Told) -> Heard:
+    """Where in the answer a client stands that was told this much."""
+    if not told.started:
+        return Heard.NOTHING
+    kinds = {block.kind for block in told.completed}
+    if told.stop_reason is not None and told.open is None:
+        return Heard.ALL
+    if kinds - {"thinking", "redacted_thinking", "text"}:
+        return Heard.TOOL
+    if "text" in kinds:
+        return Heard.TEXT
+    if kinds:
+        return Heard.THINKING
+    return Heard.BLOCK if told.open is not None else Heard.START

@@ -1,0 +1,186 @@
+"""The healing of one turn: from a break to the next attempt, or to an end that its client accepts.
+
+Made at the first break; most turns never have one. What may be done is decided elsewhere, by values: what
+the client has heard (`mending.told`), what fits that (`heal`), whether another attempt is worth it (`retry`,
+`outage`, `doomed`). Here those answers become actions on the carrier.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Side
+from holdfast.gateway import heal
+from holdfast.gateway.alarms import Alarm
+from holdfast.gateway.dialects import mending, tools
+from holdfast.gateway.heal import Remedy, Row
+from holdfast.gateway.retry import Again, Broke
+from holdfast.gateway.streamlog import SpoolError
+
+if TYPE_CHECKING:
+    from holdfast.gateway.carrier import Carrier
+
+
+class Healing:
+    """What is being done about a turn whose attempt broke. Times are monotonic seconds."""
+
+    __slots__ = ("_again", "_alarm", "_carrier", "_due", "_row", "broken", "key")
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        self.key = carrier.engine.turn_key(carrier)
+        "Names the question across its client's own retries."
+        self._row: Row | None = None
+        "What the next attempt is for; None while none is planned."
+        self._again: Again | None = None
+        self._alarm: Alarm | None = None
+        self._due = False
+        "Whether the next attempt's time has come, and it waits for somebody to listen or for the request's end."
+        self.broken: tuple[Ending, str] | None = None
+        "The break that the next attempt is to heal, and the advice that came with it."
+
+    def __repr__(self) -> str:
+        planned = "nothing planned" if self._row is None else f"{self._row.remedy.value} planned"
+        return f"<Healing of {self._carrier.record.turn_id}, {planned}>"
+
+    # -- after a break ------------------------------------------------------------------------------
+
+    def broke(self, ending: Ending, advice: str) -> bool:
+        """An attempt ended and the answer had not. Whether something is done about it. Raises `SpoolError`."""
+        carrier, reader = self._carrier, self._carrier.reader
+        if reader is None or not self._worth_it(ending):
+            return False
+        self.broken = (ending, advice)
+        told = self._told()
+        fitting = heal.rows(heal.heard(told), told.open_kind, reader.profile, carrier.engine.settings)
+        refused = False
+        for row in fitting:
+            if row.remedy is Remedy.ERROR or (row.remedy.asks and refused):
+                continue
+            if not row.remedy.asks:
+                self._end_well(row, told)
+                return True
+            answer = carrier.engine.permit(self.key, self._as_broke(ending))
+            if isinstance(answer, Again):
+                self._plan(row, answer)
+                return True
+            refused = True
+            carrier.note(m.NotAskedAgain(answer.why))
+        return False
+
+    def _worth_it(self, ending: Ending) -> bool:
+        carrier, reader = self._carrier, self._carrier.reader
+        assert reader is not None
+        if reader.gone or carrier.engine.stopping or carrier.turn.answered:
+            return False
+        if ending.side in (Side.GATEWAY, Side.MACHINE):
+            return False  # our own limits and defects; asking again changes nothing
+        if reader.opened and not reader.promised_events and reader.offset:
+            return False  # half a JSON document was told: nothing can be put behind it
+        if not carrier.splits_between_events:
+            return False  # half an event was told, one too long to be held
+        # What the client retries well by itself passes through, as long as it can be told by status.
+        status = carrier.attempt.status
+        return status is None or status < 400 or reader.promised_events
+
+    def _told(self) -> mending.Told:
+        carrier, reader = self._carrier, self._carrier.reader
+        if reader is None or not reader.promised_events or not reader.offset:
+            return mending.NOTHING_TOLD
+        return mending.told(carrier.log.whole()[: carrier.tellable])
+
+    def _as_broke(self, ending: Ending) -> Broke:
+        carrier, attempt = self._carrier, self._carrier.attempt
+        error = carrier.events.error
+        return Broke(
+            ending=ending,
+            sent=attempt.address is not None and not ending.evidence.get("not_processed"),
+            attempt=attempt.number,
+            status=attempt.status,
+            error=None if error is None else str(error["type"]),
+            retry_after_s=attempt.retry_after_s,
+            should_retry=attempt.should_retry,
+            http="1.1",
+            address=attempt.address,
+            age_s=carrier.now() - attempt.started_at,
+        )
+
+    # -- another attempt ----------------------------------------------------------------------------
+
+    def _plan(self, row: Row, again: Again) -> None:
+        carrier = self._carrier
+        self._row, self._again, self._due = row, again, False
+        carrier.note(
+            m.AttemptPlanned(carrier.attempt.number + 1, round(again.after_s, 3), again.change, again.why)
+        )
+        if again.after_s > 0:
+            self._alarm = carrier.engine.alarms.set(carrier.now() + again.after_s, self._time_has_come)
+            carrier.look()
+        else:
+            self._time_has_come()
+
+    def _time_has_come(self) -> None:
+        self._alarm = None
+        self._due = True
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin the planned attempt, if it is time, somebody listens and the request is whole."""
+        carrier, row = self._carrier, self._row
+        if row is None or not self._due or carrier.reader is None or not carrier.body_complete:
+            return
+        assert self.broken is not None
+        self._row, self._due = None, False
+        try:
+            if row.remedy is Remedy.AGAIN:
+                carrier.forget_answer()
+            else:
+                carrier.keep_told()
+                carrier.append(
+                    mending.mark(f"the answer broke here ({self.broken[0].code}); another goes on")
+                )
+            self._note(row)
+            editor = mending.UnderFirstStart() if row.remedy is Remedy.UNDER_FIRST_START else None
+            carrier.ask_again(editor)
+        except SpoolError as error:
+            carrier.machine_failed(error)
+
+    def reader_joined(self) -> None:
+        """Somebody new listens, who has heard nothing: what was planned can be done as if nothing had happened."""
+        if self._row is None:
+            return
+        self._row = heal.row(Remedy.AGAIN)
+        self._carrier.forget_answer()
+
+    def stop(self) -> None:
+        """The turn is over."""
+        self._row = None
+        if self._alarm is not None:
+            self._alarm.forget()
+            self._alarm = None
+
+    def _note(self, row: Row) -> None:
+        assert self.broken is not None
+        self._carrier.note(m.Healed(row.remedy.value, self.broken[0].code))
+        self._carrier.healed(row.remedy.value)
+
+    # -- an end of ours -----------------------------------------------------------------------------
+
+    def _end_well(self, row: Row, told: mending.Told) -> None:
+        """Say what is missing to a proper end."""
+        carrier = self._carrier
+        assert self.broken is not None
+        carrier.keep_told()
+        self._note(row)
+        reason = "tool_use" if row.remedy is Remedy.SHORTEN else "max_tokens"
+        ending = mending.closing(told, reason, carrier.estimated_tokens(), close_open=self._closes(row, told))
+        carrier.end_with(mending.mark(f"the answer broke here ({self.broken[0].code})") + ending)
+
+    def _closes(self, row: Row, told: mending.Told) -> bool:
+        """Whether the open block is ended too: text stays as far as it came; the rest is dropped by the client."""
+        if told.open is None or told.open_kind == "text":
+            return True
+        # A call cut short that its tool must refuse tells the model of it; one that might be run may not be said.
+        shortened_call = row.remedy is Remedy.SHORTEN and told.open_kind == "tool_use"
+        return shortened_call and tools.needs_input(self._carrier.body.whole(), told.open.tool)

@@ -1,0 +1,223 @@
+"""Answers that break upstream and are healed: the client hears one whole answer, or an end that it accepts."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.flight import moments as m
+from holdfast.lab import script as s
+from tests.gateway.bare import KEEPALIVE, between
+from tests.gateway.hosted import Call
+
+WHOLE = s.answer(s.text("All of it."), s.tool("Write", {"file_path": "a"}), s.stop("tool_use"))
+
+
+UNKNOWN = {"user-agent": "nobody/1.0"}
+"An agent that was never measured."
+FAULT = s.fault("overloaded_error")
+BREAKS = {"reset": s.reset(), "fin": s.fin(), "cut": s.cut_short(), "error": s.End.PROPER}
+
+
+def events(heard: bytes) -> list[str]:
+    """The names of what was heard, keepalives aside; a comment of ours is `mark`."""
+    names = []
+    for event in heard.split(b"\n\n")[:-1]:
+        if event.startswith(b": holdfast:"):
+            names.append("mark")
+        elif event.startswith(b"event: ") and KEEPALIVE not in event and b"event: ping" not in event:
+            names.append(event.split(b"\n")[0][7:].decode())
+    return names
+
+
+def breaks(*steps: s.Step | list[s.Step], by: str) -> s.Answer:
+    """An answer that says this much and breaks."""
+    return s.answer(*steps, FAULT if by == "error" else BREAKS[by])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        s.unanswered(s.reset()),
+        s.unanswered(s.fin()),
+        s.headers_only(s.reset()),
+        s.headers_only(s.cut_short()),
+    ],
+    ids=["reset before headers", "fin before headers", "reset after headers", "cut after headers"],
+)
+def test_a_break_before_anything_was_said_is_not_noticed(broken: s.Answer) -> None:
+    """The client hears the second answer byte for byte, as if there had been no first."""
+    with between([broken, WHOLE]) as (provider, gateway):
+        call = Call(gateway.port)
+
+        assert call.hear_all() == bytes(provider.exchanges[-1].sent)
+        assert call.response.status == 200
+        (ended,) = gateway.kept.wait_for(m.TurnEnded)
+        assert ended.ending.completed
+        (record,) = gateway.kept.records.values()
+        assert (record.attempts, record.healed) == (2, "again")
+
+
+@pytest.mark.parametrize("by", BREAKS)
+def test_behind_a_start_that_was_told_another_answer_goes_on(by: str) -> None:
+    """Any client: it hears one message, begun by the first answer and filled by the second."""
+    with between([breaks(s.start(), s.pause(0.05), by=by), WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port, headers=UNKNOWN).hear_all()
+
+        first, second = (bytes(exchange.sent) for exchange in provider.exchanges)
+        start, rest = first.split(b"\n\n")[0], second.partition(b"\n\n")[2]
+        assert heard.startswith(start) and heard.endswith(rest)
+        assert events(heard) == ["message_start", "mark", *events(rest)]
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert (record.attempts, record.healed) == (2, "under the first start")
+
+
+@pytest.mark.parametrize("by", BREAKS)
+@pytest.mark.parametrize(
+    "block",
+    [
+        [s.open_text(), s.says("Half of")],
+        [s.open_thinking(), s.thinks("Half of")],
+        [s.open_tool("Write"), s.argues('{"file_pa')],
+        [s.thinking("A whole thought."), s.open_tool("Write"), s.argues('{"file_pa')],
+    ],
+    ids=["text", "thinking", "tool", "tool after thinking"],
+)
+def test_claude_code_drops_an_open_block_at_a_second_start(block: list[s.Step], by: str) -> None:
+    """So the second answer follows whole, behind a mark; nothing that was complete is said again but thinking."""
+    with between([breaks(*block, by=by), WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert heard.endswith(bytes(provider.exchanges[-1].sent))
+        assert b"event: error" not in heard and heard.count(b": holdfast:") == 1
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert (record.attempts, record.healed) == (2, "restart")
+
+
+@pytest.mark.parametrize("by", BREAKS)
+def test_an_open_block_of_an_unmeasured_client_is_an_honest_error(by: str) -> None:
+    """It would glue both answers together, so it is told that there is no more."""
+    with between([breaks(s.open_text(), s.says("Half of"), by=by), WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port, headers=UNKNOWN).hear_all()
+
+        assert heard.count(b"event: error") == 1
+        assert len(provider.exchanges) == 1
+
+
+@pytest.mark.parametrize("by", BREAKS)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [],
+        [s.open_text(), s.says("And n")],
+        [s.open_tool("Bash"), s.argues('{"comm')],
+        [s.open_thinking(), s.thinks("Hm")],
+    ],
+    ids=["nothing", "text", "another tool", "thinking"],
+)
+def test_a_completed_tool_call_is_run_and_nothing_is_asked_again(rest: list[s.Step], by: str) -> None:
+    """The message is ended behind it, so that the client runs it; one generation, marked, counted as healed."""
+    broken = breaks(s.text("I will."), s.tool("Write", {"file_path": "a"}), *rest, by=by)
+    with between([broken, WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert heard.startswith(bytes(provider.exchanges[0].sent).partition(b"event: error")[0])
+        assert events(heard)[-3:] == ["mark", "message_delta", "message_stop"] or rest[:1] == [s.open_text()]
+        assert b'"stop_reason":"tool_use"' in heard
+        assert len(provider.exchanges) == 1
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert (record.attempts, record.healed, record.stop_reason) == (1, "shorten", "tool_use")
+
+
+def test_a_shortened_answer_can_be_declined() -> None:
+    """With `--no-shorten` the client hears an error instead, and the attic has what there was."""
+    broken = breaks(s.tool("Write", {"file_path": "a"}), by="reset")
+    with between([broken, WHOLE], shorten=False) as (_, gateway):
+        assert b"event: error" in Call(gateway.port).hear_all()
+        gateway.kept.wait_for(m.AnswerKept)
+
+
+@pytest.mark.parametrize("by", BREAKS)
+def test_behind_completed_text_the_client_asks_for_the_rest_itself(by: str) -> None:
+    """Its message ends as if cut by a limit; a tool call that was under way is left open, and so dropped."""
+    broken = breaks(s.text("I will."), s.open_tool("Write"), s.argues('{"file_pa'), by=by)
+    with between([broken, WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert b'"stop_reason":"max_tokens"' in heard and b"event: error" not in heard
+        assert heard.count(b"event: content_block_stop") == 1
+        assert len(provider.exchanges) == 1
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert record.healed == "cut"
+
+
+def test_a_missing_last_event_is_said() -> None:
+    """Everything but `message_stop` came: nothing is asked again, and nothing is lost."""
+    broken = s.answer(s.text("All."), s.MessageDelta("end_turn", 3), s.cut_short())
+    with between([broken, WHOLE]) as (provider, gateway):
+        heard = Call(gateway.port, headers=UNKNOWN).hear_all()
+
+        assert events(heard)[-2:] == ["mark", "message_stop"]
+        assert len(provider.exchanges) == 1
+
+
+# -- what is not healed ---------------------------------------------------------------------------------
+
+
+def test_a_refusal_that_the_client_can_retry_is_passed_on() -> None:
+    """Before headers a status reaches the client as it came: it retries that well by itself."""
+    with between([s.http_error(529, "Overloaded"), WHOLE]) as (provider, gateway):
+        call = Call(gateway.port)
+
+        assert call.hear_all() == bytes(provider.exchanges[0].sent)
+        assert (call.response.status, len(provider.exchanges)) == (529, 1)
+
+
+def test_the_budget_is_three_and_belongs_to_the_question() -> None:
+    """Four generations for the first request; its client's own retry gets one, until an answer was whole."""
+    broken = breaks(s.open_tool("Write"), s.argues('{"file_pa'), by="reset")
+    with between([broken] * 5 + [WHOLE], shorten=False) as (provider, gateway):
+        assert b"event: error" in Call(gateway.port).hear_all()
+        assert len(provider.exchanges) == 4
+        assert b"event: error" in Call(gateway.port).hear_all()
+        assert len(provider.exchanges) == 5
+        assert b"event: error" not in Call(gateway.port).hear_all()
+        gateway.kept.wait_for(m.TurnEnded, 3)
+
+
+def test_a_cancelled_turn_is_not_asked_again() -> None:
+    """The client goes in mid-answer; the break that follows within the grace starts nothing."""
+    broken = s.answer(s.open_text(), s.says("Half"), s.pause(0.15), s.reset())
+    with between([broken, WHOLE]) as (provider, gateway):
+        call = Call(gateway.port)
+        call.hear_until(b"Half")
+        call.leave()
+        gateway.kept.wait_for(m.TurnEnded)
+        assert len(provider.exchanges) == 1
+
+
+# -- held back ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", BREAKS)
+def test_a_tool_call_that_was_held_back_is_asked_for_again_unnoticed(by: str) -> None:
+    """Any client: of the broken call it has heard nothing but keepalives."""
+    broken = breaks(s.open_tool("Write"), s.argues('{"file_pa'), s.pause(0.3), by=by)
+    with between([broken, WHOLE], hold=frozenset({"tool_use"})) as (provider, gateway):
+        heard = Call(gateway.port, headers=UNKNOWN).hear_all()
+
+        assert b"file_pa" not in heard.partition(b": holdfast:")[0]
+        assert b"event: ping" in heard
+        assert heard.endswith(bytes(provider.exchanges[-1].sent).partition(b"\n\n")[2])
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert record.healed == "under the first start"
+
+
+def test_a_tool_call_that_is_held_back_is_told_when_it_is_whole() -> None:
+    """Every byte of it, at once, and what follows as it comes."""
+    with between(WHOLE, hold=frozenset({"tool_use"})) as (provider, gateway):
+        assert Call(gateway.port).hear_all() == bytes(provider.exchanges[0].sent)
