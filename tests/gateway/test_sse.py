@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,27 @@ def test_notable_events_are_those_of_the_last_read_only() -> None:
 
     assert splitter.notable == []
     assert splitter.events == 3
+
+
+@pytest.mark.parametrize("after", [b"", DELTA, START[:10]])
+@pytest.mark.parametrize("blank", [b"\n", b"\n\n", b"\n\n\n"])
+def test_more_blank_lines_than_an_event_needs_are_only_bytes(blank: bytes, after: bytes) -> None:
+    """An odd newline ends nothing: it waits for what follows, and no byte is lost."""
+    splitter = EventSplitter()
+
+    out = splitter.feed(START + blank + after)
+
+    assert out + splitter.rest() == START + blank + after
+    assert out.startswith(START) and splitter.notable[0] == START
+
+
+@given(st.lists(st.lists(st.sampled_from([b"\n", b"\r", b"x", DELTA]), max_size=6), max_size=6))
+def test_no_bytes_are_lost_whatever_they_are(reads: list[list[bytes]]) -> None:
+    """Blank lines in any number and mixture, at any place of a read."""
+    splitter = EventSplitter()
+    out = b"".join(splitter.feed(b"".join(read)) for read in reads)
+
+    assert out + splitter.rest() == b"".join(b"".join(read) for read in reads)
 
 
 events = st.lists(

@@ -64,6 +64,9 @@ class EventSplitter:
         start, size = 0, len(data)
         while start < size:
             end = data.find(b"\n\n", start) + 2
+            if end == 1:  # one blank line more than the last event needed
+                self._held = data[start:] + self._held
+                return data[:start]
             self.events += 1
             if not data.startswith(_ROUTINE, start):
                 self.notable.append(data[start:end])
