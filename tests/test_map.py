@@ -53,6 +53,7 @@ MAY_WAIT = {
     "gateway.asking": {"asyncio"},
     "gateway.engine": {"asyncio"},
     "gateway.listener": {"asyncio"},
+    "gateway.reaching": {"asyncio"},
     "gateway.readers": {"asyncio"},
     "gateway.relay": {"asyncio"},
     "gateway.server": {"asyncio", "socket", "ssl", "uvloop"},
@@ -60,6 +61,7 @@ MAY_WAIT = {
     "gateway.upstream.connection": {"asyncio", "socket", "ssl"},
     "gateway.upstream.dial": {"asyncio", "socket", "ssl"},
     "gateway.upstream.h1": {"socket"},
+    "gateway.upstream.h2": {"asyncio", "socket"},
     "gateway.upstream.pool": {"asyncio"},
     "gateway.upstream.tls": {"ssl"},
     # what the command line starts, follows, stops and shows
@@ -82,6 +84,7 @@ MAY_READ_CLOCKS = {
     "gateway.upstream.connection",
     "gateway.upstream.dial",
     "gateway.upstream.h1",
+    "gateway.upstream.h2",
     "gateway.upstream.pool",
     "cli.child",
     "cli.flights",

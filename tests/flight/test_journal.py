@@ -28,13 +28,21 @@ from holdfast.flight.journal import (
     PENDING_RECORDS,
     Journal,
     Retention,
+    _row,
     encode_moments,
     expire_turns,
     used_bytes,
 )
 from holdfast.flight.reading import Library, open_library
 from holdfast.flight.record import TurnRecord
-from holdfast.flight.schema import SCHEMA_VERSION, JournalError, connect, migrate, schema_version
+from holdfast.flight.schema import (
+    SCHEMA_VERSION,
+    TURN_COLUMNS,
+    JournalError,
+    connect,
+    migrate,
+    schema_version,
+)
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
 
 
@@ -179,9 +187,10 @@ def test_an_older_journal_is_upgraded_with_its_turns(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     migrate(connection, tmp_path, schema.MIGRATIONS[:1])
     record = frozen_turn()
-    from holdfast.flight.journal import _UPSERT, _row
-
-    connection.execute(_UPSERT, _row(record, "old", encode_moments(record.moments)))
+    row = dict(zip(TURN_COLUMNS, _row(record, "old", encode_moments(record.moments)), strict=True))
+    del row["healed"]  # came with schema 3
+    columns = ", ".join(row)
+    connection.execute(f"INSERT INTO turn ({columns}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
     assert schema_version(connection) == 1
     connection.close()
 

@@ -190,7 +190,7 @@ def test_to_http_1_0_a_break_is_a_reset(path: str) -> None:
 def test_a_defect_of_ours_is_told_and_not_hung_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody expected while connecting: the client is answered, with its place and not with its text."""
 
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("sk-ant-secret")
 
     monkeypatch.setattr(Pool, "connect", fail)

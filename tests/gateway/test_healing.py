@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
+
 import pytest
 
 from holdfast.flight import moments as m
+from holdfast.gateway.settings import Settings, Upstream
 from holdfast.lab import script as s
-from tests.gateway.bare import KEEPALIVE, between
-from tests.gateway.hosted import Call
+from tests.gateway.bare import KEEPALIVE, QUICK, answer_of, between, request_of
+from tests.gateway.hosted import Call, body, hosted
 
 WHOLE = s.answer(s.text("All of it."), s.tool("Write", {"file_path": "a"}), s.stop("tool_use"))
 
@@ -221,3 +226,98 @@ def test_a_tool_call_that_is_held_back_is_told_when_it_is_whole() -> None:
     """Every byte of it, at once, and what follows as it comes."""
     with between(WHOLE, hold=frozenset({"tool_use"})) as (provider, gateway):
         assert Call(gateway.port).hear_all() == bytes(provider.exchanges[0].sent)
+
+
+# -- not worth another try ------------------------------------------------------------------------------
+
+PIECE = s.Delta({"type": "text_delta", "text": "x" * 3000})
+ALWAYS_THERE = s.answer(s.open_text(), [PIECE] * 100, s.cut_short())
+"Broken at the same place every time."
+
+
+def test_what_breaks_at_the_same_place_again_and_again_is_explained() -> None:
+    """After three breaks the client hears what was seen; its next tries are answered here, and cost nothing."""
+    with between(ALWAYS_THERE, shorten=False) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+        assert b"did not send this request on" in heard.rpartition(b"event: error")[2]
+        asked = len(provider.exchanges)
+        assert asked == 3
+
+        again = Call(gateway.port, body(stream=False))
+        said = json.loads(again.hear_all())
+
+        assert again.response.status == 424
+        assert again.response.getheader("x-should-retry") == "false"
+        assert said["message"] == said["error"]["message"]
+        assert "holdfast flight " in said["message"]
+        assert len(provider.exchanges) == asked
+        gateway.kept.wait_for(m.AnsweredLocally)
+        gateway.kept.wait_for(m.RequestDoomed)
+
+
+def test_a_client_that_compacts_can_be_made_to() -> None:
+    """With `--on-doomed compact` its next try is told the words after which it shortens its conversation."""
+    compacts = {"user-agent": "claude-cli/2.1.329 (external, sdk-cli)"}
+    with between(ALWAYS_THERE, shorten=False, on_doomed="compact") as (_, gateway):
+        Call(gateway.port, headers=compacts).hear_all()
+        again = Call(gateway.port, body(stream=False), headers=compacts)
+
+        assert "prompt is too long" in json.loads(again.hear_all())["error"]["message"]
+        assert again.response.status == 400
+
+
+def test_old_images_are_left_out_where_that_was_asked_for() -> None:
+    """With `--on-doomed strip-images` a doomed request goes out once more without them; the edit is named."""
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    asked = body(
+        messages=[
+            {"role": "user", "content": [image, {"type": "text", "text": "Look."}]},
+            {"role": "assistant", "content": "I see."},
+            {"role": "user", "content": "Go on."},
+        ]
+    )
+    with between(ALWAYS_THERE, shorten=False, on_doomed="strip-images") as (provider, gateway):
+        Call(gateway.port, asked).hear_all()
+
+        assert b"iVBORw0KGgo=" in provider.requests[2].body
+        assert b"iVBORw0KGgo=" not in provider.requests[3].body
+        edits = [(moment.edit, moment.detail) for moment in gateway.kept.wait_for(m.RequestEdited, 2)]
+        assert ("strip images", "1 images of earlier turns") in edits
+
+
+# -- upstream is away -----------------------------------------------------------------------------------
+
+
+def test_an_upstream_that_is_away_is_waited_for_and_nothing_is_burnt() -> None:
+    """It has answered once, then refuses connections for a while: the turn waits, with keepalives, and costs once."""
+    answer = answer_of(200, b"{}", close=True)
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        threading.Thread(target=_serve_one, args=(first, answer), daemon=True).start()
+        with hosted(Settings(Upstream.parse(f"http://127.0.0.1:{port}"), timeouts=QUICK)) as gateway:
+            assert Call(gateway.port, body("First.", stream=False)).hear_all() == b"{}"
+            first.close()
+            call = Call(gateway.port, body("Second.", stream=False))
+            gateway.kept.wait_for(m.NetworkGone)
+            with socket.create_server(("127.0.0.1", port)) as second:
+                threading.Thread(target=_serve_one, args=(second, answer), daemon=True).start()
+                assert call.hear_all() == b"{}"
+            gateway.kept.wait_for(m.NetworkBack)
+            assert [record.attempts for record in gateway.kept.records.values()] == [1, 1]
+
+
+def test_an_upstream_that_was_never_reached_is_not_waited_for() -> None:
+    """A wrong address is told at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with hosted(Settings(Upstream.parse(f"http://127.0.0.1:{port}"), timeouts=QUICK)) as gateway:
+        call = Call(gateway.port)
+        assert call.response.status == 502
+        assert not gateway.kept.moments(m.NetworkGone)
+
+
+def _serve_one(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        request_of(connection)
+        connection.sendall(answer)

@@ -62,6 +62,8 @@ class Mechanism(Enum):
     "What arrived was not HTTP, or not HTTP that may be relayed."
     DEADLINE = "limit"
     "One of our own limits ran out; the detail names it."
+    DOOMED = "doomed"
+    "Not sent upstream: the same request had broken at the same place again and again."
     CANCELLED = "cancel"
     "Asked for: the user cancelled, or the client moved on to something else."
     SUPERSEDED = "taken"

@@ -165,6 +165,32 @@ class OrphanExpired(Moment, frozen=True, gc=False):
     "`unheard` (too long), `size`, `displaced` (a newer orphan of the same agent), `moved on`."
 
 
+class NetworkGone(Moment, frozen=True, gc=False):
+    """Upstream could not be reached: the turn waits for it, and nothing is tried in vain."""
+
+    why: str
+    "A clause: `its name is not resolved`."
+
+
+class NetworkBack(Moment, frozen=True, gc=False):
+    """Upstream could be reached again, and the turn goes on."""
+
+    absent_s: float
+    "How long this turn had to wait."
+
+
+class NetworkChanged(Moment, frozen=True, gc=False):
+    """A link, an address or a route of this machine changed."""
+
+    what: str
+
+
+class MachineSlept(Moment, frozen=True, gc=False):
+    """This machine slept: its clocks drifted apart, and connections may have died meanwhile."""
+
+    slept_s: float
+
+
 class Healed(Moment, frozen=True, gc=False):
     """The answer broke, and goes on or ends in a way that its client was measured to accept."""
 

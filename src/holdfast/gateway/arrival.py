@@ -111,6 +111,9 @@ class Arrival:
         if self._engine.give_late_failure(self, body):
             self._drop()
             return
+        if self._engine.answer_doomed(self, body):
+            self._drop()
+            return
         for carrier in self._engine.candidates(self.head_key):
             how = self._relation(carrier, body)
             if how is not None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway import headers as h
-from holdfast.gateway.attempt import Attempt
+from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
+from holdfast.gateway.images import strip_images
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import StreamLog
 from holdfast.gateway.unbuffer import edit
@@ -31,7 +32,7 @@ log = logging.getLogger("holdfast.gateway")
 class Question:
     """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
 
-    __slots__ = ("_headers", "as_stream", "eager", "length", "method", "target", "tools")
+    __slots__ = ("_headers", "as_stream", "eager", "images", "length", "method", "strips", "target", "tools")
 
     def __init__(self, method: bytes, target: bytes, headers: h.Headers, length: int | None) -> None:
         self.method = method
@@ -44,8 +45,12 @@ class Question:
         "Whether its tools are unbuffered."
         self.as_stream = False
         "Whether an answer that was asked for as a whole is fetched as a stream."
+        self.strips = False
+        "Whether the images of earlier turns are left out."
         self.tools = 0
         "How many tools were unbuffered."
+        self.images = 0
+        "How many images were left out."
 
     def __repr__(self) -> str:
         edits = " eager" * self.eager + " as stream" * self.as_stream
@@ -56,10 +61,13 @@ class Question:
 
         `whole` is what `body` holds, where the caller has it at hand.
         """
-        if not (self.eager or self.as_stream):
+        if not (self.eager or self.as_stream or self.strips):
             return None
-        whole = body.whole() if whole is None else whole
-        outgoing, self.tools = edit(whole, eager=self.eager, stream=self.as_stream)
+        outgoing, self.tools = edit(
+            body.whole() if whole is None else whole, eager=self.eager, stream=self.as_stream
+        )
+        if self.strips:
+            outgoing, self.images = strip_images(outgoing)
         return outgoing
 
     def headers(self, outgoing: bytes | None) -> h.Headers:
@@ -84,11 +92,14 @@ class Asking(Attempt):
     """An attempt with its connection; its carrier hears what becomes of it."""
 
     __slots__ = (
+        "_bytes_before",
         "_connecting",
         "address",
+        "avoid",
         "carrier",
         "connection",
         "editor",
+        "fresh",
         "outgoing",
         "retry_after_s",
         "should_retry",
@@ -100,11 +111,16 @@ class Asking(Attempt):
         self.carrier = carrier
         self.editor = editor
         "Fits this attempt's events to what the client has heard of the one before."
+        self.fresh = False
+        "Whether no connection of the pool will do."
+        self.avoid: tuple[str, ...] = ()
+        "Addresses (`ip:port`) to be tried last: this question broke there."
         self.outgoing: bytes | None = None
         "The edited body, until it is sent."
         self.connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self.splitter: EventSplitter | None = None
+        self._bytes_before = carrier.record.answer_bytes
         self.address: str | None = None
         "Where it was connected to."
         self.retry_after_s: float | None = None
@@ -114,30 +130,53 @@ class Asking(Attempt):
     # -- asking -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Ask on a connection that is at hand, or on a new one."""
-        connection = self.carrier.engine.pool.idle()
+        """Ask on a connection that is at hand, or on a new one when upstream can be reached."""
+        connection = None if self.fresh else self.carrier.engine.pool.idle()
         if connection is not None:
             self._ask_on(connection)
         else:
-            self._connecting = self.carrier.loop.create_task(self._connect())
+            self.carrier.engine.reaching.want(self)
+
+    def connect(self) -> None:
+        """Try to connect now."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._connecting = self.carrier.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
+        reaching = self.carrier.engine.reaching
         try:
-            connection = await self.carrier.engine.pool.connect()
+            connection = await self.carrier.engine.pool.connect(avoid=self.avoid)
         except Exception as error:
+            self._connecting = None
             if not isinstance(error, UpstreamError):
                 log.error("connecting failed: %s", defect(error))
                 detail = f"{defect(error)}; please report it"
                 ending = Ending(Side.GATEWAY, Mechanism.LOCAL_ERROR, Phase.CONNECTING, detail)
                 error = UpstreamError(ending, "")
-            self._connecting = None
-            self.carrier.attempt_over(self, error.ending, error.advice)
+            if reaching.failed(self, error.ending) is not None:
+                self.carrier.attempt_over(self, error.ending, error.advice)
             return
         self._connecting = None
         if self.ending is not None:
             connection.abort()
             return
+        reaching.worked(self)
         self._ask_on(connection)
+
+    def wait_for_upstream(self, why: str) -> None:
+        """Upstream is away: nothing is tried until it is back, or somebody else has found it."""
+        self.carrier.note(m.NetworkGone(why))
+        self.carrier.look()
+
+    def upstream_is_back(self, absent_s: float) -> None:
+        """It had to wait for that."""
+        self.carrier.note(m.NetworkBack(round(absent_s, 3)))
+
+    def give_up(self, ending: Ending, why: str) -> None:
+        """It has waited as long as anybody can be asked to."""
+        advice = f"{ending.detail}; {why}" if ending.detail else why
+        self.carrier.attempt_over(self, ending, advice)
 
     def _ask_on(self, connection: UpstreamConnection) -> None:
         self.connection = connection
@@ -178,6 +217,8 @@ class Asking(Attempt):
 
     def close(self) -> bool:
         """Give up the connection, or the wait for one. Whether there was a connection."""
+        if self.stage is Stage.CONNECTING:
+            self.carrier.engine.reaching.leave(self)
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -189,7 +230,12 @@ class Asking(Attempt):
     @property
     def busy(self) -> bool:
         """Whether there is something to close."""
-        return self.connection is not None or self._connecting is not None
+        return self.connection is not None or self.stage is Stage.CONNECTING
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes of this attempt's answer, as upstream sent them (chunk framing excluded)."""
+        return self.carrier.record.answer_bytes - self._bytes_before
 
     def take_advice(self, headers: h.Headers) -> None:
         """What the headers of an error say of asking again (`retry-after` in seconds, `x-should-retry`)."""

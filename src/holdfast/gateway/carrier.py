@@ -25,6 +25,7 @@ from holdfast.gateway.asking import Asking, Editor, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
+from holdfast.gateway.doomed import DO_NOT_RETRY, DoomedAnswer
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hold import HoldBack
 from holdfast.gateway.leaving import Verdict, judge
@@ -173,13 +174,19 @@ class Carrier:
                 self.note(m.RequestEdited("unbuffer", f"{question.tools} tools"))
             if question.as_stream:
                 self.note(m.RequestEdited("fetch as stream"))
+        if question.strips:
+            self.note(m.RequestEdited("strip images", f"{question.images} images of earlier turns"))
         self.record.attempts += 1
         self.note(m.AttemptStarted(attempt.number))
         attempt.start()
 
-    def ask_again(self, editor: Editor | None = None) -> None:
-        """Begin another attempt at the same question, or what became of it; `editor` fits its events to the log."""
+    def ask_again(self, editor: Editor | None = None, avoid: tuple[str, ...] = ()) -> None:
+        """Begin another attempt at the same question, or what became of it, on a fresh connection.
+
+        `editor` fits its events to the log; addresses to `avoid` are tried last.
+        """
         self.attempt = Asking(self, self.attempt.number + 1, editor)
+        self.attempt.fresh, self.attempt.avoid = True, avoid
         self.ask()
 
     def request_arrived(self, data: bytes) -> None:
@@ -246,7 +253,6 @@ class Carrier:
         self.length = None if events else h.content_length(headers)
         if events:
             attempt.splitter = EventSplitter()
-            attempt.splitter.events = self.record.events  # of the attempts before
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
         self.record.status = self.record.status or status
         self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
@@ -427,8 +433,7 @@ class Carrier:
         now = self.now()
         self._end_quiet(now)
         self.note(m.AttemptEnded(self.attempt.number, ending))
-        if self.attempt.splitter is not None:
-            self.record.events = self.attempt.splitter.events
+        self._count_attempt()
         reader = self.reader
         if ending.completed and self._aside is not None:
             # The client was promised a stream: what came instead can only be told as an error.
@@ -442,6 +447,13 @@ class Carrier:
                 reader.finish()
         elif not self._heals(ending, advice):
             self._failed(ending, advice)
+
+    def _count_attempt(self) -> None:
+        """Add the attempt's events to the turn's, once."""
+        splitter = self.attempt.splitter
+        if splitter is not None:
+            self.record.events += splitter.events
+            splitter.events = 0
 
     # -- healing ------------------------------------------------------------------------------------
 
@@ -556,7 +568,10 @@ class Carrier:
     def _say_error(self, reader: Reader, ending: Ending, advice: str) -> None:
         """The honest error: in the client's dialect, by status where none was sent yet."""
         message = _explain(ending, advice, self.record.turn_id)
-        if ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
+        doomed = None if self.healing is None else self.healing.answer
+        if doomed is not None:
+            self._say_doomed(reader, doomed)
+        elif ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
             self.append(self._error_said)  # the provider's own words
             reader.finish()
         elif not reader.opened:
@@ -569,6 +584,18 @@ class Carrier:
         elif reader.speaks_events:
             self.note(m.ErrorSaid(None, "api_error"))
             reader.finish_with(anthropic.error_event("api_error", message))
+        else:
+            reader.abort()
+
+    def _say_doomed(self, reader: Reader, answer: DoomedAnswer) -> None:
+        """Say what was seen of a question that breaks again and again, so that the client does not ask it again."""
+        if not reader.opened:
+            self.note(m.ErrorSaid(answer.status, answer.kind))
+            self.record.status = self.record.status or answer.status
+            reader.refuse(answer.status, answer.body, DO_NOT_RETRY)
+        elif reader.speaks_events:
+            self.note(m.ErrorSaid(None, answer.kind))
+            reader.finish_with(anthropic.error_event(answer.kind, answer.message))
         else:
             reader.abort()
 
@@ -838,8 +865,7 @@ class Carrier:
             self._let_go(self.reader)
         if self.engine.settings.record == "all" and not self.kept:
             self._keep()
-        if self.attempt.splitter is not None:
-            record.events = self.attempt.splitter.events
+        self._count_attempt()
         if self.ending is not None:
             ending = self.ending
         elif self.heard_by is not None:

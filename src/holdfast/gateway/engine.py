@@ -21,8 +21,8 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
 from holdfast.flight.redact import safe
+from holdfast.gateway import doomed, profiles, sameness
 from holdfast.gateway import headers as h
-from holdfast.gateway import profiles, sameness
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
@@ -31,10 +31,14 @@ from holdfast.gateway.carrier import Carrier
 from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.doomed import Doom, DoomedAnswer, Verdict
 from holdfast.gateway.guard import Head, Refusal, Said, admit
+from holdfast.gateway.images import strip_images
 from holdfast.gateway.listener import Exchange
 from holdfast.gateway.orphans import ORPHANS_PER_TENANT
+from holdfast.gateway.outage import Outage
 from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
 from holdfast.gateway.retry import FORGET_S, Again, Broke, Ledger, No
@@ -78,6 +82,12 @@ class Engine:
         self.recorder = recorder
         self.loop = loop
         self.pool = Pool(settings)
+        outage = Outage(
+            patience_s=settings.timeouts.outage_s,
+            connect_s=settings.timeouts.connect_s,
+            chance=random.random,
+        )
+        self.reaching = Reaching(outage, loop, told=log.warning)
         self.alarms = Alarms(loop)
         self.budget = MemoryBudget(settings.limits.all_memory_bytes)
         self.spool_dir = _spool_dir(settings.state_dir)
@@ -92,6 +102,7 @@ class Engine:
         self._on_turn = on_turn
         self._secret = secrets.token_bytes(32)
         self.ledger = Ledger(settings.retries, chance=random.random)
+        self.doom = Doom()
         self._troubled: dict[sameness.HeadKey, float] = {}
         "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
@@ -173,6 +184,10 @@ class Engine:
         carrier.note(IDENTITY)
         fold = arrival.profile.fetch_as_stream and carrier.streaming is False
         question.eager, question.as_stream = self.unbuffers, fold
+        if self.settings.on_doomed == "strip-images" and arrival.head_key in self._troubled:
+            question.strips = (
+                self.doom.verdict((arrival.head_key, sameness.digest(body)), self.loop.time()) is not None
+            )
         carrier.follow(
             self._reader(carrier, exchange, arrival.profile, arrival.limits, how="first", fold=fold)
         )
@@ -191,11 +206,44 @@ class Engine:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
         return carrier.head_key, sameness.digest(carrier.body.whole())
 
+    def doomed_answer(self, verdict: Verdict, profile: Profile, turn_id: str) -> DoomedAnswer:
+        """What a question that is not worth another try is answered, by the settings."""
+        return doomed.answer(
+            verdict,
+            self.settings.on_doomed,
+            turn_id,
+            explain_status=profile.explain_status,
+            compacts=bool(profile.compacts_on),
+        )
+
+    def answer_doomed(self, arrival: Arrival, body: bytes) -> bool:
+        """Answer a question here that broke at the same place again and again; False where it may be asked."""
+        key = arrival.head_key
+        if key not in self._troubled:
+            return False
+        verdict = self.doom.verdict((key, sameness.digest(body)), self.loop.time())
+        if verdict is None or (self.settings.on_doomed == "strip-images" and strip_images(body)[1]):
+            return False
+        exchange, profile = arrival.exchange, arrival.profile
+        record = self._record(exchange.head, exchange.target.partition(b"?")[0], "turn", profile)
+        answer = self.doomed_answer(verdict, profile, record.turn_id)
+        record.request_bytes, record.readers, record.status = len(body), 1, answer.status
+        record.note(instant_now(), m.AnsweredLocally(answer.status, verdict.why))
+        record.ending = Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS, verdict.why)
+        at = record.ended = instant_now()
+        record.note(at, m.TurnEnded(record.ending))
+        exchange.refuse(answer.status, answer.body, doomed.DO_NOT_RETRY)
+        self._ended(record)
+        return True
+
     def was_heard(self, carrier: Carrier) -> None:
         """A question's answer was heard to its end: what was held against the question is forgotten."""
+        self.doom.finished(carrier.record.turn_id, carrier.body.size, self.loop.time())
         if carrier.head_key in self._troubled:
             with suppress(SpoolError):
-                self.ledger.finished(self.turn_key(carrier))
+                key = self.turn_key(carrier)
+                self.ledger.finished(key)
+                self.doom.finished(key, carrier.body.size, self.loop.time())
 
     def permit(self, key: tuple[sameness.HeadKey, bytes], broke: Broke) -> Again | No:
         """Whether, and when, a question whose attempt broke is asked again."""
@@ -426,6 +474,7 @@ class Engine:
         for failure in list(self._late_failures):
             self._forget_failure(failure)
         self.alarms.close()
+        self.reaching.close()
 
 
 class _Discard:

@@ -70,6 +70,8 @@ class Accepts(Protocol):
     @property
     def shortens(self) -> bool: ...
     @property
+    def shortens_closed(self) -> bool: ...
+    @property
     def resumes_cut(self) -> bool: ...
 
 
@@ -133,7 +135,16 @@ TABLE: Final[tuple[Row, ...]] = (
         frozenset((Heard.TOOL,)),
         profile="shortens",
         setting="shorten",
-        source="measured on loopback, 2026-11-21: a message that ends after a completed tool call is run and goes on",
+        source="measured on loopback, 2026-11-21: a message that ends after a completed tool call is run and goes on; "
+        "a call that is open without its end is dropped",
+    ),
+    Row(
+        Remedy.SHORTEN,
+        frozenset((Heard.TOOL,)),
+        profile="shortens_closed",
+        setting="shorten",
+        open_block=frozenset((None, "text")),
+        source="measured on loopback, 2026-11-21: SDKs would hand an open call to their program, so none may be open",
     ),
     Row(
         Remedy.CUT,

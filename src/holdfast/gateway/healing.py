@@ -14,7 +14,9 @@ from holdfast.flight.endings import Ending, Side
 from holdfast.gateway import heal
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.dialects import mending, tools
+from holdfast.gateway.doomed import Break, DoomedAnswer, Verdict
 from holdfast.gateway.heal import Remedy, Row
+from holdfast.gateway.images import strip_images
 from holdfast.gateway.retry import Again, Broke
 from holdfast.gateway.streamlog import SpoolError
 
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
 class Healing:
     """What is being done about a turn whose attempt broke. Times are monotonic seconds."""
 
-    __slots__ = ("_again", "_alarm", "_carrier", "_due", "_row", "broken", "key")
+    __slots__ = ("_again", "_alarm", "_carrier", "_due", "_heard", "_row", "broken", "key", "verdict")
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self.key = carrier.engine.turn_key(carrier)
         "Names the question across its client's own retries."
+        self._heard = heal.Heard.NOTHING
         self._row: Row | None = None
         "What the next attempt is for; None while none is planned."
         self._again: Again | None = None
@@ -39,6 +42,8 @@ class Healing:
         "Whether the next attempt's time has come, and it waits for somebody to listen or for the request's end."
         self.broken: tuple[Ending, str] | None = None
         "The break that the next attempt is to heal, and the advice that came with it."
+        self.verdict: Verdict | None = None
+        "Why the question is not worth another try."
 
     def __repr__(self) -> str:
         planned = "nothing planned" if self._row is None else f"{self._row.remedy.value} planned"
@@ -51,10 +56,10 @@ class Healing:
         carrier, reader = self._carrier, self._carrier.reader
         if reader is None or not self._worth_it(ending):
             return False
-        self.broken = (ending, advice)
         told = self._told()
-        fitting = heal.rows(heal.heard(told), told.open_kind, reader.profile, carrier.engine.settings)
-        refused = False
+        self._heard, self.broken = heal.heard(told), (ending, advice)
+        fitting = heal.rows(self._heard, told.open_kind, reader.profile, carrier.engine.settings)
+        refused = self._is_doomed(ending)
         for row in fitting:
             if row.remedy is Remedy.ERROR or (row.remedy.asks and refused):
                 continue
@@ -68,6 +73,48 @@ class Healing:
             refused = True
             carrier.note(m.NotAskedAgain(answer.why))
         return False
+
+    def _is_doomed(self, ending: Ending) -> bool:
+        """Whether one more try of this question is not worth its price."""
+        carrier, attempt, now = self._carrier, self._carrier.attempt, self._carrier.now()
+        doom = carrier.engine.doom
+        phase = attempt.phase(carrier.events.phase) if attempt.ending is None else ending.phase
+        doom.broke(
+            self.key,
+            Break(
+                code=ending.code,
+                age_s=now - (attempt.sent_at or attempt.started_at),
+                answer_bytes=attempt.answer_bytes,
+                request_bytes=carrier.body.size,
+                input_tokens=carrier.events.input_tokens,
+                phase=phase,
+                silent_s=now - (attempt.heard_at or attempt.sent_at or attempt.started_at),
+            ),
+            now,
+        )
+        self.verdict = verdict = doom.verdict(self.key, now)
+        if verdict is None:
+            return False
+        if self._strips():
+            return False
+        carrier.note(m.RequestDoomed(verdict.seen, verdict.by, verdict.age_s, verdict.size, verdict.bound))
+        return True
+
+    def _strips(self) -> bool:
+        """Whether the next attempt can leave images out, as the settings ask for doomed requests."""
+        carrier = self._carrier
+        if carrier.engine.settings.on_doomed != "strip-images" or carrier.question.strips:
+            return False
+        carrier.question.strips = strip_images(carrier.body.whole())[1] > 0
+        return carrier.question.strips
+
+    @property
+    def answer(self) -> DoomedAnswer | None:
+        """What the client is told of a doomed question; None where it is not doomed."""
+        carrier, verdict = self._carrier, self.verdict
+        if verdict is None or carrier.reader is None:
+            return None
+        return carrier.engine.doomed_answer(verdict, carrier.reader.profile, carrier.record.turn_id)
 
     def _worth_it(self, ending: Ending) -> bool:
         carrier, reader = self._carrier, self._carrier.reader
@@ -142,7 +189,7 @@ class Healing:
                 )
             self._note(row)
             editor = mending.UnderFirstStart() if row.remedy is Remedy.UNDER_FIRST_START else None
-            carrier.ask_again(editor)
+            carrier.ask_again(editor, self._again.avoid if self._again is not None else ())
         except SpoolError as error:
             carrier.machine_failed(error)
 
@@ -161,9 +208,15 @@ class Healing:
             self._alarm = None
 
     def _note(self, row: Row) -> None:
-        assert self.broken is not None
-        self._carrier.note(m.Healed(row.remedy.value, self.broken[0].code))
-        self._carrier.healed(row.remedy.value)
+        """Write down what was done; `saved` only where the client was measured to lose the turn by itself."""
+        carrier, reader = self._carrier, self._carrier.reader
+        assert self.broken is not None and reader is not None
+        ending = self.broken[0]
+        carrier.note(m.Healed(row.remedy.value, ending.code))
+        carrier.healed(row.remedy.value)
+        told, mechanism = self._heard.name.lower(), ending.mechanism.value
+        if reader.profile.loss_at_break(told, mechanism, headers=reader.opened) is not None:
+            carrier.saved_from = f"a broken answer ({ending.code})"
 
     # -- an end of ours -----------------------------------------------------------------------------
 

@@ -174,9 +174,9 @@ class Reader:
         self.exchange.end(b"\n\n" + data if half else data)
         self.gone = True
 
-    def refuse(self, status: int, body: bytes) -> None:
+    def refuse(self, status: int, body: bytes, headers: bytes = b"") -> None:
         """Answer with an error; only before anything was opened."""
-        self.exchange.refuse(status, body, self._turn_header())
+        self.exchange.refuse(status, body, self._turn_header() + headers)
         self.gone = True
 
     def abort(self) -> None:

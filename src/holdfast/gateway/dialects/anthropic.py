@@ -84,9 +84,11 @@ def status_for_kind(kind: str) -> int:
     return _STATUSES.get(kind, 500)
 
 
-def error_body(kind: str, message: str, request_id: str | None = None) -> bytes:
-    """An error as the body of a JSON answer."""
+def error_body(kind: str, message: str, request_id: str | None = None, *, bare: bool = False) -> bytes:
+    """An error as the body of a JSON answer; with `bare` its text stands beside the API's error, too."""
     said: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}}
+    if bare:
+        said["message"] = message
     if request_id is not None:
         said["request_id"] = request_id
     return _encode(said)
