@@ -321,3 +321,30 @@ def _serve_one(server: socket.socket, answer: bytes) -> None:
     with connection:
         request_of(connection)
         connection.sendall(answer)
+
+
+# -- splice ---------------------------------------------------------------------------------------------
+
+
+def texts(heard: bytes) -> str:
+    """What a client shows of a stream: its text deltas, one after the other."""
+    events = [json.loads(line[6:]) for line in heard.split(b"\n") if line.startswith(b"data: {")]
+    return "".join(
+        event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta"
+    )
+
+
+@pytest.mark.parametrize("by", BREAKS)
+def test_a_broken_text_is_continued_where_that_is_allowed(by: str) -> None:
+    """An older model goes on behind its own words: one block, no repeated and no dropped character, two attempts."""
+    broken = breaks(s.open_text(), s.says("The sea was calm, and the "), by=by)
+    rest = s.answer(s.text("ship sailed on."))
+    with between([broken, rest], splice=True) as (provider, gateway):
+        heard = Call(gateway.port, headers=UNKNOWN).hear_all()
+
+        assert texts(heard) == "The sea was calm, and the ship sailed on."
+        assert events(heard).count("content_block_start") == events(heard).count("message_start") == 1
+        assert provider.requests[1].json["messages"][-1]["role"] == "assistant"
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert (record.attempts, record.healed) == (2, "splice")

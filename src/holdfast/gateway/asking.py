@@ -32,7 +32,18 @@ log = logging.getLogger("holdfast.gateway")
 class Question:
     """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
 
-    __slots__ = ("_headers", "as_stream", "eager", "images", "length", "method", "strips", "target", "tools")
+    __slots__ = (
+        "_headers",
+        "as_stream",
+        "eager",
+        "images",
+        "length",
+        "method",
+        "rest",
+        "strips",
+        "target",
+        "tools",
+    )
 
     def __init__(self, method: bytes, target: bytes, headers: h.Headers, length: int | None) -> None:
         self.method = method
@@ -49,6 +60,8 @@ class Question:
         "Whether the images of earlier turns are left out."
         self.tools = 0
         "How many tools were unbuffered."
+        self.rest: bytes | None = None
+        "The body that asks for the rest of what broke; None where the whole is asked for."
         self.images = 0
         "How many images were left out."
 
@@ -61,6 +74,8 @@ class Question:
 
         `whole` is what `body` holds, where the caller has it at hand.
         """
+        if self.rest is not None:
+            return self.rest
         if not (self.eager or self.as_stream or self.strips):
             return None
         outgoing, self.tools = edit(

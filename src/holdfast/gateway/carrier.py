@@ -293,14 +293,14 @@ class Carrier:
         notable: list[bytes] = []
         if splitter is not None:
             data = splitter.feed(data)
+            if attempt.editor is not None:
+                data, splitter.notable = _edited(attempt.editor, data)
             if splitter.notable:
                 notable, splitter.notable = splitter.notable, notable
                 for event in notable:
                     self._look_into(event)
             if self.events.error is not None:
                 data = self._set_error_aside(data, notable)
-            if attempt.editor is not None:
-                data = attempt.editor.feed(data)
             if not data:
                 return
         elif self._aside is not None:
@@ -1018,6 +1018,12 @@ class Carrier:
             self.saved_from = f"silence past its {what.limit.name} limit of {what.limit.seconds:.0f} s"
         elif what is not None:
             self.record.held += 1
+
+
+def _edited(editor: Editor, data: bytes) -> tuple[bytes, list[bytes]]:
+    """What an editor makes of whole events, and those among it that must be looked into."""
+    splitter = EventSplitter()
+    return splitter.feed(editor.feed(data)), splitter.notable
 
 
 def _explain(ending: Ending, advice: str, turn_id: str) -> str:

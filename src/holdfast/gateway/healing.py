@@ -13,7 +13,15 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Side
 from holdfast.gateway import heal
 from holdfast.gateway.alarms import Alarm
+from holdfast.gateway.asking import Editor
 from holdfast.gateway.dialects import mending, tools
+from holdfast.gateway.dialects.splicing import (
+    Continuation,
+    Splice,
+    continuation,
+    estimated_tokens,
+    texts_told,
+)
 from holdfast.gateway.doomed import Break, DoomedAnswer, Verdict
 from holdfast.gateway.heal import Remedy, Row
 from holdfast.gateway.images import strip_images
@@ -27,13 +35,26 @@ if TYPE_CHECKING:
 class Healing:
     """What is being done about a turn whose attempt broke. Times are monotonic seconds."""
 
-    __slots__ = ("_again", "_alarm", "_carrier", "_due", "_heard", "_row", "broken", "key", "verdict")
+    __slots__ = (
+        "_again",
+        "_alarm",
+        "_carrier",
+        "_due",
+        "_heard",
+        "_rest",
+        "_row",
+        "broken",
+        "key",
+        "verdict",
+    )
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self.key = carrier.engine.turn_key(carrier)
         "Names the question across its client's own retries."
         self._heard = heal.Heard.NOTHING
+        self._rest: tuple[mending.Told, Continuation] | None = None
+        "How the rest of a broken text is to be asked for."
         self._row: Row | None = None
         "What the next attempt is for; None while none is planned."
         self._again: Again | None = None
@@ -66,6 +87,8 @@ class Healing:
             if not row.remedy.asks:
                 self._end_well(row, told)
                 return True
+            if row.remedy is Remedy.SPLICE and not self._can_continue(told):
+                continue
             answer = carrier.engine.permit(self.key, self._as_broke(ending))
             if isinstance(answer, Again):
                 self._plan(row, answer)
@@ -73,6 +96,19 @@ class Healing:
             refused = True
             carrier.note(m.NotAskedAgain(answer.why))
         return False
+
+    def _can_continue(self, told: mending.Told) -> bool:
+        """Whether the rest of a text can be asked for; then how is kept until it is."""
+        carrier, question = self._carrier, self._carrier.question
+        texts = texts_told(carrier.log.whole()[: carrier.tellable])
+        if texts is None:
+            return False
+        question.rest = None
+        body = question.edited(carrier.body) or carrier.body.whole()
+        model = carrier.events.model or told.model or ""
+        asked = continuation(body, texts, model=model, said_tokens=estimated_tokens(texts))
+        self._rest = None if asked is None else (told, asked)
+        return asked is not None
 
     def _is_doomed(self, ending: Ending) -> bool:
         """Whether one more try of this question is not worth its price."""
@@ -188,7 +224,13 @@ class Healing:
                     mending.mark(f"the answer broke here ({self.broken[0].code}); another goes on")
                 )
             self._note(row)
-            editor = mending.UnderFirstStart() if row.remedy is Remedy.UNDER_FIRST_START else None
+            carrier.question.rest = None
+            editor: Editor | None = None
+            if row.remedy is Remedy.UNDER_FIRST_START:
+                editor = mending.UnderFirstStart()
+            elif row.remedy is Remedy.SPLICE and self._rest is not None:
+                editor, carrier.question.rest = Splice(*self._rest), self._rest[1].body
+                carrier.note(m.RequestEdited("splice", f"the rest, by {self._rest[1].form.value}"))
             carrier.ask_again(editor, self._again.avoid if self._again is not None else ())
         except SpoolError as error:
             carrier.machine_failed(error)
