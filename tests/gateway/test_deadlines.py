@@ -10,6 +10,7 @@ from holdfast.gateway.deadlines import Clocks, Due, Patience, due, keepalive_int
 from holdfast.gateway.profiles import Limit
 
 PATIENCE = Patience(headers_s=480, keepalive_s=10, quiet_s=2700)
+HEDGING = Patience(headers_s=480, keepalive_s=10, quiet_s=2700, hedge_s=30)
 
 
 def test_where_no_clock_runs_nothing_is_due() -> None:
@@ -50,26 +51,36 @@ def test_a_finished_answer_does_not_wait_for_the_end_of_http() -> None:
     assert due(Clocks(finished_since=100), PATIENCE, now=105) == ([Due.LINGER], None)
 
 
+def test_a_question_is_asked_a_second_time_only_where_that_is_wanted() -> None:
+    """After the silence that was set, before the answer's first event; by default never."""
+    clocks = Clocks(unspoken_since=100)
+
+    assert due(clocks, PATIENCE, now=1e9) == ([], None)
+    assert due(clocks, HEDGING, now=129.9) == ([], 130)
+    assert due(clocks, HEDGING, now=130) == ([Due.HEDGE], None)
+
+
 times = st.none() | st.floats(0, 1000)
 
 
-@given(times, times, times, times, times, st.booleans(), st.floats(0, 5000))
+@given(times, times, times, times, times, times, st.booleans(), st.floats(0, 5000))
 def test_the_next_look_is_never_in_the_past(
     turn: float | None,
     headers: float | None,
     reader: float | None,
     upstream: float | None,
     finished: float | None,
+    unspoken: float | None,
     noticed: bool,
     now: float,
 ) -> None:
     """What is due is due now, and what is next is later: the engine can neither spin nor oversleep."""
-    clocks = Clocks(turn, headers, reader, upstream, finished, noticed)
+    clocks = Clocks(turn, headers, reader, upstream, finished, noticed, unspoken)
 
-    passed, upcoming = due(clocks, PATIENCE, now)
+    passed, upcoming = due(clocks, HEDGING, now)
 
     assert upcoming is None or upcoming > now
-    running = [clock for clock in (turn, headers, reader, upstream, finished) if clock is not None]
+    running = [clock for clock in (turn, headers, reader, upstream, finished, unspoken) if clock is not None]
     assert bool(running) == bool(passed or upcoming is not None)
 
 

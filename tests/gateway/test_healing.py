@@ -348,3 +348,52 @@ def test_a_broken_text_is_continued_where_that_is_allowed(by: str) -> None:
         gateway.kept.wait_for(m.TurnEnded)
         (record,) = gateway.kept.records.values()
         assert (record.attempts, record.healed) == (2, "splice")
+
+
+# -- hedge ----------------------------------------------------------------------------------------------
+
+SLOW = s.answer(s.text("Slow."), before_headers_s=0.6)
+QUICK_ONE = s.answer(s.text("Quick."))
+
+
+@pytest.mark.parametrize(
+    "first", [SLOW, s.answer(s.pause(0.6), s.start(), s.text("Slow."))], ids=["headers", "events"]
+)
+def test_a_hedge_is_a_second_attempt_of_which_the_first_to_speak_wins(first: s.Answer) -> None:
+    """Upstream is silent, so it is asked again beside: the second one's answer is heard, the first one stopped."""
+    with between([first, QUICK_ONE], hedge_s=0.15) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert texts(heard) == "Quick."
+        gateway.kept.wait_for(m.TurnEnded)
+        (record,) = gateway.kept.records.values()
+        assert record.attempts == len(provider.exchanges) == 2
+        assert [ended.ending.code for ended in gateway.kept.moments(m.AttemptEnded)][0].startswith("G.taken.")
+
+
+def test_a_hedge_that_loses_is_stopped() -> None:
+    """The first attempt speaks before the second does."""
+    first, second = (
+        s.answer(s.text("First."), before_headers_s=0.3),
+        s.answer(s.text("Second."), before_headers_s=3),
+    )
+    with between([first, second], hedge_s=0.15) as (provider, gateway):
+        assert texts(Call(gateway.port).hear_all()) == "First."
+        gateway.kept.wait_for(m.TurnEnded)
+        assert len(gateway.kept.moments(m.AttemptEnded)) == 2
+
+
+def test_a_hedge_takes_over_when_the_first_attempt_breaks() -> None:
+    """Nothing is asked a third time."""
+    first, second = s.unanswered(s.reset(), after_s=0.3), s.answer(s.text("Second."), before_headers_s=0.5)
+    with between([first, second], hedge_s=0.15) as (provider, gateway):
+        assert texts(Call(gateway.port).hear_all()) == "Second."
+        gateway.kept.wait_for(m.TurnEnded)
+        assert len(provider.exchanges) == 2
+
+
+def test_nothing_is_hedged_unless_it_is_asked_for() -> None:
+    """A second generation costs as much as the first."""
+    with between([SLOW, QUICK_ONE]) as (provider, gateway):
+        assert texts(Call(gateway.port).hear_all()) == "Slow."
+        assert len(provider.exchanges) == 1

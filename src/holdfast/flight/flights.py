@@ -410,6 +410,9 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.AttemptEnded: _attempt_ended,
     m.AttemptPlanned: _planned,
     m.NotAskedAgain: lambda x, _: f"Upstream was not asked again: {x.why}.",
+    m.HedgeStarted: lambda x, _: (
+        f"Upstream had said nothing for {duration(x.silent_s)}: it was asked a second time, attempt {x.attempt}."
+    ),
     m.NetworkGone: lambda x, _: f"Upstream was away ({x.why}): the turn waited for it.",
     m.NetworkBack: lambda x, _: f"Upstream could be reached again after {duration(x.absent_s)}.",
     m.NetworkChanged: lambda x, _: f"This machine's network changed: {x.what}.",

@@ -165,6 +165,13 @@ class OrphanExpired(Moment, frozen=True, gc=False):
     "`unheard` (too long), `size`, `displaced` (a newer orphan of the same agent), `moved on`."
 
 
+class HedgeStarted(Moment, frozen=True, gc=False):
+    """Upstream had said nothing for long, so the question was asked a second time; the first to speak wins."""
+
+    attempt: int
+    silent_s: float
+
+
 class NetworkGone(Moment, frozen=True, gc=False):
     """Upstream could not be reached: the turn waits for it, and nothing is tried in vain."""
 

@@ -27,6 +27,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
 from holdfast.gateway.doomed import DO_NOT_RETRY, DoomedAnswer
 from holdfast.gateway.healing import Healing
+from holdfast.gateway.hedging import Hedge
 from holdfast.gateway.hold import HoldBack
 from holdfast.gateway.leaving import Verdict, judge
 from holdfast.gateway.listener import Facts
@@ -64,6 +65,7 @@ class Carrier:
         "_aside",
         "_error_said",
         "_failing",
+        "_hedge",
         "_hold",
         "_left",
         "_quiet_keepalives",
@@ -145,6 +147,8 @@ class Carrier:
         self._error_said = b""
         "The provider's error event and what followed it: told when nothing else can be done."
         self.healing: Healing | None = None
+        self._hedge: Hedge | None = None
+        "A second attempt that runs beside the first."
         self._restart_hold()
         self._alarm: Alarm | None = None
         self._quiet_since: float | None = None
@@ -185,7 +189,7 @@ class Carrier:
 
         `editor` fits its events to the log; addresses to `avoid` are tried last.
         """
-        self.attempt = Asking(self, self.attempt.number + 1, editor)
+        self.attempt = Asking(self, self.record.attempts + 1, editor)
         self.attempt.fresh, self.attempt.avoid = True, avoid
         self.ask()
 
@@ -239,6 +243,12 @@ class Carrier:
 
     def headers_arrived(self, attempt: Asking, status: int, reason: bytes, headers: h.Headers) -> None:
         """Upstream's status and headers arrived."""
+        if attempt is not self.attempt:
+            if self._hedge is not None and not self._hedge.headers_arrived(status, reason, headers):
+                self._drop_rival(
+                    Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
+                )
+            return
         now = self.now()
         content_type = h.text(headers, b"content-type") or ""
         encoding = h.get(headers, b"content-encoding")
@@ -280,6 +290,8 @@ class Carrier:
 
     def answer_arrived(self, attempt: Asking, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
+        if self._hedge is not None:
+            self._spoke(attempt)
         now = self.loop.time()
         record = self.record
         gap = now - (attempt.heard_at or now)
@@ -382,6 +394,11 @@ class Carrier:
 
     def answer_over(self, attempt: Asking) -> None:
         """HTTP says that the response is complete."""
+        if attempt is not self.attempt:
+            self._drop_rival(
+                attempt.answer_ended(finished=False, failed=False, phase=Phase.AWAITING_FIRST_EVENT)
+            )
+            return
         if self._suspected and self._refuses_our_edit():
             return
         if attempt.splitter is not None and self.events.finished:
@@ -412,6 +429,9 @@ class Carrier:
 
     def attempt_over(self, attempt: Asking, ending: Ending, advice: str) -> None:
         """There is no connection any more, or there never was one."""
+        if attempt is not self.attempt:
+            self._drop_rival(ending)
+            return
         ending = attempt.broke(
             ending,
             finished=self.events.finished,
@@ -461,6 +481,9 @@ class Carrier:
         """Whether something can be done about a break, other than telling it."""
         if self.turn.state is not State.FOLLOWED:
             return False
+        if self._hedge is not None:
+            self._promote_rival()
+            return True
         try:
             if self.healing is None:
                 self.healing = Healing(self)
@@ -468,6 +491,51 @@ class Carrier:
         except SpoolError as error:
             log.warning("a broken answer cannot be looked at: %s", error)
             return False
+
+    # -- a hedge ------------------------------------------------------------------------------------
+
+    def _start_hedge(self, now: float) -> None:
+        since = self.attempt.sent_at
+        self._hedge = Hedge(self)
+        try:
+            self._hedge.start(now - (since if since is not None else now))
+        except SpoolError as error:
+            log.warning("an answer cannot be hedged: %s", error)
+            self._hedge = None
+
+    def _spoke(self, attempt: Asking) -> None:
+        """One of two attempts says something: it is the answer, and the other is stopped."""
+        if attempt is self.attempt:
+            why = "the first attempt spoke first"
+            assert self._hedge is not None
+            self._drop_rival(
+                self._hedge.rival.stopped(why, phase=self.events.phase, mechanism=Mechanism.SUPERSEDED)
+            )
+            return
+        why, loser = "the second attempt spoke first", self.attempt
+        loser.close()
+        self.note(m.UpstreamStopped(loser.number, why))
+        ending = loser.stopped(why, phase=self.events.phase, mechanism=Mechanism.SUPERSEDED)
+        self.note(m.AttemptEnded(loser.number, ending))
+        self._promote_rival()
+
+    def _promote_rival(self) -> None:
+        """The second attempt is the only one now."""
+        assert self._hedge is not None
+        hedge, self._hedge = self._hedge, None
+        self.forget_answer()
+        self.attempt = hedge.rival
+        if hedge.head is not None:
+            self.headers_arrived(self.attempt, *hedge.head)
+        self.look()
+
+    def _drop_rival(self, ending: Ending) -> None:
+        if self._hedge is None:
+            return
+        rival, self._hedge = self._hedge.rival, None
+        if rival.close():
+            self.note(m.UpstreamStopped(rival.number, "the other attempt goes on"))
+        self.note(m.AttemptEnded(rival.number, rival.ended(ending)))
 
     def forget_answer(self) -> None:
         """Nobody has heard anything of the answer so far: begin a new one."""
@@ -825,6 +893,8 @@ class Carrier:
 
     def _stop_upstream(self, why: str, ending: Ending | None = None) -> None:
         """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""
+        if self._hedge is not None:
+            self._drop_rival(self._hedge.rival.stopped(why, phase=self.events.phase))
         if self.attempt.close():
             self.note(m.UpstreamStopped(self.attempt.number, why))
         if self.attempt.ending is None:
@@ -932,6 +1002,8 @@ class Carrier:
             if self.turn.answered or self.events.error is not None:
                 clocks.finished_since = attempt.heard_at
                 clocks.upstream_silent_since = None
+            elif self.record.attempts == 1 and not self.log.size:
+                clocks.unspoken_since = attempt.sent_at
         if reader is not None and not reader.gone:
             if not reader.opened and self.body_complete and not self.turn.answered:
                 clocks.awaiting_headers_since = reader.asked_at
@@ -940,11 +1012,11 @@ class Carrier:
         return clocks
 
     def _patience(self) -> Patience:
-        timeouts = self.engine.settings.timeouts
-        reader = self.reader
+        timeouts, reader = self.engine.settings.timeouts, self.reader
         if reader is None:
             return Patience(None, timeouts.keepalive_s, timeouts.quiet_s)
-        return Patience(reader.patience_s, reader.keepalive_s, timeouts.quiet_s)
+        hedge_s = self.engine.settings.hedge_s or None
+        return Patience(reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s=hedge_s)
 
     def _act_on(self, name: Due, now: float) -> None:
         match name:
@@ -952,6 +1024,8 @@ class Carrier:
                 self._handle(Event.DEADLINE_PASSED)
             case Due.OPEN_EARLY:
                 self._open_early(now)
+            case Due.HEDGE:
+                self._start_hedge(now)
             case Due.KEEPALIVE:
                 if self.reader is not None:
                     self.reader.keepalive(now)

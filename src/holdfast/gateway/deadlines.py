@@ -24,6 +24,8 @@ class Due(Enum):
     "The turn's own: grace, orphan, unheard."
     OPEN_EARLY = "open early"
     "Upstream's headers did not come within the header patience."
+    HEDGE = "hedge"
+    "Upstream has not spoken for so long that the question is to be asked a second time."
     KEEPALIVE = "keepalive"
     "The reader has heard nothing for the keepalive interval."
     QUIET_NOTICED = "quiet noticed"
@@ -48,6 +50,8 @@ class Clocks:
     finished_since: float | None = None
     "The answer's last event, while upstream's response is still open."
     quiet_noticed: bool = False
+    unspoken_since: float | None = None
+    "The request's last byte, while no event of the answer has come and no second attempt was made."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Patience:
     keepalive_s: float
     quiet_s: float
     linger_s: float = LINGER_S
+    hedge_s: float | None = None
+    "For an answer's first event, before it is asked for a second time; None for never."
 
 
 KEEPALIVES_OFF_S = 60.0
@@ -98,6 +104,8 @@ def _deadlines(clocks: Clocks, patience: Patience) -> list[tuple[Due, float]]:
         if not clocks.quiet_noticed:
             found.append((Due.QUIET_NOTICED, clocks.upstream_silent_since + patience.keepalive_s))
         found.append((Due.QUIET_EXPIRED, clocks.upstream_silent_since + patience.quiet_s))
+    if clocks.unspoken_since is not None and patience.hedge_s is not None:
+        found.append((Due.HEDGE, clocks.unspoken_since + patience.hedge_s))
     if clocks.reader_silent_since is not None:
         found.append((Due.KEEPALIVE, clocks.reader_silent_since + patience.keepalive_s))
     if clocks.finished_since is not None:

@@ -210,7 +210,8 @@ class Settings:
     splice: bool = False
     "Whether the rest of a broken text is asked for and put behind it. Off: the model may word the seam anew."
     hedge_s: float = 0.0
-    "Silence before the first event after which the question is asked a second time, in parallel; 0 for never."
+    """Silence before the first event after which the question is asked a second time, in parallel; 0 for never, as it
+    costs a second generation."""
     retries: RetryRules = RetryRules()
     on_doomed: str = "explain"
     """What a request is answered that breaks at the same place again and again: `explain` says what was seen;
