@@ -220,7 +220,10 @@ def _less_tokens(found: dict[str, Slice], said_tokens: int) -> list[tuple[int, i
 
 
 def _value(found: dict[str, Slice], key: str) -> Any:
-    return msgspec.json.decode(found[key].raw) if key in found else None
+    try:
+        return msgspec.json.decode(found[key].raw) if key in found else None
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _json(value: Any) -> bytes:
