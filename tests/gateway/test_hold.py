@@ -71,6 +71,15 @@ def test_parallel_calls_are_told_one_by_one() -> None:
     assert story.reads(stop(1)) == first + second + stop(1)
 
 
+def test_calls_that_overlap_are_told_when_the_first_is_whole() -> None:
+    """Another block's end does not end this one, and nothing is told out of order."""
+    story = Story()
+    both = start(0, "tool_use") + start(1, "tool_use") + delta(1)
+
+    assert story.reads(BEGIN + both + stop(1)) == BEGIN
+    assert story.reads(stop(0)) == BEGIN + both + stop(1) + stop(0)
+
+
 def test_what_is_not_configured_is_never_held() -> None:
     """Text always flows; thinking and tools only wait where somebody wanted that."""
     for kinds, held in [
@@ -106,7 +115,7 @@ def test_events_that_an_editor_left_out_are_passed_over() -> None:
     """What is not in the data holds nothing and shifts nothing."""
     hold = HoldBack(TOOLS)
     call = start(0, "tool_use")
-    assert hold.feed(BEGIN + call, [start(9, "tool_use"), BEGIN, call]) == len(BEGIN)
+    assert hold.feed(BEGIN + call, [BEGIN, start(9, "tool_use"), call]) == len(BEGIN)
 
 
 @pytest.mark.parametrize(
