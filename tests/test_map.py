@@ -64,6 +64,7 @@ MAY_WAIT = {
     "gateway.upstream.h2": {"asyncio", "socket"},
     "gateway.upstream.pool": {"asyncio"},
     "gateway.upstream.tls": {"ssl"},
+    "gateway.upstream.watch": {"asyncio", "socket"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},

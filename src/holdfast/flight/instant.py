@@ -6,6 +6,7 @@ A laptop that slept shows as a difference between the two, never as a timeout.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import NamedTuple
 
@@ -22,3 +23,15 @@ class Instant(NamedTuple):
 def now() -> Instant:
     """Read both clocks together."""
     return Instant(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+def suspended_s() -> float | None:
+    """Seconds that this machine has slept since it was started; None where it does not count them.
+
+    The difference of a clock that goes on in sleep and one that stands still. macOS is untested.
+    """
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
+    return None
