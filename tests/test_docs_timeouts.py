@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.catalogue import CATALOGUE, show_bytes, show_seconds
-from holdfast.gateway import engine, leaving, orphans
+from holdfast.gateway import engine, leaving, orphans, outage, sleep, sockets
 from holdfast.gateway.deadlines import Patience
 from holdfast.gateway.profiles import Limit, Profile, measured_profiles
-from holdfast.gateway.settings import Limits, Timeouts
-from holdfast.gateway.upstream import connection, dial, pool
+from holdfast.gateway.settings import Limits, Sockets, Timeouts
+from holdfast.gateway.upstream import connection, dial, pool, watch
 
 PAGE = (Path(__file__).parents[1] / "docs" / "timeouts.md").read_text(encoding="utf-8")
 SETTINGS = {option.field: option.name for option in CATALOGUE if option.field}
@@ -58,7 +58,14 @@ def test_every_size_has_a_row_with_its_default(field: Field[int]) -> None:
         f"### reset hold: {connection.RESET_HOLD_S:g} s",
         f"### late failure: {engine.LATE_FAILURE_S:g} s",
         f"tried {dial.STAGGER_S:g} s apart",
-        f"bytes unacknowledged for {dial.USER_TIMEOUT_MS / 1000:g} s end the connection",
+        f"left until the others had {dial.AVOIDED_STAGGER_S:g} s",
+        f"tried anew every {dial.ANEW_S:g} s",
+        f"after {outage.BACK_OFF_S:g} s, then after twice as long, and at most {outage.LONGEST_BACK_OFF_S:g} s after",
+        f"### `tcp-keepalive`: {Sockets().keepalive}",
+        f"acknowledgement: {Sockets().upstream_user_timeout_s:g} s by default",
+        f"### fast probes: {connection.PROBED_S:g} s",
+        f"a dead one shows within {sockets.SOON.dead_after_s + 1} s",
+        f"compared every {watch.TICK_S:g} s: more than {sleep.LEAST_S:g} s apart is a sleep",
         f"unacknowledged for {orphans.LIFELESS_S:g} s, the new request takes over",
         f"or {leaving.SHARE_OF_LIMIT:.0%} of the limit",
         f"It is {Profile('').header_share:g} of the client's own limit",

@@ -13,7 +13,7 @@ from holdfast.cli.catalogue import CATALOGUE, read, read_bytes, read_seconds, sh
 from holdfast.cli.config import gather
 from holdfast.cli.errors import Misused
 from holdfast.cli.main import main
-from holdfast.gateway.settings import Limits, RetryRules, Settings, Timeouts, Upstream
+from holdfast.gateway.settings import Keepalive, Limits, RetryRules, Settings, Sockets, Timeouts, Upstream
 
 NOWHERE = {"HOME": "/nonexistent"}
 
@@ -105,6 +105,40 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         read(option, text)
 
 
+def test_what_is_asked_of_tcp_reaches_the_gateway(tmp_path: Path) -> None:
+    """From a flag, a variable and the file; `off` is a value too."""
+    file = tmp_path / "c.toml"
+    file.write_text('ip = 4\nconnect-timeout = "5s"\n')
+    environ = NOWHERE | {"HOLDFAST_TCP_USER_TIMEOUT": "2m", "HOLDFAST_OUTAGE_PATIENCE": "0"}
+
+    def settings(*, probes: str) -> Settings:
+        values = gather("run", {"tcp_keepalive": probes}, environ, file)
+        return config.common_settings(values, Upstream.parse("https://api.example"), environ)
+
+    found = settings(probes="10/5/3")
+    assert found.sockets == Sockets(Keepalive(10, 5, 3), user_timeout_s=120.0, ip="4")
+    assert (found.timeouts.connect_s, found.timeouts.outage_s) == (5.0, 0.0)
+    assert settings(probes="off").sockets.keepalive is None
+
+
+def test_the_user_timeout_is_as_long_as_the_keepalive_takes() -> None:
+    """Unless it was set: on Linux it would otherwise silently decide how long the probes go on."""
+    assert Sockets().upstream_user_timeout_s == 90.0
+    assert Sockets(Keepalive(10, 5, 3)).upstream_user_timeout_s == 25.0
+    assert Sockets(Keepalive(10, 5, 3), user_timeout_s=60.0).upstream_user_timeout_s == 60.0
+    assert Sockets(keepalive=None).upstream_user_timeout_s == 90.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "30/15", "30/15/4/1", "30/15/x", "0/15/4", "30/0/4", "30/15/0", "40000/1/1", "1/1/128"]
+)
+def test_what_is_no_keepalive_is_refused(text: str) -> None:
+    """The error shows how one looks, or the system's own bounds."""
+    [option] = [option for option in CATALOGUE if option.name == "tcp-keepalive"]
+    with pytest.raises(ValueError, match=r"30/15/4, or off|from 1 to 127"):
+        read(option, text)
+
+
 def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
     """A setting that is silently not in force would be worse."""
     file = tmp_path / "c.toml"
@@ -135,6 +169,9 @@ def test_settings_of_the_other_command_are_known_and_left_alone() -> None:
         ('drain = "soon"', "is not a duration"),
         ('record = "some"', "none, lost, all"),
         ('listen = "8484"', "HOST:PORT"),
+        ("tcp-keepalive = false", "30/15/4"),
+        ("tcp-keepalive = 30", "IDLE/INTERVAL/COUNT"),
+        ("ip = 5", "auto, 4, 6"),
         ("drain = ", "is not TOML"),
     ],
 )
@@ -175,6 +212,7 @@ def test_every_field_of_the_gateway_can_be_set() -> None:
 
     assert set(Timeouts.__dataclass_fields__) - settable == {"twin_grace_s", "limit_tolerance_s"}
     assert set(Limits.__dataclass_fields__) <= settable
+    assert set(Sockets.__dataclass_fields__) <= settable
 
 
 def test_defaults_are_the_gateways_own() -> None:
@@ -186,6 +224,7 @@ def test_defaults_are_the_gateways_own() -> None:
 
     assert settings.timeouts == Settings(upstream).timeouts
     assert settings.limits == Settings(upstream).limits
+    assert settings.sockets == Settings(upstream).sockets
 
 
 def test_proxy_comes_from_the_environment_unless_said_otherwise() -> None:

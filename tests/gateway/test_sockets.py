@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from holdfast.gateway import sockets
+from holdfast.gateway.settings import Keepalive
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
 
@@ -105,13 +106,73 @@ def test_options_are_set() -> None:
     """Keepalive 30/15/4 and the user timeout are in force afterwards."""
     client, server = pair()
     with client, server:
-        sockets.set_keepalive(client)
+        sockets.set_keepalive(client, Keepalive())
         sockets.set_user_timeout(client, 90_000)
         assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert [
             client.getsockopt(socket.IPPROTO_TCP, option)
             for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, 18)
         ] == [30, 15, 4, 90_000]
+
+
+def options_of(sock: socket.socket) -> list[int]:
+    """SO_KEEPALIVE, idle, interval, count, user timeout."""
+    tcp = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, 18)
+    on = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    return [on, *(sock.getsockopt(socket.IPPROTO_TCP, option) for option in tcp)]
+
+
+@linux_only
+@pytest.mark.parametrize("keepalive", [Keepalive(), None], ids=["on", "off"])
+def test_fast_probes_are_set_and_undone(keepalive: Keepalive | None) -> None:
+    """1/1/5 without a user timeout, which would end it after one lost probe; then all is as it was, off included."""
+    client, server = pair()
+    with client, server:
+        if keepalive is not None:
+            sockets.set_keepalive(client, keepalive)
+            sockets.set_user_timeout(client, 90_000)
+        usual = options_of(client)
+        before = sockets.probe_soon(client)
+        assert options_of(client) == [1, 1, 1, 5, 0]
+        sockets.restore(client, before)
+        assert options_of(client) == usual
+
+
+@linux_only
+def test_bytes_under_way_keep_their_user_timeout() -> None:
+    """Where some are unacknowledged the kernel does not probe: the user timeout decides, and stays."""
+    client, server = pair()
+    with client, server:
+        sockets.set_user_timeout(client, 90_000)
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                client.send(b"x" * 65536)
+        before = sockets.probe_soon(client)
+        assert options_of(client) == [1, 1, 1, 5, 90_000]
+        sockets.restore(client, before)
+        assert options_of(client)[0] == 0
+
+
+@pytest.mark.parametrize("news", ["none", "bytes", "FIN", "RST", "closed here"])
+def test_news_that_nobody_has_read_is_found(news: str) -> None:
+    """A silent connection has none; what has arrived shows without being taken."""
+    client, server = pair()
+    with client, server:
+        if news == "bytes":
+            server.sendall(b"HTTP/1.1 408 Request Timeout")
+        elif news == "RST":
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if news in ("FIN", "RST"):
+            server.close()
+        elif news == "closed here":
+            client.close()
+        deadline = time.monotonic() + 2
+        while sockets.still_open(client) and news != "none" and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert sockets.still_open(client) is (news == "none")
+        if news == "bytes":
+            assert client.recv(8) == b"HTTP/1.1"
 
 
 @linux_only
@@ -123,11 +184,14 @@ def test_a_transports_socket_serves_too(loop_factory: type[asyncio.AbstractEvent
         server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         sock = writer.get_extra_info("socket")
-        sockets.set_keepalive(sock)
+        sockets.set_keepalive(sock, Keepalive(20, 10, 3))
         sockets.set_user_timeout(sock, 1000)
         assert sockets.tcp_facts(sock)["rtt_ms"] is not None
         assert sockets.unacked_bytes(sock) == 0
         assert sockets.pending_error(sock) == 0
+        before = sockets.probe_soon(sock)
+        sockets.restore(sock, before)
+        assert sock.getsockopt(socket.IPPROTO_TCP, 18) == 1000
         writer.close()
         server.close()
 

@@ -18,7 +18,7 @@ import httptools
 
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway.guard import Head, Refusal
-from holdfast.gateway.settings import Limits, Timeouts
+from holdfast.gateway.settings import Keepalive, Limits, Timeouts
 from holdfast.gateway.sockets import (
     SocketLike,
     pending_error,
@@ -280,7 +280,8 @@ class ClientConnection(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's, only alike.
         self.transport = cast(asyncio.Transport, transport)
         self._sock: SocketLike = transport.get_extra_info("socket")
-        set_keepalive(self._sock)
+        if self._listener.keepalive is not None:
+            set_keepalive(self._sock, self._listener.keepalive)
         self._listener.connections.add(self)
         if len(self._listener.connections) > self._listener.limits.connections:
             self._refuse(
@@ -545,12 +546,16 @@ class Listener:
         limits: Limits,
         on_request: Callable[[Exchange], None],
         render_error: Callable[[Refusal], bytes],
+        *,
+        keepalive: Keepalive | None = None,
     ) -> None:
+        """`keepalive` is set on every client's socket; None leaves it as the system has it."""
         self.loop = loop
         self.timeouts = timeouts
         self.limits = limits
         self.on_request = on_request
         self.render_error = render_error
+        self.keepalive = keepalive
         self.connections: set[ClientConnection] = set()
         self.draining = False
         self._sweep = loop.call_later(self.SWEEP_S, self._end_the_slow)

@@ -50,7 +50,12 @@ class Gateway:
         engine = Engine(self.settings, self._recorder, loop, on_turn=self._on_turn)
         engine.pool.check()
         listener = Listener(
-            loop, self.settings.timeouts, self.settings.limits, engine.on_request, render_error
+            loop,
+            self.settings.timeouts,
+            self.settings.limits,
+            engine.on_request,
+            render_error,
+            keepalive=self.settings.sockets.keepalive,
         )
         handshake = self.settings.timeouts.request_head_s if ssl is not None else None
         if sock is not None:

@@ -15,7 +15,9 @@ import fcntl
 import socket
 import struct
 import sys
-from typing import Protocol
+from typing import Final, Protocol
+
+from holdfast.gateway.settings import Keepalive
 
 LINUX = sys.platform == "linux"
 DARWIN = sys.platform == "darwin"
@@ -26,6 +28,7 @@ _DARWIN_SO_NWRITE = 0x1024
 _DARWIN_TCP_KEEPALIVE = 0x10
 _DARWIN_TCP_RXT_CONNDROPTIME = 0x80
 _LINUX_TCP_USER_TIMEOUT = 18
+_KEEPIDLE = _DARWIN_TCP_KEEPALIVE if DARWIN else getattr(socket, "TCP_KEEPIDLE", 4)
 
 # The first 136 bytes of struct tcp_info; the struct only ever grows at its end.
 # 8 single bytes, 24 32-bit words, then pacing rates, bytes_acked and bytes_received as 64-bit words.
@@ -137,18 +140,18 @@ def unacked_bytes(sock: SocketLike) -> int | None:
     return None
 
 
-def set_keepalive(sock: SocketLike, *, idle: int = 30, interval: int = 15, count: int = 4) -> None:
-    """TCP keepalive in seconds: defeats every layer-4 idle timer known (60 s and more), sees a dead path in about 90 s."""
-    with contextlib.suppress(OSError):
+def set_keepalive(sock: SocketLike, keepalive: Keepalive) -> None:
+    """Let the kernel probe a silent peer: defeats every layer-4 idle timer known (60 s and more), finds a dead path."""
+    with contextlib.suppress(OSError, ValueError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, _DARWIN_TCP_KEEPALIVE if DARWIN else socket.TCP_KEEPIDLE, idle)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, keepalive.idle_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keepalive.interval_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keepalive.count)
 
 
 def set_user_timeout(sock: SocketLike, milliseconds: int) -> None:
     """How long our bytes may go unacknowledged before ETIMEDOUT. Upstream only: it kills a reader that merely paused."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         if LINUX:
             sock.setsockopt(socket.IPPROTO_TCP, _LINUX_TCP_USER_TIMEOUT, milliseconds)
         elif DARWIN:
@@ -160,3 +163,56 @@ def reset_on_close(sock: SocketLike) -> None:
     """Make the coming close a reset: a peer that reads until the close would take a FIN for the answer's end."""
     with contextlib.suppress(OSError, ValueError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# Proof of life.
+
+SOON: Final = Keepalive(1, 1, 5)
+"After a sleep or a change of network: a dead path shows within 7 s, and four lost probes are still forgiven."
+
+SocketOptions = tuple[tuple[int, int, int], ...]
+"Level, name and value of each."
+
+
+def still_open(sock: socket.socket) -> bool:
+    """Whether the kernel holds no news for us on a connection that should be silent: no FIN, no RST, no byte.
+
+    A close may have arrived that the event loop has not come to yet. Bytes count as news too: they may be a
+    farewell (a 408, a TLS alert), and to find out costs more than another connection.
+    """
+    try:
+        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def probe_soon(sock: SocketLike, probes: Keepalive = SOON) -> SocketOptions:
+    """Ask a peer for a sign of life now, and soon again: the path may have died while this machine slept.
+
+    Returns what `restore` needs. For a connection whose bytes are all acknowledged: where some are not, the
+    kernel sends those again instead of probes, and the user timeout decides, as it did before.
+    """
+    names = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, _KEEPIDLE)]
+    names += [(socket.IPPROTO_TCP, name) for name in (socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+    if LINUX and not unacked_bytes(sock):
+        # While it is set, one unanswered probe after a longer silence would be the end (tcp_keepalive_timer).
+        names.append((socket.IPPROTO_TCP, _LINUX_TCP_USER_TIMEOUT))
+    before = []
+    for level, name in names:
+        raw = _getsockopt_bytes(sock, level, name, 4)
+        if raw is not None and len(raw) == 4:
+            before.append((level, name, int.from_bytes(raw, sys.byteorder)))
+    if (socket.IPPROTO_TCP, _LINUX_TCP_USER_TIMEOUT) in names:
+        set_user_timeout(sock, 0)
+    set_keepalive(sock, probes)
+    return tuple(before)
+
+
+def restore(sock: SocketLike, before: SocketOptions) -> None:
+    """Undo `probe_soon`."""
+    for level, name, value in before:
+        with contextlib.suppress(OSError, ValueError):
+            sock.setsockopt(level, name, value)

@@ -13,6 +13,7 @@ import sys
 
 import uvloop
 
+from holdfast.gateway.settings import Keepalive
 from holdfast.gateway.sockets import set_keepalive, set_user_timeout
 from tests.gateway.upstream.stage import GET, Heard, pool_to
 
@@ -39,7 +40,7 @@ def loopback(state: str) -> None:
 async def opened(server: socket.socket):  # type: ignore[no-untyped-def]
     """A connection in the middle of an answer, its listener, and the other end."""
     connection = await pool_to(server.getsockname()[1]).connect()
-    set_keepalive(connection._sock, idle=1, interval=1, count=2)
+    set_keepalive(connection._sock, Keepalive(1, 1, 2))
     set_user_timeout(connection._sock, 2500)
     peer, _ = server.accept()
     heard = Heard()

@@ -15,8 +15,10 @@ import pytest
 import trustme
 
 from holdfast.flight.endings import Mechanism, Phase
-from holdfast.gateway.settings import Settings, Tls, Upstream
+from holdfast.gateway.settings import Keepalive, Settings, Sockets, Tls, Upstream
+from holdfast.gateway.upstream import connection as shared
 from holdfast.gateway.upstream import dial as dialling
+from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import Pool, UpstreamError
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
@@ -150,26 +152,165 @@ def test_a_silent_upstream_runs_into_our_patience(run: Run) -> None:
 
 
 def test_addresses_alternate_between_families() -> None:
-    """The resolver's first family begins; what a retry wants to avoid comes last, and nothing comes twice."""
+    """The resolver's first family begins, and nothing comes twice."""
     six = [(socket.AF_INET6, (f"2001:db8::{i}", 443, 0, 0)) for i in (1, 2, 3)]
     four = [(socket.AF_INET, (f"192.0.2.{i}", 443)) for i in (1, 2)]
     assert dialling.in_turn([*six, *six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
-    assert dialling.in_turn([*six, *four], "[2001:db8::1]:443")[-1] == six[0]
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="Linux names")
-def test_options_are_in_force(run: Run) -> None:
-    """Keepalive 30/15/4, 90 s for unacknowledged bytes, no Nagle; the connection knows its address."""
+def test_a_retry_begins_with_the_other_family() -> None:
+    """Where an attempt broke on IPv6, IPv4 comes first; what is to be avoided comes last, the latest at the end."""
+    six = [(socket.AF_INET6, (f"2001:db8::{i}", 443, 0, 0)) for i in (1, 2)]
+    four = [(socket.AF_INET, (f"192.0.2.{i}", 443)) for i in (1, 2)]
+    once = dialling.in_turn([*six, *four], ["[2001:db8::1]:443"])
+    assert once == [four[0], four[1], six[1], six[0]]
+    twice = dialling.in_turn([*six, *four], ["[2001:db8::1]:443", "192.0.2.1:443"])
+    assert twice == [six[1], four[1], six[0], four[0]]
+    assert dialling.in_turn(four[:1], ["192.0.2.1:443"]) == four[:1], "there is no other"
+
+
+def test_an_address_to_avoid_is_not_raced(run: Run) -> None:
+    """It would answer at once; the others, though silent for longer than the stagger, are given a second."""
+
+    async def story() -> None:
+        with deaf() as slow:
+            async with serving(until_closed) as port:
+                stage = dialling._Stage(dialling.route(Settings(Upstream("http", "two.example", port))))
+                broken = f"127.0.0.1:{port}"
+                addresses = [(socket.AF_INET, ("127.0.0.1", p)) for p in (port, slow)]
+                started = time.monotonic()
+                sock = await dialling._first_to_connect(
+                    dialling.in_turn(addresses, [broken]), stage, [broken]
+                )
+                assert sock.getpeername()[1] == port and stage.targets == [f"127.0.0.1:{slow}", broken]
+                assert time.monotonic() - started >= dialling.AVOIDED_STAGGER_S - 0.01
+                sock.close()
+
+    run(story())
+
+
+def test_a_silent_address_is_tried_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's own repetitions become rare: after two seconds, here less, a new socket tries from the start."""
+
+    async def story() -> None:
+        monkeypatch.setattr(dialling, "ANEW_S", 0.05)
+        opened: list[object] = []
+        real = dialling._open
+
+        async def counted(address: dialling._Address, stage: dialling._Stage) -> socket.socket:
+            opened.append(address)
+            return await real(address, stage)
+
+        monkeypatch.setattr(dialling, "_open", counted)
+        with deaf() as one, deaf() as two:
+            stage = dialling._Stage(dialling.route(Settings(Upstream("http", "two.example", one))))
+            addresses = [(socket.AF_INET, ("127.0.0.1", p)) for p in (one, two)]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(dialling._first_to_connect(addresses, stage), 0.6)
+        assert opened[:6] == addresses * 3
+        assert stage.targets == [f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "each is told once"
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("ip", "host", "reached"),
+    [("4", "localhost", True), ("6", "127.0.0.1", False), ("4", "::1", False), ("auto", "127.0.0.1", True)],
+)
+def test_one_family_can_be_asked_for(ip: str, host: str, reached: bool, run: Run) -> None:
+    """With `--ip 4` no other address is looked up; an upstream that has none is told with that setting."""
 
     async def story() -> None:
         async with serving(until_closed) as port:
-            connection = await pool_to(port).connect()
-            sock = connection._sock
-            tcp = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, 18)
-            assert [sock.getsockopt(socket.IPPROTO_TCP, o) for o in tcp] == [30, 15, 4, 90_000]
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+            settings = Settings(Upstream("http", host, port), sockets=Sockets(ip=ip))
+            if reached:
+                connection = await Pool(settings).connect()
+                assert connection.address == f"127.0.0.1:{port}"
+                connection.abort()
+            else:
+                error = await failure(Pool(settings))
+                assert error.ending.code == "N.dns.resolve"
+                assert f"could not be resolved to an IPv{ip} address" in error.advice
+                assert error.advice.endswith("or leave out --ip")
+
+    run(story())
+
+
+linux_names = pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="Linux names")
+
+
+def options_of(connection: UpstreamConnection) -> list[int]:
+    """SO_KEEPALIVE, idle, interval, count, user timeout."""
+    sock = connection._sock
+    tcp = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, 18)
+    on = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    return [on, *(sock.getsockopt(socket.IPPROTO_TCP, option) for option in tcp)]
+
+
+@linux_names
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("sockets", "in_force"),
+    [
+        (Sockets(), [1, 30, 15, 4, 90_000]),
+        (Sockets(Keepalive(10, 5, 3)), [1, 10, 5, 3, 25_000]),
+        (Sockets(Keepalive(10, 5, 3), user_timeout_s=60.0), [1, 10, 5, 3, 60_000]),
+        (Sockets(Keepalive(), user_timeout_s=0.0), [1, 30, 15, 4, 0]),
+    ],
+    ids=lambda value: str(value.keepalive) if isinstance(value, Sockets) else "",
+)
+def test_options_are_in_force(
+    sockets: Sockets, in_force: list[int], scheme: str, run: Run, authority: trustme.CA, ca_file: Path
+) -> None:
+    """Keepalive 30/15/4 and 90 s for unacknowledged bytes, or what was set; no Nagle. Plain and over TLS."""
+
+    async def story() -> None:
+        script = saying(ANSWER) if scheme == "http" else over_tls(server_context(authority), saying(ANSWER))
+        async with serving(script) as port:
+            upstream = Upstream(scheme, "127.0.0.1", port)
+            pool = Pool(Settings(upstream, tls=Tls(ca_files=(ca_file,)), sockets=sockets))
+            connection = await pool.connect()
+            assert options_of(connection) == in_force
+            assert connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             assert connection.address == f"127.0.0.1:{port}" and 0 < connection.took_s < 5
             connection.abort()
+
+    run(story())
+
+
+@linux_names
+def test_without_keepalive_the_system_decides(run: Run) -> None:
+    """`--tcp-keepalive off` sets none; bytes that stay unacknowledged still end the connection after 90 s."""
+
+    async def story() -> None:
+        async with serving(until_closed) as port:
+            settings = Settings(Upstream("http", "127.0.0.1", port), sockets=Sockets(keepalive=None))
+            connection = await Pool(settings).connect()
+            on, *_, user_timeout = options_of(connection)
+            assert (on, user_timeout) == (0, 90_000)
+            connection.abort()
+
+    run(story())
+
+
+@linux_names
+def test_fast_probes_end_by_themselves(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while a connection that lives is cared for as before; asking twice changes nothing."""
+
+    async def story() -> None:
+        monkeypatch.setattr(shared, "PROBED_S", 0.05)
+        async with serving(until_closed) as port:
+            connection = await pool_to(port).connect()
+            connection.probe_soon()
+            connection.probe_soon()
+            assert options_of(connection) == [1, 1, 1, 5, 0]
+            await asyncio.sleep(0.1)
+            assert options_of(connection) == [1, 30, 15, 4, 90_000]
+            connection.probe_soon()
+            connection.abort()
+            assert connection._probing is None
+            connection.probe_soon()
+            assert connection._probing is None
 
     run(story())
 

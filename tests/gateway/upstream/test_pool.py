@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 
 import pytest
@@ -148,6 +149,53 @@ def test_an_idle_connection_is_not_trusted_after_four_seconds(run: Run) -> None:
             clock[0] += 4.1
             assert pool.idle() is None and not older.alive
             younger.abort()
+            await pool.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n"], ids=["FIN", "408"])
+def test_a_close_that_only_the_kernel_has_heard_of_is_enough(last_words: bytes, run: Run) -> None:
+    """It arrived while the event loop was busy: the connection looks alive to us, and is not used."""
+
+    async def story() -> None:
+        closing = threading.Event()
+
+        def script(sock: socket.socket) -> None:
+            head_of(sock)
+            sock.sendall(ANSWER)
+            closing.wait(5)
+            if last_words:
+                sock.sendall(last_words)
+
+        async with serving(script) as port:
+            pool = pool_to(port)
+            connection = await pool.connect()
+            await ask(connection)
+            assert connection.shows_no_close()
+            closing.set()
+            time.sleep(0.05)  # noqa: ASYNC251 (the loop is busy: that is the story)
+            assert connection.alive and not connection.shows_no_close()
+            assert pool.idle() is None and not connection.alive
+            await pool.close()
+
+    run(story())
+
+
+def test_idle_connections_can_be_forgotten(run: Run) -> None:
+    """After a sleep or on another network: what is idle is closed, an answer under way goes on and is kept after it."""
+
+    async def story() -> None:
+        async with serving(saying(ANSWER)) as port:
+            pool = pool_to(port)
+            idle, busy, heard = await pool.connect(), await pool.connect(), Heard()
+            await ask(idle)
+            busy.start(heard, b"GET", b"/", GET)
+            assert pool.forget_idle() == 1 and not idle.alive
+            busy.end_body()
+            await asyncio.wait_for(heard.over.wait(), 2)
+            assert heard.code == "whole" and pool.idle() is busy
+            busy.abort()
             await pool.close()
 
     run(story())

@@ -33,13 +33,24 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
-from holdfast.gateway.sockets import Fact, pending_error, tcp_facts, unacked_bytes
+from holdfast.gateway.sockets import (
+    Fact,
+    SocketOptions,
+    pending_error,
+    probe_soon,
+    restore,
+    still_open,
+    tcp_facts,
+    unacked_bytes,
+)
 from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
 
 HEAD_LIMIT: Final = 256 * 1024
 "Bytes of a response head with all interim ones before it, or of trailers and chunk extensions between two body pieces."
 RESET_HOLD_S: Final = 0.2
 "How long a connection closed mid-exchange is watched for the RST that shows nobody listens (D.1: a few hundred ms)."
+PROBED_S: Final = 10.0
+"How long the fast probes of `probe_soon` go on; a dead path shows before."
 WRITE_BUFFER: Final = 256 * 1024
 "Bytes of request waiting for the socket before the client is asked to pause; one read of the client's."
 
@@ -82,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_now",
         "_on_idle",
         "_peer_closed",
+        "_probing",
         "_reading_paused",
         "_request_done",
         "_sock",
@@ -134,6 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._hold: asyncio.TimerHandle | None = None
+        self._probing: asyncio.TimerHandle | None = None
         self._lost: Ending | None = None
         self._peer_closed = False
         self._write_paused = False
@@ -159,6 +172,21 @@ class UpstreamConnection(asyncio.Protocol):
     def alive(self) -> bool:
         """Whether, as far as we know, a new exchange can be started on it."""
         return self._lost is None and not self._peer_closed and self._listener is None
+
+    def shows_no_close(self) -> bool:
+        """Whether it is alive as far as the kernel knows, too: a close may have arrived that was not read yet."""
+        return self.alive and still_open(self._sock)
+
+    def probe_soon(self) -> None:
+        """Let the kernel find out within seconds whether the path still lives; a dead one ends as `dark`."""
+        if self._lost is None and self._probing is None:
+            before = probe_soon(self._sock)
+            self._probing = self._loop.call_later(PROBED_S, self._probed, before)
+
+    def _probed(self, before: SocketOptions) -> None:
+        self._probing = None
+        if self._lost is None:
+            restore(self._sock, before)
 
     @abstractmethod
     def start(self, listener: ResponseListener, method: bytes, target: bytes, headers: Headers) -> None:
@@ -443,6 +471,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._hold is not None:
             self._hold.cancel()
             self._hold = None
+        if self._probing is not None:
+            self._probing.cancel()
+            self._probing = None
         if self._transport is not None:
             self._hang_up()
         if self._lost is None:

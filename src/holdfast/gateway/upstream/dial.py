@@ -7,6 +7,12 @@ half-open connection. Nothing of the request has been sent when a dial fails.
 Several addresses are tried in the manner of RFC 8305 ("happy eyeballs"): families alternate, the next
 address starts `STAGGER_S` after the one before or as soon as one failed, the first to connect wins.
 uvloop has no such option and asyncio's cannot set socket options before connecting, so it is done here.
+Two things differ from the RFC. An address on which an attempt broke is left until the others had
+`AVOIDED_STAGGER_S`: it may answer faster and be the wrong one all the same. And while none answers, one is
+tried anew every `ANEW_S`, since the kernel sends its own requests ever more rarely, and always from the
+source address that this machine had at the first: a network that returns should be noticed at once.
+We wait for the resolver's whole answer, both families together (the RFC's section 3 would not): the calls of
+the system are one, and `--ip 4` asks for one family only where the other's question gets lost.
 """
 
 from __future__ import annotations
@@ -21,13 +27,14 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
-from holdfast.gateway.settings import Settings, Tls, Upstream
+from holdfast.gateway.settings import Settings, Sockets, Tls, Upstream
 from holdfast.gateway.sockets import Fact, set_keepalive, set_user_timeout, tcp_facts
 from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.h1 import Http1Connection
@@ -36,8 +43,10 @@ from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
 
 STAGGER_S = 0.25
 "Head start of one address over the next (RFC 8305, section 5: 250 ms recommended)."
-USER_TIMEOUT_MS = 90_000
-"Unacknowledged bytes for this long end the connection: as long as the keepalive needs to see a dead path (C.4)."
+AVOIDED_STAGGER_S = 1.0
+"Head start of the others over an address that is to be avoided: a far one may take as long."
+ANEW_S = 2.0
+"After so long without an answer an address is tried anew, from the start."
 TUNNEL_HEAD_LIMIT = 16 * 1024
 "Bytes of a proxy's answer to CONNECT."
 
@@ -77,6 +86,7 @@ class Route:
     context: ssl.SSLContext | None
     "None where the upstream is plain http."
     patience_s: float
+    sockets: Sockets
 
     @property
     def tunnel(self) -> bool:
@@ -91,7 +101,7 @@ def route(settings: Settings) -> Route:
     if settings.proxy and not is_loopback(upstream.host):
         proxy = _proxy(settings.proxy)
     context = tls_context(settings.tls) if upstream.scheme == "https" else None
-    return Route(upstream, proxy, context, settings.timeouts.connect_s)
+    return Route(upstream, proxy, context, settings.timeouts.connect_s, settings.sockets)
 
 
 def _proxy(url: str) -> Proxy:
@@ -156,12 +166,13 @@ async def dial(
     way: Route,
     *,
     on_idle: Callable[[UpstreamConnection], None] | None = None,
-    avoid: str | None = None,
+    avoid: Sequence[str] = (),
     now: Callable[[], float] = time.monotonic,
 ) -> UpstreamConnection:
     """A fresh connection, ready for its first exchange. Raises `UpstreamError`.
 
-    `avoid` (an `ip:port`) is tried last: a retry should change something.
+    Addresses to `avoid` (`ip:port`, the latest last) are tried last, and the family of the latest after the
+    other: a retry should change something.
     """
     started = now()
     stage = _Stage(way)
@@ -265,8 +276,10 @@ class _Stage:
     def _meaning(self, error: Exception) -> tuple[Side, Mechanism, str, str]:
         if isinstance(error, socket.gaierror | UnicodeError):
             name = self.way.proxy.host if self.at_proxy and self.way.proxy else self.way.upstream.host
-            detail = f"the name {name} could not be resolved ({in_one_line(error)})"
-            return Side.PATH, Mechanism.DNS, detail, f"{detail}; check DNS or --upstream"
+            ip = self.way.sockets.ip
+            sort, check = ("", "") if ip == "auto" else (f" to an IPv{ip} address", ", or leave out --ip")
+            detail = f"the name {name} could not be resolved{sort} ({in_one_line(error)})"
+            return Side.PATH, Mechanism.DNS, detail, f"{detail}; check DNS or --upstream{check}"
         if isinstance(error, ssl.SSLError):
             detail, advice = explain(error, self.way.upstream.host, self.tls)
             return Side.PROVIDER, Mechanism.TLS, detail, advice
@@ -306,41 +319,58 @@ class _ClosedError(OSError):
 _Address = tuple[socket.AddressFamily, Any]
 
 
-async def _connected_socket(stage: _Stage, avoid: str | None) -> socket.socket:
+_FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_UNSPEC}
+
+
+async def _connected_socket(stage: _Stage, avoid: Sequence[str]) -> socket.socket:
     proxy, upstream = stage.way.proxy, stage.way.upstream
     stage.at_proxy = proxy is not None
     host, port = (proxy.host, proxy.port) if proxy else (upstream.host, upstream.port)
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family = _FAMILIES[stage.way.sockets.ip]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
     addresses = in_turn([(family, address) for family, _, _, _, address in found], avoid)
     stage.phase = Phase.CONNECTING
-    sock = await _first_to_connect(addresses, stage)
+    sock = await _first_to_connect(addresses, stage, avoid)
     stage.at_proxy = stage.way.tunnel
     return sock
 
 
-def in_turn(addresses: Sequence[_Address], avoid: str | None = None) -> list[_Address]:
-    """The order in which to try: families alternate, beginning with the resolver's first; `avoid` comes last."""
+def in_turn(addresses: Sequence[_Address], avoid: Sequence[str] = ()) -> list[_Address]:
+    """The order in which to try: families alternate, beginning with the resolver's first; what to avoid comes last.
+
+    If the latest of these has a family, the other one begins.
+    """
     families: dict[int, list[_Address]] = {}
     for address in dict.fromkeys(addresses):
         families.setdefault(address[0], []).append(address)
-    mixed = [a for row in itertools.zip_longest(*families.values()) for a in row if a is not None]
-    return sorted(mixed, key=lambda a: _written(a[1]) == avoid)
+    broken = _family(avoid[-1]) if avoid else None
+    rows = sorted(families.items(), key=lambda row: row[0] == broken)
+    mixed = [a for row in itertools.zip_longest(*(row for _, row in rows)) for a in row if a is not None]
+    # Of several to avoid the one that broke first is the first to be tried again.
+    return sorted(mixed, key=lambda a: avoid.index(where) + 1 if (where := _written(a[1])) in avoid else 0)
 
 
-async def _first_to_connect(addresses: list[_Address], stage: _Stage) -> socket.socket:
-    if len(addresses) == 1:
-        return await _open(addresses[0], stage)
+def _family(written: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if written.startswith("[") else socket.AF_INET
+
+
+async def _first_to_connect(
+    addresses: list[_Address], stage: _Stage, avoid: Sequence[str] = ()
+) -> socket.socket:
+    """The first of the addresses that answers. Raises the first error once every one has refused."""
     waiting, trouble = list(addresses), OSError(errno.EADDRNOTAVAIL, "no address")
-    running: set[asyncio.Task[socket.socket]] = set()
+    running: dict[asyncio.Task[socket.socket], _Address] = {}
     try:
         while waiting or running:
             if waiting:
-                running.add(asyncio.ensure_future(_open(waiting.pop(0), stage)))
-            done, _ = await asyncio.wait(
-                running, timeout=STAGGER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
+                address = waiting.pop(0)
+                running[asyncio.ensure_future(_open(address, stage))] = address
+            pause = ANEW_S
+            if waiting:
+                pause = AVOIDED_STAGGER_S if _written(waiting[0][1]) in avoid else STAGGER_S
+            done, _ = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                running.discard(task)
+                del running[task]
                 error = task.exception()
                 if error is None:
                     for other in done - {task}:
@@ -348,11 +378,19 @@ async def _first_to_connect(addresses: list[_Address], stage: _Stage) -> socket.
                     return task.result()
                 if isinstance(error, OSError) and trouble.errno == errno.EADDRNOTAVAIL:
                     trouble = error
+            if not done and not waiting:
+                waiting = _silent(running.values())
         raise trouble
     finally:
         for task in running:
             task.add_done_callback(_close_late)
             task.cancel()
+
+
+def _silent(running: Iterable[_Address]) -> list[_Address]:
+    """The address that has been tried least of those that have not answered, to be tried anew."""
+    tried = Counter(running)
+    return sorted(tried, key=tried.__getitem__)[:1]
 
 
 def _close_late(task: asyncio.Task[socket.socket]) -> None:
@@ -363,13 +401,16 @@ def _close_late(task: asyncio.Task[socket.socket]) -> None:
 
 async def _open(address: _Address, stage: _Stage) -> socket.socket:
     family, where = address
-    stage.targets.append(_written(where))
+    if _written(where) not in stage.targets:
+        stage.targets.append(_written(where))
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        set_keepalive(sock)
-        set_user_timeout(sock, USER_TIMEOUT_MS)
+        options = stage.way.sockets
+        if options.keepalive is not None:
+            set_keepalive(sock, options.keepalive)
+        set_user_timeout(sock, round(options.upstream_user_timeout_s * 1000))
         await asyncio.get_running_loop().sock_connect(sock, where)
     except BaseException:
         sock.close()

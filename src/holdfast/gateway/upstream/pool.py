@@ -3,14 +3,15 @@
 A plain list used as a stack: the one used last is taken first, take and put cost the same whatever the
 number. A connection that was idle for longer than `IDLE_S` is never used again: servers close idle
 connections whenever they like, and a request lost to such a close is the commonest needless failure
-(reference C.4: under 4 s). One timer sweeps the old ones; those that died are skipped when met.
+(reference C.4: under 4 s). One timer sweeps the old ones. A younger one is used if neither we nor the
+kernel have heard of a close.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.upstream.connection import UpstreamConnection
@@ -41,13 +42,23 @@ class Pool:
         oldest = self._now() - IDLE_S
         while self._idle:
             connection = self._idle.pop()
-            if connection.alive and connection.idle_since >= oldest:
+            if connection.idle_since >= oldest and connection.shows_no_close():
                 return connection
             connection.abort()
         return None
 
-    async def connect(self, *, avoid: str | None = None) -> UpstreamConnection:
-        """A fresh connection. Raises `UpstreamError`. The address `avoid` (`ip:port`) is tried last."""
+    def forget_idle(self) -> int:
+        """Close what is idle, because the network changed or the machine slept. Returns how many there were."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+        return len(idle)
+
+    async def connect(self, *, avoid: Sequence[str] = ()) -> UpstreamConnection:
+        """A fresh connection. Raises `UpstreamError`.
+
+        Addresses to `avoid` (`ip:port`, the latest last) are tried last, and the family of the latest after the other.
+        """
         if self._route is None:
             self._route = route(self._settings)
         return await dial(self._route, on_idle=self._put, avoid=avoid, now=self._now)
@@ -62,9 +73,7 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.abort()
+        self.forget_idle()
 
     def _put(self, connection: UpstreamConnection) -> None:
         """An exchange ended well, and its connection can carry another."""
