@@ -84,6 +84,29 @@ def test_a_sleep_of_the_machine_is_an_event_of_its_own() -> None:
     assert lines[-1].at_s == pytest.approx(1.8)
 
 
+def test_a_sleep_that_the_gateway_noted_is_not_told_twice() -> None:
+    """Its own moment may come a few seconds after others that saw the clocks apart."""
+    record = short_turn()
+    asleep = [(Instant(a.mono_s, a.wall_ms + 3_600_000), moment) for a, moment in record.moments[6:]]
+    noted = (Instant(asleep[0][0].mono_s + 0.01, asleep[0][0].wall_ms + 10), m.MachineSlept(3599.2))
+    record.moments[6:] = [asleep[0], noted, *asleep[1:]]
+    told = [line.text for line in flights.story(record) if "slept" in line.text]
+    assert told == ["This machine slept for 59m 59s."]
+
+
+def test_an_outage_is_told_with_its_reason_and_its_length() -> None:
+    """Why the turn waited, what was heard of the network meanwhile, and how long it took."""
+    assert texts(
+        (1.0, m.NetworkGone("its name is not resolved")),
+        (95.0, m.NetworkChanged("wlan0 is up, the default route by wlan0 is there")),
+        (95.2, m.NetworkBack(94.2)),
+    ) == [
+        "Upstream was away (its name is not resolved): the turn waited for it.",
+        "This machine's network changed: wlan0 is up, the default route by wlan0 is there.",
+        "Upstream could be reached again after 94.2 s.",
+    ]
+
+
 def test_what_was_asked_again_and_what_was_not_is_told_with_its_reason() -> None:
     """When, what was different, and why no more."""
     assert texts(

@@ -21,6 +21,8 @@ from holdfast.flight.redact import clean
 
 SLEEP_S = 2.0
 "If the wall clock gained more than this on the monotonic one, the machine slept (or its clock was set)."
+NOTED_WITHIN_S = 5.0
+"So near to a sleep that the gateway noted itself, it is the same one, and is not told twice."
 
 
 # ----- words
@@ -155,10 +157,11 @@ class _Scene:
 def story(record: TurnRecord) -> list[Line]:
     """The turn told moment by moment."""
     scene, lines, before = _Scene(), [], record.started
+    noted = [moment.slept_s for _, moment in record.moments if isinstance(moment, m.MachineSlept)]
     for at, moment in record.moments:
         asleep = (at.wall_ms - before.wall_ms) / 1000 - (at.mono_s - before.mono_s)
         since = at.mono_s - record.started.mono_s
-        if asleep > SLEEP_S:
+        if asleep > SLEEP_S and not any(abs(asleep - slept_s) < NOTED_WITHIN_S for slept_s in noted):
             text = (
                 f"The machine slept for about {duration(asleep)} before this, or its clock was set forward."
             )
