@@ -43,7 +43,7 @@ def _converse(orders: dict[str, Any], told: dict[str, Any]) -> None:
         max_retries=orders["max_retries"],
     )
     messages: list[Any] = [{"role": "user", "content": orders["prompt"]}]
-    while told["requests"] < 4:
+    while told["requests"] < 8:
         told["requests"] += 1
         ask: dict[str, Any] = {
             "model": "claude-sonnet-4-5",

@@ -40,7 +40,7 @@ async function converse() {
     fetchOptions: { dispatcher: dispatcher() },
   });
   const messages = [{ role: "user", content: orders.prompt }];
-  while (told.requests < 4) {
+  while (told.requests < 8) {
     told.requests += 1;
     const ask = { model: "claude-sonnet-4-5", max_tokens: 4096, messages, tools: [WRITE] };
     const message = orders.streaming
