@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from holdfast.gateway.engine import Engine
-from holdfast.gateway.settings import Settings, Timeouts, Upstream
+from holdfast.gateway.settings import RetryRules, Settings, Timeouts, Upstream
 from holdfast.lab.provider import Provider, Rule
 from holdfast.lab.script import Answer
 from tests.gateway.hosted import HEADERS, Hosted, body, hosted
@@ -29,6 +29,8 @@ WATCHDOG = {
     "CLAUDE_STREAM_IDLE_TIMEOUT_MS": str(round(WATCHDOG_S * 1000)),
 }
 "A client that gives up after a third of a second without an event; its gateway must send no keepalives meanwhile."
+UNHEALED: dict[str, Any] = {"retries": RetryRules(retries=0), "shorten": False}
+"Settings with which a break is told: nothing is asked again, and no message is ended early."
 KEEPALIVE = b'"stop_reason":null,"stop_sequence":null},"usage"'
 CLOSE = {"connection": "close"}
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)

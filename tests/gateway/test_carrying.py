@@ -18,6 +18,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.settings import Settings, Timeouts, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider, Request
+from tests.gateway.bare import UNHEALED
 from tests.gateway.hosted import Call, body, hosted
 
 QUICK = Timeouts(keepalive_s=0.1, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5)
@@ -116,7 +117,7 @@ def test_an_error_status_passes_through_unmodified() -> None:
 def test_an_answer_that_breaks_is_never_passed_off_as_whole(end: s.End) -> None:
     """However clean the break looks, the client hears an error, and the attic has what there was."""
     told = s.answer(s.open_text(), s.says("Half of"), s.pause(0.05), end)
-    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+    with Provider(told).running() as provider, hosted(settings(provider, **UNHEALED)) as gateway:
         heard = Call(gateway.port).hear_all()
 
         assert heard.startswith(told_bytes(provider))
@@ -156,7 +157,7 @@ def test_headers_that_do_not_come_are_replaced_by_ours_in_time() -> None:
 def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> None:
     """After our 200 an error can only be an event; the request that follows is given what upstream said."""
     told = s.http_error(429, "Slow down", retry_after=7, before_headers_s=0.7)
-    with Provider(told).running() as provider, hosted(settings(provider)) as gateway:
+    with Provider(told).running() as provider, hosted(settings(provider, **UNHEALED)) as gateway:
         first = Call(gateway.port, headers={"x-stainless-timeout": "0.5"})
         heard = first.hear_all()
         second = Call(gateway.port, body(stream=None), {"x-stainless-timeout": "0.5"})

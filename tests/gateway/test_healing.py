@@ -368,7 +368,7 @@ def test_a_hedge_is_a_second_attempt_of_which_the_first_to_speak_wins(first: s.A
         gateway.kept.wait_for(m.TurnEnded)
         (record,) = gateway.kept.records.values()
         assert record.attempts == len(provider.exchanges) == 2
-        assert [ended.ending.code for ended in gateway.kept.moments(m.AttemptEnded)][0].startswith("G.taken.")
+        assert next(ended.ending.code for ended in gateway.kept.moments(m.AttemptEnded)).startswith("G.taken.")
 
 
 def test_a_hedge_that_loses_is_stopped() -> None:
@@ -377,7 +377,7 @@ def test_a_hedge_that_loses_is_stopped() -> None:
         s.answer(s.text("First."), before_headers_s=0.3),
         s.answer(s.text("Second."), before_headers_s=3),
     )
-    with between([first, second], hedge_s=0.15) as (provider, gateway):
+    with between([first, second], hedge_s=0.15) as (_, gateway):
         assert texts(Call(gateway.port).hear_all()) == "First."
         gateway.kept.wait_for(m.TurnEnded)
         assert len(gateway.kept.moments(m.AttemptEnded)) == 2

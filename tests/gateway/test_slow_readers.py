@@ -208,7 +208,7 @@ def test_a_closing_reader_that_stops_before_the_end_has_heard_it_once(tmp_path: 
 def test_a_lagging_reader_hears_all_there_was_before_the_error(tmp_path: Path, end: Step | End) -> None:
     """The provider breaks while its reader has stopped: the reader hears every byte, then the error, then the end."""
     told = answer(flood(5 * MB)[:2], pause(0.3), end)
-    with between(told, tmp_path) as (provider, gateway, _):
+    with between(told, tmp_path, "--retries", "0", "--no-shorten") as (provider, gateway, _):
         reader = Reader(gateway.port)
         reader.sock.settimeout(4)
         reader.hear_headers()

@@ -25,6 +25,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.settings import Settings, Timeouts, Tls, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider
+from tests.gateway.bare import UNHEALED
 from tests.gateway.hosted import HEADERS, Call, Hosted, body, hosted
 from tests.gateway.served import Served, serving
 
@@ -192,7 +193,7 @@ def test_an_end_before_that_is_an_error(
 ) -> None:
     """However politely it was closed; the flight has whether TLS said goodbye."""
     told = s.answer(s.open_text(), s.says("Half of"), end, framing=framing)
-    with between(told, authority) as (provider, gateway):
+    with between(told, authority, **UNHEALED) as (provider, gateway):
         heard = Call(gateway.port).hear_all()
 
         assert heard.startswith(told_bytes(provider))

@@ -99,8 +99,8 @@ class Question:
 class Editor(Protocol):
     """Changes the events of an attempt that goes on where another broke."""
 
-    def feed(self, data: bytes) -> bytes:
-        """Take whole events; return what becomes of them."""
+    def edit(self, data: bytes, notable: list[bytes]) -> tuple[bytes, list[bytes]]:
+        """Take what an `EventSplitter` gave and the notable events in it; return what becomes of both."""
 
 
 class Asking(Attempt):

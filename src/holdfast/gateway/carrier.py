@@ -306,7 +306,7 @@ class Carrier:
         if splitter is not None:
             data = splitter.feed(data)
             if attempt.editor is not None:
-                data, splitter.notable = _edited(attempt.editor, data)
+                data, splitter.notable = attempt.editor.edit(data, splitter.notable)
             if splitter.notable:
                 notable, splitter.notable = splitter.notable, notable
                 for event in notable:
@@ -1092,12 +1092,6 @@ class Carrier:
             self.saved_from = f"silence past its {what.limit.name} limit of {what.limit.seconds:.0f} s"
         elif what is not None:
             self.record.held += 1
-
-
-def _edited(editor: Editor, data: bytes) -> tuple[bytes, list[bytes]]:
-    """What an editor makes of whole events, and those among it that must be looked into."""
-    splitter = EventSplitter()
-    return splitter.feed(editor.feed(data)), splitter.notable
 
 
 def _explain(ending: Ending, advice: str, turn_id: str) -> str:

@@ -147,6 +147,7 @@ BREAKS: Final[Mapping[Mechanism, tuple[Rule, str]]] = MappingProxyType(
         # one bad box of several may speak like this, or HTTP/2 may be spoken badly
         Mechanism.MALFORMED: (Rule.ONCE, "what arrives is not HTTP, and it was not by accident"),
         Mechanism.DEADLINE: (Rule.NEVER, "one of the gateway's limits ran out, and would run out again"),
+        Mechanism.DOOMED: (Rule.NEVER, "it was not sent"),
         Mechanism.CANCELLED: (Rule.NEVER, "it was ended as asked"),
         Mechanism.SUPERSEDED: (Rule.NEVER, "another connection took over"),
         Mechanism.PROCESS_ENDED: (Rule.NEVER, "the process ended"),

@@ -250,6 +250,12 @@ class UnderFirstStart:
     def __repr__(self) -> str:
         return f"<UnderFirstStart {'waiting' if self.waiting else 'past it'}>"
 
+    def edit(self, data: bytes, notable: list[bytes]) -> tuple[bytes, list[bytes]]:
+        """The same for what an `EventSplitter` gave, with the notable events in it."""
+        if not self.waiting:
+            return data, notable
+        return self.feed(data), [event for event in notable if not _is_start(event)]
+
     def feed(self, data: bytes) -> bytes:
         """Take the next whole events, return those that follow in the client's stream."""
         if self.waiting:

@@ -444,6 +444,10 @@ class Splice:
         where = "waiting" if self._first else "at the seam" if self._seaming else "past the seam"
         return f"<Splice {where}, by {self.seam.how}>"
 
+    def edit(self, data: bytes, notable: list[bytes]) -> tuple[bytes, list[bytes]]:
+        """The same for what an `EventSplitter` gave; the notable events are those of what is returned."""
+        return self.feed(data), self.notable
+
     def feed(self, data: bytes) -> bytes:
         """Take the continuation's next bytes; return the events that follow in the client's stream."""
         self.notable = []
