@@ -222,6 +222,13 @@ class Carrier:
         self.note(m.RequestSent(attempt.number, self.body.size))
         self.look()
 
+    def path_changed(self, moment: m.Moment) -> None:
+        """The network is another, or the machine slept: a dead path is to be noticed in seconds."""
+        if self.attempt.ending is None:
+            self.note(moment)
+            if self.attempt.connection is not None:
+                self.attempt.connection.probe_soon()
+
     def request_paused(self) -> None:
         """Upstream takes no more of the body for now."""
         if self.reader is not None and not self.body_complete:

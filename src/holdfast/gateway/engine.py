@@ -456,6 +456,24 @@ class Engine:
         )
         return followed or bool(self._relays) or bool(self.arrivals)
 
+    def network_changed(self, what: str) -> None:
+        """A link, an address or a route of this machine changed: what was known of the path may be wrong now."""
+        log.info("the network changed: %s", what)
+        self._path_is_another(m.NetworkChanged(what))
+
+    def machine_slept(self, slept_s: float) -> None:
+        """This machine is awake again: the far ends may have given up its connections meanwhile."""
+        log.info("this machine slept for %.0f s", slept_s)
+        self._path_is_another(m.MachineSlept(round(slept_s, 1)))
+
+    def _path_is_another(self, moment: m.Moment) -> None:
+        self.pool.forget_idle()
+        self.doom.network_changed()
+        for carriers in list(self._turns.values()):
+            for carrier in list(carriers):
+                carrier.path_changed(moment)
+        self.reaching.changed()
+
     def client_gone(self) -> None:
         """Under `run`: the command has exited; nobody comes back."""
         self.process_gone = True

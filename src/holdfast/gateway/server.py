@@ -13,6 +13,7 @@ from holdfast.gateway.accounts import Summary
 from holdfast.gateway.engine import Engine, render_error
 from holdfast.gateway.listener import Listener
 from holdfast.gateway.settings import Settings
+from holdfast.gateway.upstream.watch import NetworkWatch, SleepWatch
 
 T = TypeVar("T")
 BACKLOG: Final = 1024
@@ -33,6 +34,7 @@ class Gateway:
         self._listener: Listener | None = None
         self._server: asyncio.Server | None = None
         self._draining = False
+        self._watches: tuple[NetworkWatch | SleepWatch, ...] = ()
 
     async def listen(
         self,
@@ -73,6 +75,12 @@ class Gateway:
                 reuse_address=True,
             )
         self._engine, self._listener = engine, listener
+        self._watches = (
+            NetworkWatch(loop, engine.network_changed),
+            SleepWatch(loop, engine.machine_slept),
+        )
+        for watch in self._watches:
+            watch.start()
         found = self._server.sockets[0].getsockname()[1]
         return int(found)
 
@@ -114,6 +122,8 @@ class Gateway:
     async def close(self) -> None:
         """End every turn and close every connection, now."""
         self._draining = True
+        for watch in self._watches:
+            watch.close()
         if self._server is not None:
             self._server.close()
         if self._engine is not None and self._listener is not None:
