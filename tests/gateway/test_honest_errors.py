@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
-from holdfast.gateway.carrier import _explain
 from holdfast.gateway.settings import Settings, Upstream
+from holdfast.gateway.telling import explanation
 from tests.gateway.hosted import Call, hosted
 
 
@@ -28,7 +28,7 @@ def test_an_ending_is_told_once_and_ends_once(detail: str, advice: str, said: st
     """One code, one sentence, one mark at its end, and where to read on."""
     ending = Ending(Side.PROVIDER, Mechanism.REFUSED, Phase.CONNECTING, detail)
 
-    assert _explain(ending, advice, "7f3a") == (
+    assert explanation(ending, advice, "7f3a") == (
         f"holdfast could not finish this answer (P.refused.connect){said} See: holdfast flight 7f3a"
     )
 

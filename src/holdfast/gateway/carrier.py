@@ -18,14 +18,13 @@ from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.redact import clean
 from holdfast.gateway import headers as h
-from holdfast.gateway import sameness
+from holdfast.gateway import sameness, telling
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Asking, Editor, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
-from holdfast.gateway.doomed import DO_NOT_RETRY, DoomedAnswer
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hedging import Hedge
 from holdfast.gateway.hold import HoldBack
@@ -65,7 +64,6 @@ class Carrier:
         "_aside",
         "_error_said",
         "_failing",
-        "_hedge",
         "_hold",
         "_left",
         "_quiet_keepalives",
@@ -83,6 +81,7 @@ class Carrier:
         "head_key",
         "healing",
         "heard_by",
+        "hedge",
         "kept",
         "length",
         "log",
@@ -147,7 +146,7 @@ class Carrier:
         self._error_said = b""
         "The provider's error event and what followed it: told when nothing else can be done."
         self.healing: Healing | None = None
-        self._hedge: Hedge | None = None
+        self.hedge: Hedge | None = None
         "A second attempt that runs beside the first."
         self._restart_hold()
         self._alarm: Alarm | None = None
@@ -251,10 +250,8 @@ class Carrier:
     def headers_arrived(self, attempt: Asking, status: int, reason: bytes, headers: h.Headers) -> None:
         """Upstream's status and headers arrived."""
         if attempt is not self.attempt:
-            if self._hedge is not None and not self._hedge.headers_arrived(status, reason, headers):
-                self._drop_rival(
-                    Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
-                )
+            if self.hedge is not None:
+                self.hedge.headers_arrived(status, reason, headers)
             return
         now = self.now()
         content_type = h.text(headers, b"content-type") or ""
@@ -297,8 +294,8 @@ class Carrier:
 
     def answer_arrived(self, attempt: Asking, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
-        if self._hedge is not None:
-            self._spoke(attempt)
+        if self.hedge is not None:
+            self.hedge.spoke(attempt)
         now = self.loop.time()
         record = self.record
         gap = now - (attempt.heard_at or now)
@@ -402,9 +399,8 @@ class Carrier:
     def answer_over(self, attempt: Asking) -> None:
         """HTTP says that the response is complete."""
         if attempt is not self.attempt:
-            self._drop_rival(
-                attempt.answer_ended(finished=False, failed=False, phase=Phase.AWAITING_FIRST_EVENT)
-            )
+            if self.hedge is not None:
+                self.hedge.lost(Ending(Side.PROVIDER, Mechanism.TRUNCATED, Phase.AWAITING_FIRST_EVENT))
             return
         if self._suspected and self._refuses_our_edit():
             return
@@ -437,7 +433,8 @@ class Carrier:
     def attempt_over(self, attempt: Asking, ending: Ending, advice: str) -> None:
         """There is no connection any more, or there never was one."""
         if attempt is not self.attempt:
-            self._drop_rival(ending)
+            if self.hedge is not None:
+                self.hedge.lost(ending)
             return
         ending = attempt.broke(
             ending,
@@ -488,8 +485,8 @@ class Carrier:
         """Whether something can be done about a break, other than telling it."""
         if self.turn.state is not State.FOLLOWED:
             return False
-        if self._hedge is not None:
-            self._promote_rival()
+        if self.hedge is not None:
+            self.hedge.take_over()
             return True
         try:
             if self.healing is None:
@@ -499,50 +496,14 @@ class Carrier:
             log.warning("a broken answer cannot be looked at: %s", error)
             return False
 
-    # -- a hedge ------------------------------------------------------------------------------------
-
-    def _start_hedge(self, now: float) -> None:
-        since = self.attempt.sent_at
-        self._hedge = Hedge(self)
-        try:
-            self._hedge.start(now - (since if since is not None else now))
-        except SpoolError as error:
-            log.warning("an answer cannot be hedged: %s", error)
-            self._hedge = None
-
-    def _spoke(self, attempt: Asking) -> None:
-        """One of two attempts says something: it is the answer, and the other is stopped."""
-        if attempt is self.attempt:
-            why = "the first attempt spoke first"
-            assert self._hedge is not None
-            self._drop_rival(
-                self._hedge.rival.stopped(why, phase=self.events.phase, mechanism=Mechanism.SUPERSEDED)
-            )
-            return
-        why, loser = "the second attempt spoke first", self.attempt
-        loser.close()
-        self.note(m.UpstreamStopped(loser.number, why))
-        ending = loser.stopped(why, phase=self.events.phase, mechanism=Mechanism.SUPERSEDED)
-        self.note(m.AttemptEnded(loser.number, ending))
-        self._promote_rival()
-
-    def _promote_rival(self) -> None:
-        """The second attempt is the only one now."""
-        assert self._hedge is not None
-        hedge, self._hedge = self._hedge, None
+    def take_over(self, attempt: Asking, head: tuple[int, bytes, h.Headers] | None) -> None:
+        """From now on the answer is this attempt's, of which so much is known."""
+        self.hedge = None
         self.forget_answer()
-        self.attempt = hedge.rival
-        if hedge.head is not None:
-            self.headers_arrived(self.attempt, *hedge.head)
+        self.attempt = attempt
+        if head is not None:
+            self.headers_arrived(attempt, *head)
         self.look()
-
-    def _drop_rival(self, ending: Ending) -> None:
-        if self._hedge is None:
-            return
-        rival, self._hedge = self._hedge.rival, None
-        if rival.close():
-            self.note(m.UpstreamStopped(rival.number, "the other attempt goes on"))
-        self.note(m.AttemptEnded(rival.number, rival.ended(ending)))
 
     def forget_answer(self) -> None:
         """Nobody has heard anything of the answer so far: begin a new one."""
@@ -623,17 +584,11 @@ class Carrier:
     def _pass_on_http_error(self, reader: Reader) -> None:
         """Upstream's own error: as it came where that is still possible, otherwise inside the stream."""
         assert self.status is not None
-        if not reader.opened_early:
+        if reader.opened_early:
+            telling.say_status(self, reader, self.status, None if self._aside is None else bytes(self._aside))
+        else:
             self._open(reader, self.now())
             reader.finish()
-            return
-        kind = anthropic.kind_for_status(self.status)
-        self.note(m.ErrorSaid(None, kind))
-        if self._aside is None:
-            reader.abort()
-            return
-        said = f"upstream answered HTTP {self.status}"
-        reader.finish_with(anthropic.error_event(kind, said, body=bytes(self._aside)))
 
     @property
     def error_body(self) -> bytes:
@@ -641,38 +596,15 @@ class Carrier:
         return bytes(self._aside) if self._aside is not None else self.log.read(0, _ERROR_BODY_BYTES)
 
     def _say_error(self, reader: Reader, ending: Ending, advice: str) -> None:
-        """The honest error: in the client's dialect, by status where none was sent yet."""
-        message = _explain(ending, advice, self.record.turn_id)
+        """The honest error."""
         doomed = None if self.healing is None else self.healing.answer
         if doomed is not None:
-            self._say_doomed(reader, doomed)
+            telling.say_doomed(self, reader, doomed)
         elif ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
             self.append(self._error_said)  # the provider's own words
             reader.finish()
-        elif not reader.opened:
-            error = self.events.error if ending.mechanism is Mechanism.STREAM_ERROR else None
-            kind = str(error["type"]) if error is not None else "api_error"
-            status = anthropic.status_for_kind(kind) if error is not None else 502
-            self.note(m.ErrorSaid(status, kind))
-            self.record.status = self.record.status or status
-            reader.refuse(status, anthropic.error_body(kind, message, self.record.request_id))
-        elif reader.speaks_events:
-            self.note(m.ErrorSaid(None, "api_error"))
-            reader.finish_with(anthropic.error_event("api_error", message))
         else:
-            reader.abort()
-
-    def _say_doomed(self, reader: Reader, answer: DoomedAnswer) -> None:
-        """Say what was seen of a question that breaks again and again, so that the client does not ask it again."""
-        if not reader.opened:
-            self.note(m.ErrorSaid(answer.status, answer.kind))
-            self.record.status = self.record.status or answer.status
-            reader.refuse(answer.status, answer.body, DO_NOT_RETRY)
-        elif reader.speaks_events:
-            self.note(m.ErrorSaid(None, answer.kind))
-            reader.finish_with(anthropic.error_event(answer.kind, answer.message))
-        else:
-            reader.abort()
+            telling.say_ending(self, reader, ending, advice)
 
     def cannot_fold(self, reader: Reader, why: str) -> None:
         """The stream ended well and still holds no whole message."""
@@ -687,11 +619,8 @@ class Carrier:
         why = f"the request exceeds {limit} bytes"
         self.ending = self.attempt.stopped(why, phase=Phase.SENDING, mechanism=Mechanism.DEADLINE)
         self.note(m.AttemptEnded(self.attempt.number, self.ending))
-        reader = self.reader
-        if reader is not None:
-            self.note(m.ErrorSaid(413, "request_too_large"))
-            self.record.status = 413
-            reader.refuse(413, anthropic.error_body("request_too_large", why))
+        if self.reader is not None:
+            telling.say(self, self.reader, 413, "request_too_large", why)
         self._handle(Event.MOVED_ON)
 
     def spool_failed(self, error: SpoolError) -> None:
@@ -832,14 +761,10 @@ class Carrier:
         self._stop_upstream(why)
         if reader is not None and not reader.gone and not reader.exchange.ended:
             self._let_go(reader)
-            if not reader.opened:
-                self.note(m.ErrorSaid(503, "api_error"))
-                reader.refuse(503, anthropic.error_body("api_error", say))
-            elif reader.speaks_events and reader.at_end() and not self.turn.answered:
-                self.note(m.ErrorSaid(None, "api_error"))
-                reader.finish_with(anthropic.error_event("api_error", say))
+            if reader.opened and (self.turn.answered or not reader.at_end()):
+                reader.abort()  # it is owed bytes that it will not get
             else:
-                reader.abort()
+                telling.say(self, reader, 503, "api_error", say)
         # What is unheard was kept when it became so; what was cancelled is nobody's.
         if not self.engine.process_gone and self.turn.state not in (State.CANCELLING, State.UNHEARD):
             self._keep()
@@ -900,8 +825,8 @@ class Carrier:
 
     def _stop_upstream(self, why: str, ending: Ending | None = None) -> None:
         """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""
-        if self._hedge is not None:
-            self._drop_rival(self._hedge.rival.stopped(why, phase=self.events.phase))
+        if self.hedge is not None:
+            self.hedge.stop(why)
         if self.attempt.close():
             self.note(m.UpstreamStopped(self.attempt.number, why))
         if self.attempt.ending is None:
@@ -1032,7 +957,8 @@ class Carrier:
             case Due.OPEN_EARLY:
                 self._open_early(now)
             case Due.HEDGE:
-                self._start_hedge(now)
+                self.hedge = Hedge(self)
+                self.hedge.start(now)
             case Due.KEEPALIVE:
                 if self.reader is not None:
                     self.reader.keepalive(now)
@@ -1099,13 +1025,3 @@ class Carrier:
             self.saved_from = f"silence past its {what.limit.name} limit of {what.limit.seconds:.0f} s"
         elif what is not None:
             self.record.held += 1
-
-
-def _explain(ending: Ending, advice: str, turn_id: str) -> str:
-    """An ending for the client's user: what happened, what to try, where to read on."""
-    # The advice of a failed connection begins with the detail; it is told once.
-    told = [ending.detail] if ending.detail and not advice.startswith(ending.detail) else []
-    said = "; ".join(part.rstrip(" .;:") for part in (*told, advice) if part)
-    stop = "" if said.endswith(("?", "!")) else "."
-    said = f": {said}" if said else ""
-    return f"holdfast could not finish this answer ({ending.code}){said}{stop} See: holdfast flight {turn_id}"

@@ -6,41 +6,84 @@ answer, not headers, which come before anything is known. The loser is cancelled
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway import headers as h
 from holdfast.gateway.asking import Asking
+from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
 
+log = logging.getLogger("holdfast.gateway")
+
 
 class Hedge:
-    """The second attempt, and what is known of its answer."""
+    """The second attempt, and what is known of its answer. It is over when its carrier has none."""
 
-    __slots__ = ("_carrier", "head", "rival")
+    __slots__ = ("_carrier", "_head", "_rival")
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
-        self.rival = Asking(carrier, carrier.record.attempts + 1)
-        self.rival.fresh = True
-        self.head: tuple[int, bytes, h.Headers] | None = None
+        self._rival = Asking(carrier, carrier.record.attempts + 1)
+        self._rival.fresh = True
+        self._head: tuple[int, bytes, h.Headers] | None = None
         "Its status, reason and headers, while it has said nothing more."
 
     def __repr__(self) -> str:
-        return f"<Hedge {self.rival!r}>"
+        return f"<Hedge {self._rival!r}>"
 
-    def start(self, silent_s: float) -> None:
-        """Ask. Raises `SpoolError`."""
-        carrier, rival = self._carrier, self.rival
-        rival.outgoing = carrier.question.edited(carrier.body)
+    def start(self, now: float) -> None:
+        """Ask."""
+        carrier, rival = self._carrier, self._rival
+        try:
+            rival.outgoing = carrier.question.edited(carrier.body)
+        except SpoolError as error:
+            log.warning("a question cannot be asked a second time: %s", error)
+            carrier.hedge = None
+            return
         carrier.record.attempts += 1
-        carrier.note(m.HedgeStarted(rival.number, round(silent_s, 3)))
+        carrier.note(m.HedgeStarted(rival.number, round(now - (carrier.attempt.sent_at or now), 3)))
         rival.start()
 
-    def headers_arrived(self, status: int, reason: bytes, headers: h.Headers) -> bool:
-        """Whether it is still in the race: an error of its own is not told while the other may yet answer."""
-        self.head = (status, reason, headers)
-        self.rival.heard_at = self._carrier.now()
-        return status < 400
+    def headers_arrived(self, status: int, reason: bytes, headers: h.Headers) -> None:
+        """Of the second attempt. An error of its own is not told while the first may yet answer."""
+        if status >= 400:
+            self.lost(Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}"))
+        else:
+            self._head = (status, reason, headers)
+
+    def spoke(self, attempt: Asking) -> None:
+        """One of the two says something: it is the answer, and the other is stopped."""
+        carrier = self._carrier
+        if attempt is not self._rival:
+            self._end(self._rival, "the first attempt spoke first", Mechanism.SUPERSEDED)
+            carrier.hedge = None
+            return
+        self._end(carrier.attempt, "the second attempt spoke first", Mechanism.SUPERSEDED)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """The second attempt is the only one left."""
+        self._carrier.take_over(self._rival, self._head)
+
+    def lost(self, ending: Ending) -> None:
+        """The second attempt came to nothing; the first goes on."""
+        self._carrier.hedge = None
+        self._rival.close()
+        self._carrier.note(m.AttemptEnded(self._rival.number, self._rival.ended(ending)))
+
+    def stop(self, why: str) -> None:
+        """Nobody wants either."""
+        self._end(self._rival, why, Mechanism.CANCELLED)
+        self._carrier.hedge = None
+
+    def _end(self, attempt: Asking, why: str, mechanism: Mechanism) -> None:
+        carrier = self._carrier
+        if attempt.close():
+            carrier.note(m.UpstreamStopped(attempt.number, why))
+        ending = attempt.stopped(why, phase=carrier.events.phase, mechanism=mechanism)
+        carrier.note(m.AttemptEnded(attempt.number, ending))
