@@ -46,18 +46,25 @@ def scenarios(name: str | None) -> None:
     show_default=True,
     help="100 makes a silence of 400 s last 4 s.",
 )
-def provider(listen: str, name: str, speed: float) -> None:
+@click.option("--http2", is_flag=True, help="Speak HTTP/2, without TLS and from the first byte.")
+def provider(listen: str, name: str, speed: float, http2: bool) -> None:
     """Serve one scenario until interrupted, one line per request.
 
     It speaks the Messages API: give its URL to a client as base URL, with any key.
     """
     host, port = _address(listen)
-    asyncio.run(_serve(named(name), host, port, speed))
+    asyncio.run(_serve(named(name), host, port, speed, http2))
 
 
-async def _serve(scenario: Scenario, host: str, port: int, speed: float) -> None:
+async def _serve(scenario: Scenario, host: str, port: int, speed: float, http2: bool) -> None:
     lab = Provider(
-        scenario.rule(serve_anyone=True), host=host, port=port, speed=speed, keep_bytes=0, on_change=_report
+        scenario.rule(serve_anyone=True),
+        host=host,
+        port=port,
+        http2=http2,
+        speed=speed,
+        keep_bytes=0,
+        on_change=_report,
     )
     try:
         await lab.start()

@@ -158,6 +158,7 @@ class Provider(Hosted):
         host: str = "127.0.0.1",
         port: int = 0,
         ssl: SSLContext | None = None,
+        http2: bool = False,
         speed: float = 1.0,
         prefix: str = "",
         keep_bytes: int = 4 * 1024 * 1024,
@@ -165,6 +166,7 @@ class Provider(Hosted):
     ) -> None:
         """`speed` 100 makes a pause of 300 s last 3 s. `prefix` is a path before `/v1/...`.
 
+        `http2` speaks HTTP/2: over TLS if the client's ALPN asks for it (this sets the context's own), else at once.
         `on_change` is called when a request arrived and when its exchange ended, on the server's loop.
         """
         self.exchanges: list[Exchange] = []
@@ -178,9 +180,9 @@ class Provider(Hosted):
         self._rule = (
             rule if callable(rule) else in_order(rule) if isinstance(rule, Sequence) else _always(rule)
         )
-        self._host, self._port, self._ssl = host, port, ssl
+        self._host, self._port, self._ssl, self._http2 = host, port, ssl, http2
         self._server: asyncio.Server | None = None
-        self._open: set[_Wire] = set()
+        self._open: set[Wire] = set()
 
     # what happened
 
@@ -227,9 +229,18 @@ class Provider(Hosted):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Wire(self), self._host, self._port, ssl=self._ssl, backlog=4096
+            self._protocol(), self._host, self._port, ssl=self._ssl, backlog=4096
         )
         self._port = self._server.sockets[0].getsockname()[1]
+
+    def _protocol(self) -> Callable[[], asyncio.Protocol]:
+        if not self._http2:
+            return lambda: Wire(self)
+        from holdfast.lab.http2 import Front
+
+        if self._ssl is not None:
+            self._ssl.set_alpn_protocols(["h2", "http/1.1"])
+        return lambda: Front(Wire(self))
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -259,7 +270,7 @@ def _always(told: Answer) -> Rule:
     return lambda _: told
 
 
-class _Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """One connection: reads requests, answers them one after the other."""
 
     def __init__(self, provider: Provider) -> None:
@@ -289,16 +300,16 @@ class _Wire(asyncio.Protocol):
             self._transport.write(
                 b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             )
-            self._end_connection("provider fin")
+            self.end_connection("provider fin")
             self._transport.close()
 
     def eof_received(self) -> bool:
-        self._end_connection("client fin")
+        self.end_connection("client fin")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         reset = isinstance(exc, ConnectionResetError | BrokenPipeError | ConnectionAbortedError)
-        self._end_connection("client rst" if reset else "client lost" if exc else "provider fin")
+        self.end_connection("client rst" if reset else "client lost" if exc else "provider fin")
         self._gone.set()
         self._writable.set()
         self._provider._open.discard(self)
@@ -348,12 +359,13 @@ class _Wire(asyncio.Protocol):
 
     def abandon(self) -> asyncio.Task[None]:
         """The provider stops: drop the connection."""
-        self._end_connection("provider stopped")
+        self.end_connection("provider stopped")
         self._transport.abort()
         self._task.cancel()
         return self._task
 
-    def _end_connection(self, how: str) -> None:
+    def end_connection(self, how: str) -> None:
+        """It ends, and this is how; only the first word counts."""
         if self.seen.ended:
             return
         self.seen.ended, self.seen.ended_s = how, monotonic()
@@ -383,7 +395,7 @@ class _Wire(asyncio.Protocol):
                 self._write_whole(exchange, headers, body, keep_alive)
             self._end_exchange("end")
             if not keep_alive:
-                self._end_connection("provider fin")
+                self.end_connection("provider fin")
                 self._transport.close()
                 return
 
@@ -481,7 +493,7 @@ class _Wire(asyncio.Protocol):
             return
         if told.end is not End.SILENCE:
             await self._flushed()
-            self._end_connection(f"provider {told.end.value}")
+            self.end_connection(f"provider {told.end.value}")
         if told.end is End.FIN or (told.end is End.BARE_FIN and self._provider._ssl is None):
             self._transport.close()
         elif told.end is End.RST:
