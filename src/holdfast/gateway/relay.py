@@ -109,7 +109,11 @@ class Relay:
     def _send_on(self, connection: UpstreamConnection) -> None:
         exchange, settings = self._exchange, self._engine.settings
         self._connection = connection
-        self._note(m.Connected(1, connection.address, connection.took_s, connection.reused, connection.tls))
+        self._note(
+            m.Connected(
+                1, connection.address, connection.took_s, connection.reused, connection.tls, connection.http
+            )
+        )
         length = h.request_length(exchange.head)
         headers = h.to_upstream(exchange.head, settings.upstream, identity=False)
         headers = h.framed(headers, exchange.head.method, length)

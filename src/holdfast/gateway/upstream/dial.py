@@ -88,6 +88,9 @@ class Route:
     patience_s: float
     sockets: Sockets
 
+    http2: bool = False
+    "Whether HTTP/2 is offered, or spoken at once where there is no TLS to offer it in."
+
     @property
     def tunnel(self) -> bool:
         """Whether the proxy is asked for a tunnel (CONNECT); otherwise it is asked with absolute targets."""
@@ -100,8 +103,12 @@ def route(settings: Settings) -> Route:
     proxy = None
     if settings.proxy and not is_loopback(upstream.host):
         proxy = _proxy(settings.proxy)
-    context = tls_context(settings.tls) if upstream.scheme == "https" else None
-    return Route(upstream, proxy, context, settings.timeouts.connect_s, settings.sockets)
+    # A forward proxy is asked for plain http in HTTP/1.1, so no HTTP/2 goes through it.
+    http2 = settings.http2 and (proxy is None or upstream.scheme == "https")
+    if http2:
+        import holdfast.gateway.upstream.h2  # noqa: F401 (its library is loaded at the start, and only if wanted)
+    context = tls_context(settings.tls, http2=http2) if upstream.scheme == "https" else None
+    return Route(upstream, proxy, context, settings.timeouts.connect_s, settings.sockets, http2)
 
 
 def _proxy(url: str) -> Proxy:
@@ -123,11 +130,11 @@ def _proxy(url: str) -> Proxy:
     return Proxy(parts.hostname, port, authorization)
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
+def tls_context(tls: Tls, *, http2: bool = False) -> ssl.SSLContext:
     """The system's trust store and what the settings add. Raises `UpstreamError` for a file that cannot serve."""
     context = _trusting_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2: a write would have to wait for a read
     for path in tls.ca_files:
         try:
@@ -166,13 +173,14 @@ async def dial(
     way: Route,
     *,
     on_idle: Callable[[UpstreamConnection], None] | None = None,
+    on_http1: Callable[[], None] | None = None,
     avoid: Sequence[str] = (),
     now: Callable[[], float] = time.monotonic,
 ) -> UpstreamConnection:
     """A fresh connection, ready for its first exchange. Raises `UpstreamError`.
 
     Addresses to `avoid` (`ip:port`, the latest last) are tried last, and the family of the latest after the
-    other: a retry should change something.
+    other: a retry should change something. `on_http1` is called where an HTTP/2 upstream wants HTTP/1.1 instead.
     """
     started = now()
     stage = _Stage(way)
@@ -180,7 +188,7 @@ async def dial(
         async with asyncio.timeout(way.patience_s):
             sock = await _connected_socket(stage, avoid)
             try:
-                return await _over(sock, stage, on_idle=on_idle, started=started, now=now)
+                return await _over(sock, stage, on_idle=on_idle, on_http1=on_http1, started=started, now=now)
             except BaseException:
                 stage.evidence = tcp_facts(sock)
                 sock.close()
@@ -196,6 +204,7 @@ async def _over(
     stage: _Stage,
     *,
     on_idle: Callable[[UpstreamConnection], None] | None,
+    on_http1: Callable[[], None] | None,
     started: float,
     now: Callable[[], float],
 ) -> UpstreamConnection:
@@ -209,19 +218,35 @@ async def _over(
         stage.phase = Phase.TLS
         tls = stage.tls = TlsSession(way.context, way.upstream.host)
         await _shake_hands(sock, tls)
-    forward = way.proxy if not way.tunnel else None
-    connection = Http1Connection(
-        sock,
-        address=address,
-        took_s=now() - started,
-        tls=tls,
-        on_idle=on_idle,
-        absolute=way.upstream.origin.encode() if forward else b"",
-        proxy_header=(b"Proxy-Authorization", forward.authorization)
-        if forward and forward.authorization
-        else None,
-        now=now,
-    )
+    took_s = now() - started
+    connection: UpstreamConnection
+    if way.http2 and (tls is None or tls.alpn == "h2"):
+        from holdfast.gateway.upstream.h2 import Http2Connection
+
+        connection = Http2Connection(
+            sock,
+            address=address,
+            took_s=took_s,
+            tls=tls,
+            on_idle=on_idle,
+            on_http1=on_http1,
+            keepalive=way.sockets.keepalive,
+            now=now,
+        )
+    else:
+        forward = way.proxy if not way.tunnel else None
+        connection = Http1Connection(
+            sock,
+            address=address,
+            took_s=took_s,
+            tls=tls,
+            on_idle=on_idle,
+            absolute=way.upstream.origin.encode() if forward else b"",
+            proxy_header=(b"Proxy-Authorization", forward.authorization)
+            if forward and forward.authorization
+            else None,
+            now=now,
+        )
     await loop.create_connection(lambda: connection, sock=sock)
     return connection
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.upstream.connection import UpstreamConnection
@@ -30,6 +31,8 @@ class Pool:
         self._settings = settings
         self._now = now
         self._route: Route | None = None
+        self._http1_route: Route | None = None
+        "The same without HTTP/2, once it was needed."
         self._idle: list[UpstreamConnection] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -54,14 +57,23 @@ class Pool:
             connection.abort()
         return len(idle)
 
-    async def connect(self, *, avoid: Sequence[str] = ()) -> UpstreamConnection:
+    async def connect(self, *, avoid: Sequence[str] = (), http1: bool = False) -> UpstreamConnection:
         """A fresh connection. Raises `UpstreamError`.
 
         Addresses to `avoid` (`ip:port`, the latest last) are tried last, and the family of the latest after the other.
+        `http1` offers no HTTP/2 this time, whatever is set.
         """
+        way = self._way(http1)
+        return await dial(way, on_idle=self._put, on_http1=self._ask_over_http1, avoid=avoid, now=self._now)
+
+    def _way(self, http1: bool) -> Route:
         if self._route is None:
             self._route = route(self._settings)
-        return await dial(self._route, on_idle=self._put, avoid=avoid, now=self._now)
+        if not (http1 and self._route.http2):
+            return self._route
+        if self._http1_route is None:
+            self._http1_route = route(replace(self._settings, http2=False))
+        return self._http1_route
 
     def check(self) -> None:
         """Read certificate files and proxy settings now. Raises `UpstreamError`, so that a start can fail early."""
@@ -73,6 +85,11 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
+        self.forget_idle()
+
+    def _ask_over_http1(self) -> None:
+        """The upstream wants HTTP/1.1 (RFC 9113's HTTP_1_1_REQUIRED): offer it nothing else from now on."""
+        self._settings, self._route = replace(self._settings, http2=False), None
         self.forget_idle()
 
     def _put(self, connection: UpstreamConnection) -> None:

@@ -33,6 +33,11 @@ class TlsSession:
         """`TLSv1.3`."""
         return self._object.version()
 
+    @property
+    def alpn(self) -> str | None:
+        """What the peer chose of the protocols that were offered: `h2`, `http/1.1`, or None where it chose none."""
+        return self._object.selected_alpn_protocol()
+
     def handshake(self, received: bytes = b"") -> bool:
         """Go on with the handshake; True when it is done. Send `outgoing()` either way, also after an `ssl.SSLError`."""
         self._incoming.write(received)
