@@ -1,6 +1,6 @@
 """Two machines in network namespaces of their own, joined by a wire that a test may cut.
 
-Needs `unshare`, `nsenter` and `ip` (util-linux, iproute2), and a kernel that lets us have namespaces: as root, or
+Needs `unshare`, `nsenter`, `ip` and `ss` (util-linux, iproute2), and a kernel that lets us have namespaces: as root, or
 as a user where user namespaces are allowed. Nothing outside the namespaces is touched, and they are gone with the
 test. What plays on a machine is a child process: `machine.python("tests.gateway.upstream.dark_path", "uvloop")`.
 
@@ -32,7 +32,7 @@ def refusal() -> str:
     """Why there are no network namespaces for us; empty where there are."""
     if sys.platform != "linux":
         return "network namespaces are Linux's"
-    for tool in ("unshare", "nsenter", "ip"):
+    for tool in ("unshare", "nsenter", "ip", "ss"):
         if not shutil.which(tool):
             return f"needs `{tool}`, which is not here"
     tried = subprocess.run(
@@ -70,8 +70,13 @@ class Machine:
 
     def ip(self, *args: str) -> None:
         """Run `ip` on it."""
-        done = subprocess.run([*self._enter(), "ip", *args], capture_output=True, text=True)
-        assert done.returncode == 0, f"ip {' '.join(args)}: {done.stderr}"
+        self.output("ip", *args)
+
+    def output(self, *command: str) -> str:
+        """What a command says on it."""
+        done = subprocess.run([*self._enter(), *command], capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
 
     def lose(self, address: str) -> None:
         """What this machine sends to that address gets lost from now on."""
@@ -103,6 +108,15 @@ class Wire:
         for machine, other in ((self.here, self.there), (self.there, self.here)):
             machine.find(other.ipv4)
             machine.find(other.ipv6)
+
+    def forget_flows(self) -> None:
+        """Lose the packets of the connections that stand now, both ways, as a NAT does that forgot them."""
+        established = self.here.output("ss", "-Htn", "state", "established", "dst", self.there.ipv4)
+        ports = [line.split()[2].rpartition(":")[2] for line in established.splitlines()]
+        assert ports, "no connection stands"
+        for port in ports:
+            self.here.ip("rule", "add", "pref", "1", "ipproto", "tcp", "sport", port, "blackhole")
+            self.there.ip("rule", "add", "pref", "1", "ipproto", "tcp", "dport", port, "blackhole")
 
 
 @contextlib.contextmanager
