@@ -250,6 +250,30 @@ def test_a_locked_journal_never_stops_the_gateway(tmp_path: Path, caplog: pytest
     ]
 
 
+class BusyJournal(Journal):
+    """While it writes a transaction, another turn arrives, as under load."""
+
+    transactions = 0
+
+    def _flush(self) -> None:
+        if self.transactions < 100:
+            self.changed(turn(turn_id=f"{self.transactions:014}"))
+        self.transactions += 1
+        super()._flush()
+
+
+def test_turns_that_change_while_a_round_is_written_wait_for_the_next(tmp_path: Path) -> None:
+    """Under load a round is one transaction. Chasing what arrives meanwhile, each would hold a turn or two."""
+    journal = BusyJournal(tmp_path, flush_every_s=3600.0)
+    journal.changed(turn())
+
+    assert journal.settle()
+
+    assert 1 <= journal.transactions <= 3
+    assert journal.close()
+    assert len(read(tmp_path)) == 101, "closing leaves nothing behind"
+
+
 def test_a_full_disk_costs_bounded_memory_and_the_loss_is_noted(tmp_path: Path) -> None:
     """With no room left, so many records wait and the rest are counted; once there is room this is in the journal."""
     journal = Journal(tmp_path, flush_every_s=0.01)

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -212,6 +213,8 @@ class Journal:
         self._clock = clock
         self._flush_every_s = flush_every_s
         self._dirty: dict[str, TurnRecord] = {}
+        self._in_hand: dict[str, TurnRecord] = {}
+        "What the thread is writing, and what waits behind it in the same round."
         self._answers: deque[_PendingAnswer] = deque()
         self._answer_bytes_in = 0
         self._answer_bytes_out = 0
@@ -228,7 +231,8 @@ class Journal:
 
     def __repr__(self) -> str:
         state = self.failure or ("closed" if self._closing else "open")
-        return f"<Journal {state}, {len(self._dirty)} turns and {len(self._answers)} answers to write>"
+        turns = len(self._dirty) + len(self._in_hand)
+        return f"<Journal {state}, {turns} turns and {len(self._answers)} answers to write>"
 
     def _open(self, kind: str) -> None:
         with locked(make_private(self.state_dir), exclusive=False):
@@ -259,7 +263,9 @@ class Journal:
     def changed(self, record: TurnRecord) -> None:
         """The record has news; it is written within half a second."""
         dirty = self._dirty
-        if len(dirty) >= PENDING_RECORDS and record.turn_id not in dirty:
+        if record.turn_id in dirty:
+            return
+        if len(dirty) + len(self._in_hand) >= PENDING_RECORDS and record.turn_id not in self._in_hand:
             self.dropped_turns += 1
             return
         dirty[record.turn_id] = record
@@ -337,7 +343,7 @@ class Journal:
     def _write_all(self, *, last: bool) -> None:
         while self._answers and self._guarded(self._keep_next_answer):
             pass
-        while (self._dirty or self._handed_over or self._notes) and self._guarded(self._flush):
+        while self._write_changed() and last and self._dirty:
             pass
         if last:
             if self._guarded(self._say_goodbye) and not self._dirty:
@@ -370,11 +376,26 @@ class Journal:
     def _drops(self) -> str:
         return f"{self.dropped_turns} turns and {self.dropped_answers} answers were dropped"
 
+    def _write_changed(self) -> bool:
+        """Write what has changed until now; whether that went well.
+
+        What changes meanwhile waits for the next round. Chasing it under load would mean a transaction for every
+        few turns, and each writes whole pages.
+        """
+        in_hand, dirty = self._in_hand, self._dirty
+        taken = [dirty.popitem() for _ in range(len(dirty))]
+        in_hand.update(reversed(taken))
+        while in_hand or self._handed_over or self._notes:
+            if not self._guarded(self._flush):
+                while in_hand:
+                    turn_id, record = in_hand.popitem()
+                    dirty.setdefault(turn_id, record)
+                return False
+        return True
+
     def _flush(self) -> None:
-        """One transaction with up to `ROWS_AT_ONCE` turns."""
-        taken: list[TurnRecord] = []
-        for _ in range(min(len(self._dirty), ROWS_AT_ONCE)):
-            taken.append(self._dirty.popitem()[1])
+        """One transaction with up to `ROWS_AT_ONCE` turns, those that have waited longest."""
+        taken = list(islice(self._in_hand.values(), ROWS_AT_ONCE))
         rows, written = self._encode_rows(taken)
         notes, handed = _take_all(self._notes), _take_all(self._handed_over)
         drops = (self.dropped_turns, self.dropped_answers)
@@ -393,13 +414,13 @@ class Journal:
                     "UPDATE instance SET seen_wall_ms = ? WHERE id = ?", (at, self.instance_id)
                 )
         except BaseException:
-            for record in taken:
-                self._dirty.setdefault(record.turn_id, record)
             self._notes.extendleft(reversed(notes))
             self._handed_over.extendleft(reversed(handed))
             raise
         for record, count in written:
             del record.moments[:count]
+        for record in taken:
+            del self._in_hand[record.turn_id]
         self._noted_drops = drops
 
     def _upsert(self, rows: list[tuple[Any, ...]]) -> None:
