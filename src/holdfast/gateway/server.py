@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -134,9 +135,20 @@ class Gateway:
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    """Run on uvloop where it is installed, else on asyncio's own loop; for the main program of a process."""
+    _collect_seldom()
     try:
         import uvloop
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def _collect_seldom() -> None:
+    """Look for garbage in cycles less often than Python does, and never in what was imported.
+
+    By default it looks after every 700 new objects, which took 8% of a short turn's time. A turn leaves a few
+    dozen objects in cycles; its bodies and connections are given back when it ends, collected or not.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
