@@ -166,6 +166,15 @@ def event_name(event: bytes) -> bytes:
 
 def _payload(event: bytes) -> bytes:
     """The data of a whole event: its `data` lines joined with LF."""
+    end = event.find(b"\n")
+    if (
+        event.startswith(b"event:")
+        and event.startswith(b"\ndata: ", end)
+        and event.endswith(b"\n\n")
+        and event.find(b"\n", end + 1) == len(event) - 2
+        and b"\r" not in event
+    ):
+        return event[end + 7 : -2]  # as the provider writes it: a name, one line of data
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return lines[0] if len(lines) == 1 else b"\n".join(lines)
 
@@ -188,8 +197,7 @@ def _frames(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 # -- following a stream -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MessageStarted:
+class MessageStarted(msgspec.Struct, frozen=True, gc=False):
     """`message_start` arrived."""
 
     model: str | None
@@ -199,8 +207,7 @@ class MessageStarted:
     message_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class BlockStarted:
+class BlockStarted(msgspec.Struct, frozen=True, gc=False):
     """`content_block_start` arrived."""
 
     index: int
@@ -208,28 +215,24 @@ class BlockStarted:
     tool: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class BlockStopped:
+class BlockStopped(msgspec.Struct, frozen=True, gc=False):
     """`content_block_stop` arrived."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class MessageChanged:
+class MessageChanged(msgspec.Struct, frozen=True, gc=False):
     """`message_delta` arrived."""
 
     output_tokens: int | None
     stop_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageStopped:
+class MessageStopped(msgspec.Struct, frozen=True, gc=False):
     """`message_stop` arrived: the answer is whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorArrived:
+class ErrorArrived(msgspec.Struct, frozen=True, gc=False):
     """`error` arrived: the provider says that it failed."""
 
     kind: str
