@@ -17,7 +17,7 @@ from holdfast.gateway import sameness
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import Coming, coming_back
-from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Arrival:
         "body",
         "exchange",
         "head_key",
-        "limits",
         "profile",
+        "timers",
     )
 
     def __init__(
@@ -48,14 +48,14 @@ class Arrival:
         engine: Engine,
         exchange: Exchange,
         profile: Profile,
-        limits: tuple[Limit, ...],
+        timers: Timers,
         head_key: sameness.HeadKey,
         body: StreamLog,
     ) -> None:
         self._engine = engine
         self.exchange = exchange
         self.profile = profile
-        self.limits = limits
+        self.timers = timers
         self.head_key = head_key
         self.body = body
         self._timer: asyncio.TimerHandle | None = None

@@ -37,7 +37,7 @@ from holdfast.gateway.images import strip_images
 from holdfast.gateway.listener import Exchange
 from holdfast.gateway.orphans import ORPHANS_PER_TENANT
 from holdfast.gateway.outage import Outage
-from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
@@ -108,7 +108,8 @@ class Engine:
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
-        self._limits_of: dict[tuple[str | None, ...], tuple[Limit, ...]] = {}
+        self._timers_of: dict[tuple[str | None, ...], Timers] = {}
+        self._origin = settings.upstream.origin
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -152,21 +153,21 @@ class Engine:
     def _turn_arrived(self, exchange: Exchange, head: Head, path: bytes) -> None:
         said = Said(head)
         profile = profiles.choose(said.get("user-agent", ""), said)
-        limits = self._limits(profile, said)
+        timers = self._timers(profile, said)
         settings = self.settings
         tenant = sameness.tenant_of(
             said, run_tenant=settings.tenant, token=settings.token, secret=self._secret
         )
-        key = sameness.head_key(tenant, head.method, exchange.target, said, upstream=settings.upstream.origin)
+        key = sameness.head_key(tenant, head.method, exchange.target, said, upstream=self._origin)
         body = StreamLog(self.budget, settings.limits.request_memory_bytes, self.spool_dir)
         length = h.request_length(head)
         if self.unbuffers or self._may_be_coming_back(key, length, profile):
-            exchange.received_by(Arrival(self, exchange, profile, limits, key, body))
+            exchange.received_by(Arrival(self, exchange, profile, timers, key, body))
             return
         record = self._record(head, path, "turn", profile)
         carrier = self._carrier(record, key, self._question(exchange, length), body, complete=False)
         carrier.note(IDENTITY)
-        carrier.follow(self._reader(carrier, exchange, profile, limits, how="first"))
+        carrier.follow(self._reader(carrier, exchange, profile, timers, how="first"))
         carrier.ask()
         assert carrier.reader is not None
         exchange.received_by(carrier.reader)
@@ -189,7 +190,7 @@ class Engine:
                 self.doom.verdict((arrival.head_key, sameness.digest(body)), self.loop.time()) is not None
             )
         carrier.follow(
-            self._reader(carrier, exchange, arrival.profile, arrival.limits, how="first", fold=fold)
+            self._reader(carrier, exchange, arrival.profile, arrival.timers, how="first", fold=fold)
         )
         assert carrier.reader is not None
         exchange.receiver = carrier.reader
@@ -258,7 +259,7 @@ class Engine:
         """A request comes back for a turn: give it what there is, and what is still to come."""
         fold = how == "fallback"
         carrier.record.spared += 1
-        reader = self._reader(carrier, arrival.exchange, arrival.profile, arrival.limits, how=how, fold=fold)
+        reader = self._reader(carrier, arrival.exchange, arrival.profile, arrival.timers, how=how, fold=fold)
         arrival.exchange.receiver = reader
         carrier.follow(reader)
 
@@ -284,22 +285,21 @@ class Engine:
         carrier: Carrier,
         exchange: Exchange,
         profile: Profile,
-        limits: tuple[Limit, ...],
+        timers: Timers,
         *,
         how: str,
         fold: bool = False,
     ) -> Reader:
-        patience = profiles.header_patience(profile, limits, streaming=not fold)
         return Reader(
             carrier,
             exchange,
             profile,
-            limits,
+            timers.limits,
             number=carrier.record.readers + 1,
             how=how,
             now=self.loop.time(),
-            patience_s=patience,
-            keepalive_s=keepalive_interval(self.settings.timeouts.keepalive_s, limits),
+            patience_s=timers.whole_patience_s if fold else timers.patience_s,
+            keepalive_s=timers.keepalive_s,
             fold=fold,
         )
 
@@ -329,21 +329,27 @@ class Engine:
             profile="" if profile is None else profile.name,
             session=_id(head, b"x-claude-code-session-id"),
             subagent=_id(head, b"x-claude-code-agent-id"),
-            upstream=self.settings.upstream.origin,
+            upstream=self._origin,
         )
         record.note(at, m.RequestArrived(record.method, record.path, agent, record.profile))
         self.recorder.changed(record)
         return record
 
-    def _limits(self, profile: Profile, said: Said) -> tuple[Limit, ...]:
-        """The limits of this request; the same few combinations come again and again."""
-        key = (profile.name, *(said.get(name) for name in profile.limit_headers))
-        found = self._limits_of.get(key)
+    def _timers(self, profile: Profile, said: Said) -> Timers:
+        """The timers of this request's client; the same few combinations come again and again."""
+        key = (profile.name, *[said.get(name) for name in profile.limit_headers])
+        found = self._timers_of.get(key)
         if found is None:
-            if len(self._limits_of) > 256:
-                self._limits_of.clear()
-            found = profiles.limits_for(profile, said, self.settings.client_env, None)
-            self._limits_of[key] = found
+            if len(self._timers_of) > 256:
+                self._timers_of.clear()
+            limits = profiles.limits_for(profile, said, self.settings.client_env, None)
+            found = Timers(
+                limits,
+                profiles.header_patience(profile, limits, streaming=True),
+                profiles.header_patience(profile, limits, streaming=False),
+                keepalive_interval(self.settings.timeouts.keepalive_s, limits),
+            )
+            self._timers_of[key] = found
         return found
 
     # -- late failures ------------------------------------------------------------------------------

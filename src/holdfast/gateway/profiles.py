@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,18 @@ BREAK_LOSSES = {
 RECOVERIES = frozenset(("asks again", "falls back", "runs the tool", "finishes", "depends"))
 """The other words. `falls back`: asks again without streaming. `finishes`: takes the message for whole, rightly.
 `depends`: on what cannot be seen from here, so that no loss is claimed."""
+
+
+class Timers(NamedTuple):
+    """A client's limits for one request, and what follows from them. Seconds."""
+
+    limits: tuple[Limit, ...]
+    patience_s: float
+    "How long it can wait for headers where it asked for a stream."
+    whole_patience_s: float
+    "How long where it asked for the whole message."
+    keepalive_s: float
+    "The silence towards it before a keepalive."
 
 
 # -- choosing ---------------------------------------------------------------------------------------
