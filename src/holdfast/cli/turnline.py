@@ -6,6 +6,7 @@ Times are UTC, durations seconds. Text that came from clients and providers has 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,6 +85,10 @@ def _quoted(value: Any) -> str:
 
 
 def _utc(wall_ms: int) -> str:
-    return (
-        datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    seconds, milliseconds = divmod(wall_ms, 1000)
+    return f"{_utc_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _utc_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -15,7 +15,8 @@ from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_SHIFTS = range(65, -1, -5)
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(60, -1, -10)
 
 
 def new_turn_id(at: Instant) -> str:
@@ -24,7 +25,7 @@ def new_turn_id(at: Instant) -> str:
     An id names a turn in lists and opens nothing, so its chance need not be a secret.
     """
     number = at.wall_ms << 25 | random.getrandbits(25)
-    return "".join([_ALPHABET[number >> shift & 31] for shift in _SHIFTS])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 @dataclass(slots=True)

@@ -31,9 +31,8 @@ class Head:
         self.version = version
         self.headers = headers
         "Names as received."
-        self._first: dict[bytes, bytes] = {}
-        for name, value in headers:
-            self._first.setdefault(name.lower(), value)
+        # From the last to the first, so that of several the first one stays.
+        self._first = {name.lower(): value for name, value in reversed(headers)}
 
     def __repr__(self) -> str:
         return f"<Head {self.method.decode('latin-1')}, {len(self.headers)} headers>"
@@ -41,6 +40,15 @@ class Head:
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
         return self._first.get(name)
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a header, by its lower-case name."""
+        first = self._first.get(name)
+        if first is None:
+            return []
+        if len(self._first) == len(self.headers):  # no name comes twice
+            return [first]
+        return [value for key, value in self.headers if key.lower() == name]
 
     def forget_headers(self) -> None:
         """They were read and sent on; a turn may last an hour, and credentials need not stay that long."""

@@ -65,7 +65,7 @@ def to_client(headers: Headers, turn_id: str) -> bytes:
 
 def render(headers: Headers) -> bytes:
     """Header lines, each with its line end. Values come from a parser that refuses control characters."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    return b"\r\n".join([*map(b": ".join, headers), b""])
 
 
 def parsed(rendered: bytes) -> Headers:

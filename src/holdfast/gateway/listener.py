@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, Protocol, cast
 
 import httptools
@@ -416,6 +418,10 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not self.current:
             return
         self.current = None
+        if exchange.body_complete:
+            exchange.receiver = (
+                None  # it knows the exchange too: without this both would wait for the collector
+            )
         if not exchange.keep_alive or not exchange.body_complete or self._listener.draining:
             self._linger()
             return
@@ -597,17 +603,18 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
+_UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
 _HEAD_TOO_LARGE: Final = Refusal(431, "invalid_request_error", "the request's headers are too large")
 
 
 def _refusal(head: Head, limits: Limits) -> Refusal | None:
     """What the parser accepts and a relay must not, because two readers could understand it differently."""
-    encodings = [value for name, value in head.headers if name.lower() == b"transfer-encoding"]
-    hosts = sum(name.lower() == b"host" for name, _ in head.headers)
+    encodings = head.all(b"transfer-encoding")
+    hosts = len(head.all(b"host"))
     length = head.get(b"content-length")
     if head.version not in ("1.0", "1.1"):
         return Refusal(505, "invalid_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    if sum(len(name) + len(value) + 4 for name, value in head.headers) + len(head.target) > limits.head_bytes:
+    if sum(map(len, chain(*head.headers))) + 4 * len(head.headers) + len(head.target) > limits.head_bytes:
         return _HEAD_TOO_LARGE
     if encodings and head.version == "1.0":
         return Refusal(400, "invalid_request_error", "HTTP/1.0 has no transfer encodings")
@@ -615,7 +622,7 @@ def _refusal(head: Head, limits: Limits) -> Refusal | None:
         return Refusal(501, "invalid_request_error", "of the transfer encodings only chunked is understood")
     if hosts > 1 or (hosts == 0 and head.version == "1.1"):
         return Refusal(400, "invalid_request_error", "a request names its host exactly once")
-    if any(byte <= 0x20 or byte >= 0x7F for byte in head.target):
+    if _UNPRINTABLE.search(head.target):
         return Refusal(400, "invalid_request_error", "the path holds characters that must be percent-encoded")
     if length is not None and int(length) > limits.body_bytes:
         return Refusal(413, "request_too_large", f"the request is larger than {limits.body_bytes} bytes")

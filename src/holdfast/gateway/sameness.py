@@ -11,7 +11,9 @@ Values are compared as bytes. Big ones are never decoded unless the bytes differ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,13 +43,14 @@ def head_key(
     tenant: str, method: bytes, target: bytes, headers: Mapping[str, str], *, upstream: str = ""
 ) -> HeadKey:
     """The key of a request's head. `headers` has lower-case names."""
+    # Every turn keeps its key, and most clients send the same version and betas: interned, they are there once.
     return HeadKey(
         tenant,
         method,
         target,
         upstream,
-        headers.get("anthropic-version", ""),
-        headers.get("anthropic-beta", ""),
+        intern(headers.get("anthropic-version", "")),
+        intern(headers.get("anthropic-beta", "")),
         headers.get("x-claude-code-session-id"),
         headers.get("x-claude-code-agent-id"),
     )
@@ -71,14 +74,22 @@ def tenant_of(headers: Mapping[str, str], *, run_tenant: str | None, token: str 
     return f"key:{_keyed_hash([headers.get(name) for name in _CREDENTIALS], secret)}"
 
 
-def _keyed_hash(values: Any, secret: bytes) -> str:
-    digest = hashlib.blake2b(key=hashlib.sha256(secret).digest(), digest_size=16)
+def _keyed_hash(values: Iterable[str | None], secret: bytes) -> str:
+    digest = _keyed(secret).copy()
     for value in values:
-        said = b"" if value is None else value.encode("utf-8", "surrogateescape")
-        # Each with its length, and absent apart from empty: no two lists of values give the same bytes.
-        digest.update(b"-" if value is None else b"%d:" % len(said))
-        digest.update(said)
+        if value is None:
+            digest.update(b"-")
+        else:
+            # Each with its length, and absent apart from empty: no two lists of values give the same bytes.
+            said = value.encode("utf-8", "surrogateescape")
+            digest.update(b"%d:%b" % (len(said), said))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(secret: bytes) -> hashlib.blake2b:
+    """A hash that was given its key and nothing else: the same for every request of a process."""
+    return hashlib.blake2b(key=hashlib.sha256(secret).digest(), digest_size=16)
 
 
 # -- facts ------------------------------------------------------------------------------------------

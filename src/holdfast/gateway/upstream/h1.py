@@ -84,15 +84,11 @@ class Http1Connection(UpstreamConnection):
             return
         self._parser = httptools.HttpResponseParser(self)
         self._is_head = method == b"HEAD"
-        lines = [method, b" ", self._absolute, target, b" HTTP/1.1\r\n"]
-        for name, value in headers:
-            if len(name) == 17 and name.lower() == b"transfer-encoding":
-                self._chunked = True
-            lines += (name, b": ", value, b"\r\n")
         if self._proxy_header is not None:
-            lines += (self._proxy_header[0], b": ", self._proxy_header[1], b"\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
+            headers = [*headers, self._proxy_header]
+        lines = map(b": ".join, headers)
+        self._head = b"\r\n".join([b"%b %b%b HTTP/1.1" % (method, self._absolute, target), *lines, b"", b""])
+        self._chunked = b"\r\ntransfer-encoding: " in self._head.lower()
         self._loop.call_soon(self._send_waiting_head, listener)
 
     def send_body(self, data: bytes) -> None:
