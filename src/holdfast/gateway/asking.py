@@ -115,6 +115,8 @@ class Asking(Attempt):
         "connection",
         "editor",
         "fresh",
+        "http",
+        "http1",
         "outgoing",
         "retry_after_s",
         "should_retry",
@@ -130,12 +132,15 @@ class Asking(Attempt):
         "Whether no connection of the pool will do."
         self.avoid: tuple[str, ...] = ()
         "Addresses (`ip:port`) to be tried last: this question broke there."
+        self.http1 = False
+        "Whether HTTP/2 is not to be tried: it broke there."
         self.outgoing: bytes | None = None
         "The edited body, until it is sent."
         self.connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self.splitter: EventSplitter | None = None
         self._bytes_before = carrier.record.answer_bytes
+        self.http = "1.1"
         self.address: str | None = None
         "Where it was connected to."
         self.retry_after_s: float | None = None
@@ -161,7 +166,7 @@ class Asking(Attempt):
     async def _connect(self) -> None:
         reaching = self.carrier.engine.reaching
         try:
-            connection = await self.carrier.engine.pool.connect(avoid=self.avoid)
+            connection = await self.carrier.engine.pool.connect(avoid=self.avoid, http1=self.http1)
         except Exception as error:
             self._connecting = None
             if not isinstance(error, UpstreamError):
@@ -195,7 +200,7 @@ class Asking(Attempt):
 
     def _ask_on(self, connection: UpstreamConnection) -> None:
         self.connection = connection
-        self.address = connection.address
+        self.address, self.http = connection.address, connection.http
         carrier, question = self.carrier, self.carrier.question
         carrier.note(
             m.Connected(

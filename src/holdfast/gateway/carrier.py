@@ -183,13 +183,15 @@ class Carrier:
         self.note(m.AttemptStarted(attempt.number))
         attempt.start()
 
-    def ask_again(self, editor: Editor | None = None, avoid: tuple[str, ...] = ()) -> None:
+    def ask_again(
+        self, editor: Editor | None = None, *, avoid: tuple[str, ...] = (), http1: bool = False
+    ) -> None:
         """Begin another attempt at the same question, or what became of it, on a fresh connection.
 
-        `editor` fits its events to the log; addresses to `avoid` are tried last.
+        `editor` fits its events to the log; addresses to `avoid` are tried last, HTTP/2 not at all with `http1`.
         """
         self.attempt = Asking(self, self.record.attempts + 1, editor)
-        self.attempt.fresh, self.attempt.avoid = True, avoid
+        self.attempt.fresh, self.attempt.avoid, self.attempt.http1 = True, avoid, http1
         self.ask()
 
     def request_arrived(self, data: bytes) -> None:

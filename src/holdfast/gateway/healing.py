@@ -25,7 +25,7 @@ from holdfast.gateway.dialects.splicing import (
 from holdfast.gateway.doomed import Break, DoomedAnswer, Verdict
 from holdfast.gateway.heal import Remedy, Row
 from holdfast.gateway.images import strip_images
-from holdfast.gateway.retry import Again, Broke
+from holdfast.gateway.retry import Again, Broke, Change
 from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Healing:
             error=None if error is None else str(error["type"]),
             retry_after_s=attempt.retry_after_s,
             should_retry=attempt.should_retry,
-            http="1.1",
+            http="2" if attempt.http == "2" else "1.1",
             address=attempt.address,
             age_s=carrier.now() - attempt.started_at,
         )
@@ -231,7 +231,9 @@ class Healing:
             elif row.remedy is Remedy.SPLICE and self._rest is not None:
                 editor, carrier.question.rest = Splice(*self._rest), self._rest[1].body
                 carrier.note(m.RequestEdited("splice", f"the rest, by {self._rest[1].form.value}"))
-            carrier.ask_again(editor, self._again.avoid if self._again is not None else ())
+            again = self._again
+            assert again is not None
+            carrier.ask_again(editor, avoid=again.avoid, http1=again.change is Change.HTTP_1)
         except SpoolError as error:
             carrier.machine_failed(error)
 
