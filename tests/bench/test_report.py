@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
-
 from bench.measure import Figures
 from bench.report import Gate, Results, gates, show
+from rich.console import Console
 
 
 def measured(**relays: dict[str, float]) -> Results:
