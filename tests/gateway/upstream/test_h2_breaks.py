@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, RequestReceived, StreamReset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
@@ -445,12 +445,13 @@ class Somewhere(Nowhere):
     def close(self) -> None: ...
 
 
-async def fed(pieces: list[bytes]) -> Heard:
+async def fed(pieces: list[bytes], body: bytes = b"") -> Heard:
     """An exchange whose reads are these."""
     with socket.socket() as sock:
         connection, heard = Http2Connection(sock, address="-"), Heard()
         connection.connection_made(Somewhere())
-        connection.start(heard, b"GET", b"/", GET)
+        connection.start(heard, b"POST", b"/", GET)
+        connection.send_body(body)
         connection.end_body()
         for piece in pieces:
             connection.data_received(piece)
@@ -477,16 +478,28 @@ FRAMES = st.builds(
 )
 
 
-@given(frames=st.lists(FRAMES | st.sampled_from([HEAD, frame(0, 0, 1, b"x")]), max_size=12))
-@settings(max_examples=500, deadline=None)
-def test_any_frames_end_in_an_ending_or_in_none_but_never_in_a_defect(frames: list[bytes]) -> None:
-    """Whatever a server sends, nothing but the protocol's own errors comes of it."""
-    heard = asyncio.run(fed([SETTINGS, *frames]))
+LIKELY = [HEAD, frame(0, 0, 1, b"x"), frame(0, 1, 1, b"x"), frame(3, 0, 1, bytes(4))]
+LIKELY += [frame(8, 0, stream, b"\0\1\0\0") for stream in (0, 1)]
+
+
+@given(
+    frames=st.lists(FRAMES | st.sampled_from(LIKELY), max_size=12),
+    at_once=st.booleans(),
+    size=st.sampled_from([0, 10, 100_000]),
+)
+@example(frames=[*LIKELY[4:], LIKELY[3]], at_once=True, size=100_000)
+@settings(max_examples=1000, deadline=None)
+def test_any_frames_end_in_an_ending_or_in_none_but_never_in_a_defect(
+    frames: list[bytes], at_once: bool, size: int
+) -> None:
+    """Whatever a server sends, nothing but the protocol's own errors comes of it, with a body under way as well."""
+    reads = [SETTINGS, *frames]
+    heard = asyncio.run(fed([b"".join(reads)] if at_once else reads, bytes(size)))
 
     if heard.ending is not None:
         assert heard.ending.side is Side.PROVIDER
         assert heard.ending.mechanism in (Mechanism.MALFORMED, Mechanism.RST, Mechanism.FIN)
-        assert heard.ending.phase in (Phase.AWAITING_HEADERS, Phase.IN_BODY)
+        assert heard.ending.phase in (Phase.SENDING, Phase.AWAITING_HEADERS, Phase.IN_BODY)
 
 
 def test_heads_of_any_size_go_out(run: Run) -> None:

@@ -255,8 +255,8 @@ class Http2Connection(UpstreamConnection):
             self._h2.close_connection(error.code)
         except H2Error as error:
             problem = what_was_wrong(error)
-        if problem or not self._stream:
-            self._flush()
+        if problem or self._complete or self._reset is not None:
+            self._flush()  # and nothing more of the request
         else:
             self._pump()
             self._tell_room()
