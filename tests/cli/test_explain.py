@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.explain import remedy_pages
 from holdfast.flight.pages import all_pages, look_up
+from holdfast.gateway.heal import TABLE, Remedy
 from holdfast.lab.scenarios import CATALOGUE
 from tests.cli.viewed import typed
 
@@ -17,7 +19,7 @@ def test_a_code_is_explained_part_by_part(tmp_path: Path) -> None:
     """Who, how, and in which phase."""
     said = typed(tmp_path, "explain", "C.rst.tool").stdout
     assert said.startswith("C.rst.tool (ending)\n")
-    assert "The peer reset the connection." in said and "its arguments were being written" in said
+    assert "The peer reset the connection" in said and "its arguments were being written" in said
 
 
 def test_a_word_with_two_meanings_shows_both(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_without_a_name_everything_is_listed(tmp_path: Path) -> None:
     """Each word with its first line, within the terminal's width."""
     lines = typed(tmp_path, "explain").stdout.splitlines()
     assert all(len(line) <= 100 for line in lines)
-    for name in (*(page.name for page in all_pages()), *CATALOGUE):
+    for name in (*(page.name for page in (*all_pages(), *remedy_pages())), *CATALOGUE):
         assert any(line.startswith(f"  {name} ") for line in lines), name
 
 
@@ -45,6 +47,27 @@ def test_an_unknown_word_brings_suggestions(tmp_path: Path) -> None:
 def test_words_of_two_parts_need_no_quotes(tmp_path: Path) -> None:
     """`holdfast explain stream log` works as typed."""
     assert typed(tmp_path, "explain", "stream", "log").stdout.startswith("stream log (word)")
+
+
+@pytest.mark.parametrize("remedy", Remedy, ids=lambda remedy: remedy.name)
+def test_a_remedy_has_a_page_with_its_rows_of_the_table(tmp_path: Path, remedy: Remedy) -> None:
+    """What it is, for whom, and how that is known."""
+    said = " ".join(typed(tmp_path, "explain", remedy.value).stdout.split())
+    assert f"{remedy.value} (remedy)" in said
+    for row in TABLE:
+        assert (" ".join(f"source: {row.source}".split()) in said) == (row.remedy is remedy)
+
+
+def test_what_an_agent_accepts_is_told_where_its_profile_decides(tmp_path: Path) -> None:
+    """A second start is for Claude Code; an end after a tool call is for SDKs too, unless it was switched off."""
+    assert (
+        "heard: an open block, completed thinking\n  for: claude-code\n"
+        in typed(tmp_path, "explain", "restart").stdout
+    )
+    shorten = typed(tmp_path, "explain", "shorten").stdout
+    assert "for: claude-code, unless --no-shorten\n" in shorten
+    assert "where no block or a text is open" in " ".join(shorten.split())
+    assert "cut (mechanism)" in (cut := typed(tmp_path, "explain", "cut").stdout) and "cut (remedy)" in cut
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -70,6 +70,18 @@ def test_a_client_that_asks_again_gets_over_the_others(name: str) -> None:
     assert provider.generations("first") == scenario.generated
 
 
+@pytest.mark.parametrize("name", [name for name, s in CATALOGUE.items() if s.remedy is not None])
+def test_what_is_healed_is_a_break_to_a_client_that_asks_once(name: str) -> None:
+    """Without a gateway no first answer is whole; where there is a second, it is."""
+    scenario = CATALOGUE[name]
+    once, _ = play(scenario, AgentModel(limit_s=5, retries=0))
+    again, provider = play(scenario, AgentModel(limit_s=5, retries=1))
+
+    assert not once.finished and not once.tools_run and once.error
+    assert again.finished == (len(scenario.first) > 1)
+    assert [seen.phase for seen in provider.answers][:1] == [scenario.phase]
+
+
 def test_the_giant_tool_is_giant() -> None:
     """The frozen tool's argument is more than a client would call large, and is a Python file."""
     (told,) = GIANT_TOOL.first

@@ -8,9 +8,12 @@ from itertools import groupby
 
 import click
 
+from holdfast.cli.catalogue import CATALOGUE
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns
-from holdfast.flight.pages import Page, all_pages, close_to, look_up
+from holdfast.flight.pages import Page, all_pages, close_to, documented_members, look_up
+from holdfast.gateway import heal
+from holdfast.gateway.profiles import measured_profiles
 
 _HEADINGS = {
     "word": "Words",
@@ -18,6 +21,7 @@ _HEADINGS = {
     "mechanism": "Mechanisms: how it ended (second part)",
     "phase": "Phases: what was under way (third part)",
     "moment": "Moments: what a flight is made of",
+    "remedy": "Remedies: what is done when an answer breaks (the healing table)",
     "scenario": "Scenarios: what the built-in provider can do wrong (holdfast lab)",
 }
 
@@ -25,13 +29,14 @@ _HEADINGS = {
 @click.command("explain")
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or one of its parts, a moment, a term, a scenario. Without NAME, list all.
+    """Explain a word: an ending's code or one of its parts, a moment, a remedy, a term, a scenario. Without NAME, list all.
 
     \b
     Examples:
       holdfast explain C.rst.tool
       holdfast explain QuietNoticed
       holdfast explain orphan
+      holdfast explain restart
       holdfast explain giant-tool
 
     \b
@@ -45,7 +50,7 @@ def command(name: tuple[str, ...]) -> None:
     if not pages and len(name) > 1:
         pages = [page for single in name for page in found(single)]
     if not pages:
-        near = close_to(word, among=(*all_pages(), *scenario_pages()))
+        near = close_to(word, among=(*all_pages(), *remedy_pages(), *scenario_pages()))
         raise Failed(
             f"{word!r} is no word of ours; "
             + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
@@ -55,16 +60,65 @@ def command(name: tuple[str, ...]) -> None:
 
 def found(word: str) -> list[Page]:
     """The pages of one word."""
-    return list(look_up(word)) or [page for page in scenario_pages() if page.name == word]
+    name = word.strip().lower()
+    pages = [*look_up(word), *(page for page in remedy_pages() if name in (page.name, *page.aliases))]
+    return pages or [page for page in scenario_pages() if page.name == word]
+
+
+def remedy_pages() -> list[Page]:
+    """The remedies of the healing table, each with its rows."""
+    texts = documented_members(heal.Remedy)
+    pages = []
+    for remedy in heal.Remedy:
+        rows = [line for row in heal.TABLE if row.remedy is remedy for line in _row(row)]
+        aliases = (remedy.name.lower(), remedy.value.replace(" ", "-"))
+        pages.append(Page(remedy.value, "remedy", "\n".join((texts[remedy.name], *rows)), aliases))
+    return pages
+
+
+def _row(row: heal.Row) -> list[str]:
+    """Where a row fits, and how that is known."""
+    return [
+        f"  heard: {heard(row)}",
+        f"  for: {', '.join((clients(row), *needs(row)))}",
+        f"  source: {row.source}",
+    ]
+
+
+def heard(row: heal.Row) -> str:
+    """What a client may have heard where a row fits."""
+    if row.heard == frozenset(heal.Heard):
+        return "anything"
+    return ", ".join(place.value for place in heal.Heard if place in row.heard)
+
+
+def clients(row: heal.Row) -> str:
+    """The measured clients for which a row fits."""
+    if row.profile is None:
+        return "every client"
+    fit = (profile.program for profile in measured_profiles() if getattr(profile, row.profile))
+    return ", ".join(dict.fromkeys(fit))
+
+
+def needs(row: heal.Row) -> list[str]:
+    """What else a row asks for: the setting, and what may be open."""
+    said = []
+    if row.setting is not None:
+        default = next(option.default for option in CATALOGUE if option.name == row.setting)
+        said.append(f"unless --no-{row.setting}" if default else f"with --{row.setting}")
+    if row.open_block is not None:
+        kinds = ["no block" if kind is None else f"a {kind}" for kind in sorted(row.open_block, key=str)]
+        said.append(f"where {' or '.join(kinds)} is open")
+    return said
 
 
 def scenario_pages() -> list[Page]:
     """The lab's scenarios. Loaded only where no word of ours was meant: the lab takes longer than all words."""
     from holdfast.cli import lab
-    from holdfast.lab.scenarios import CATALOGUE
+    from holdfast.lab import scenarios
 
     pages = []
-    for scenario in CATALOGUE.values():
+    for scenario in scenarios.CATALOGUE.values():
         lines = textwrap.dedent("\n".join(lab.page(scenario)[1:]))
         pages.append(
             Page(scenario.name, "scenario", f"{lines}\n\nholdfast lab provider --scenario {scenario.name}")
@@ -75,7 +129,7 @@ def scenario_pages() -> list[Page]:
 def listing(width: int) -> list[str]:
     """All words with their first lines, by kind."""
     page: list[str] = []
-    for kind, group in groupby((*all_pages(), *scenario_pages()), key=lambda one: one.kind):
+    for kind, group in groupby((*all_pages(), *remedy_pages(), *scenario_pages()), key=lambda one: one.kind):
         rows = [(f"  {one.name}", one.first_line) for one in group]
         page += [
             _HEADINGS[kind],

@@ -112,11 +112,17 @@ def page(scenario: Scenario, speed: float = 1.0) -> list[str]:
             *(f"the tool call {tool}, once" for tool in heard.tools),
         ]
     )
+    healed = (
+        [f"  it is healed:      {scenario.remedy} (holdfast explain {scenario.remedy})"]
+        if scenario.remedy
+        else []
+    )
     lasts = f" ({duration(scenario.upstream_s / speed)} at this speed)" if scenario.upstream_s else ""
     return [
         f"{scenario.name}{lasts}",
         f"  {scenario.story}",
         f"  the reader hears:  {'; '.join(hears)}",
+        *healed,
         f"  must not happen:   {'; '.join(scenario.must_not)}",
     ]
 

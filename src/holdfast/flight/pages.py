@@ -64,6 +64,23 @@ WORDS = {
     "gateway it joins the answer that is already being generated.",
     "opaque": "A request whose inside is not read: relayed in both directions, without keepalives or healing. "
     "Shown as carried, not protected.",
+    "healing": "What is done about an answer that broke upstream before its end: it is asked for again, ended where the "
+    "client goes on by itself, or told as an honest error. By what the client has heard, what it was measured to "
+    "accept, and the settings.",
+    "remedy": "One of the ways in which a broken answer is healed: again, under the first start, restart, splice, "
+    "shorten, cut, finish; or error, where there is none.",
+    "told": "Of an answer: given to the client's connection. The client may have heard it, so it cannot be taken back; "
+    "healing begins with what was told.",
+    "heard": "Of an answer: the client's TCP acknowledged it. Only the last byte's acknowledgement ends a turn well.",
+    "hold-back": "Telling a block, such as a tool call, only when it is whole. A break inside it then costs nothing, "
+    "and the client sees nothing of it meanwhile: --hold.",
+    "hedge": "A second attempt in parallel to a silent one; the first to speak is the answer, the other is stopped. "
+    "It may cost a second generation: --hedge.",
+    "outage": "Upstream answered before and cannot be reached now. Turns wait for it, nothing is sent, and one of them "
+    "tries for all: --outage-patience.",
+    "doomed": "Of a request: it broke at the same place so often that accidents hardly explain it, so that another try "
+    "is not worth its price. It is answered here for a minute: --on-doomed.",
+    "budget": "How often the gateway asks again for one question, the client's own tries at it included: --retries.",
     "saved": "The client's profile says that this break would have lost the turn, and the turn finished.",
     "spared": "A request that was answered from a turn already running, so that nothing was generated twice.",
     "interrupted": "A turn whose gateway ended before the turn did: the process was killed, or closed in mid-turn. "

@@ -14,6 +14,7 @@ from holdfast.lab.clients import Json
 from holdfast.lab.script import (
     AgentStory,
     Answer,
+    MessageDelta,
     Part,
     agent_story,
     answer,
@@ -22,6 +23,7 @@ from holdfast.lab.script import (
     cut_short,
     fault,
     fin,
+    headers_only,
     http_error,
     open_text,
     open_thinking,
@@ -74,6 +76,9 @@ class Scenario:
     "How often the first answer is generated, behind the gateway."
     then: Answer = DONE
     "Upstream's answer once the tools have run."
+    remedy: str | None = None
+    """What the gateway does about it, by its name in the healing table, for the agents that were measured; None where
+    it is not healed."""
 
     def rule(self, *, serve_anyone: bool = False) -> AgentStory:
         """A fresh rule for a provider. `serve_anyone`: requests without tools are part of the story too."""
@@ -216,6 +221,7 @@ _ALL = (
         TOOL_TURN,
         (NOT_LOST, NOT_TOOL_TWICE),
         generated=2,
+        remedy="again",
     ),
     Scenario(
         "fin-before-headers",
@@ -225,11 +231,85 @@ _ALL = (
         TOOL_TURN,
         (NOT_LOST, NOT_TOOL_TWICE),
         generated=2,
+        remedy="again",
     ),
-    # hang-ups in the middle
+    Scenario(
+        "fin-before-first-event",
+        "Upstream answers 200 and closes the connection before its first event; the second attempt is well.",
+        Phase.AWAITING_FIRST_EVENT,
+        (headers_only(fin()), WELL),
+        TOOL_TURN,
+        (NOT_LOST, NOT_TOOL_TWICE),
+        generated=2,
+        remedy="again",
+    ),
+    # one hang-up in the middle: what can be healed
+    Scenario(
+        "reset-after-start",
+        "message_start comes, then a reset; the second attempt is well.",
+        Phase.BETWEEN_BLOCKS,
+        (answer(start(), reset()), WELL),
+        TOOL_TURN,
+        (NOT_LOST, NOT_TOOL_TWICE, "two messages begin in one stream"),
+        generated=2,
+        remedy="under the first start",
+    ),
+    Scenario(
+        "reset-once-in-text",
+        "Upstream resets the first connection in the middle of a sentence; the second attempt is well.",
+        Phase.IN_TEXT,
+        (answer(open_text(), says("I will write"), reset()), WELL),
+        TOOL_TURN,
+        (NOT_LOST, NOT_TOOL_TWICE, "the half sentence stays"),
+        generated=2,
+        remedy="restart",
+    ),
+    Scenario(
+        "cut-once-in-thinking",
+        "The first answer's HTTP body ends properly while the model thinks; the second attempt is well.",
+        Phase.IN_THINKING,
+        (answer(open_thinking(), thinks("Let me see"), cut_short()), WELL),
+        TOOL_TURN,
+        (NOT_LOST, NOT_TOOL_TWICE, NOT_CUT),
+        generated=2,
+        remedy="restart",
+    ),
+    Scenario(
+        "reset-once-in-tool",
+        "Upstream resets the first connection inside a tool call, behind a completed text. An agent that is told of "
+        "a limit asks for the rest by itself, and is given it.",
+        Phase.IN_TOOL_USE,
+        (
+            answer(text(SAID), open_tool("Write"), argues('{"file_path": "hel'), reset()),
+            answer(text("Here it is."), CALL),
+        ),
+        Heard(texts=(SAID, "Here it is.", "Done."), tools=("Write",)),
+        (NOT_LOST, NOT_TOOL_TWICE, "the unfinished tool call is run"),
+        generated=2,
+        remedy="cut",
+    ),
+    Scenario(
+        "reset-after-tool",
+        "Upstream resets the connection behind a completed tool call, before the message's end.",
+        Phase.BETWEEN_BLOCKS,
+        (answer(text(SAID), CALL, reset()),),
+        TOOL_TURN,
+        (NOT_TWICE, NOT_LOST, NOT_TOOL_TWICE),
+        remedy="shorten",
+    ),
+    Scenario(
+        "end-missing",
+        "Everything comes but message_stop: the HTTP body ends before it.",
+        Phase.BETWEEN_BLOCKS,
+        (answer(text(SAID), CALL, MessageDelta("tool_use"), cut_short()),),
+        TOOL_TURN,
+        (NOT_TWICE, NOT_LOST, NOT_TOOL_TWICE),
+        remedy="finish",
+    ),
+    # hang-ups in the middle, each time: a reader that cannot be helped hears an honest error
     Scenario(
         "reset-in-text",
-        "Upstream resets the connection in the middle of a sentence.",
+        "Upstream resets the connection in the middle of a sentence, each time.",
         Phase.IN_TEXT,
         (answer(open_text(), says("I will write"), reset()),),
         Heard(honest_error=True),
@@ -237,7 +317,7 @@ _ALL = (
     ),
     Scenario(
         "fin-in-text",
-        "Upstream closes the connection in order in the middle of a sentence, without the body's end.",
+        "Upstream closes the connection in order in the middle of a sentence, without the body's end, each time.",
         Phase.IN_TEXT,
         (answer(open_text(), says("I will write"), fin()),),
         Heard(honest_error=True),
@@ -245,7 +325,7 @@ _ALL = (
     ),
     Scenario(
         "reset-in-thinking",
-        "Upstream resets the connection while the model thinks.",
+        "Upstream resets the connection while the model thinks, each time.",
         Phase.IN_THINKING,
         (answer(open_thinking(), thinks("Let me see"), signs(), reset()),),
         Heard(honest_error=True),
@@ -253,7 +333,7 @@ _ALL = (
     ),
     Scenario(
         "reset-in-tool",
-        "Upstream resets the connection inside a tool call's argument, behind a completed text.",
+        "Upstream resets the connection inside a tool call's argument, behind a completed text, each time.",
         Phase.IN_TOOL_USE,
         (answer(text(SAID), open_tool("Write"), argues('{"file_path": "hel'), reset()),),
         Heard(honest_error=True),
@@ -261,8 +341,8 @@ _ALL = (
     ),
     Scenario(
         "cut-short",
-        "The HTTP body ends properly inside a tool call, behind a completed text: two versions of an agent were "
-        "measured to take this for success, the tool call lost.",
+        "The HTTP body ends properly inside a tool call, behind a completed text, each time: two versions of an agent "
+        "were measured to take this for success, the tool call lost.",
         Phase.IN_TOOL_USE,
         (answer(text(SAID), open_tool("Write"), argues('{"file_path": "hel'), cut_short()),),
         Heard(honest_error=True),
@@ -270,11 +350,20 @@ _ALL = (
     ),
     Scenario(
         "error-in-stream",
-        "Upstream says overloaded_error in the stream, in the middle of a sentence.",
+        "Upstream says overloaded_error in the stream, in the middle of a sentence, each time.",
         Phase.IN_TEXT,
         (answer(open_text(), says("I will write"), fault("overloaded_error")),),
         Heard(honest_error=True),
         (NOT_CUT,),
+    ),
+    Scenario(
+        "age-limit",
+        "Something on the way resets every connection that has lasted 60 s, and no answer comes before: a request that "
+        "is doomed, however often it is asked.",
+        Phase.AWAITING_HEADERS,
+        (unanswered(reset(), after_s=60.0),),
+        Heard(honest_error=True),
+        ("the same is asked again for ever", "the reason is not told"),
     ),
     # HTTP errors: the client's own business
     Scenario(
