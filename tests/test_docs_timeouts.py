@@ -60,6 +60,7 @@ def test_every_size_has_a_row_with_its_default(field: Field[int]) -> None:
         f"tried {dial.STAGGER_S:g} s apart",
         f"left until the others had {dial.AVOIDED_STAGGER_S:g} s",
         f"tried anew every {dial.ANEW_S:g} s",
+        f"is given {dial.ANEW_S:g} s where the name was resolved before",
         f"after {outage.BACK_OFF_S:g} s, then after twice as long, and at most {outage.LONGEST_BACK_OFF_S:g} s after",
         f"### `tcp-keepalive`: {Sockets().keepalive}",
         f"acknowledgement: {Sockets().upstream_user_timeout_s:g} s by default",

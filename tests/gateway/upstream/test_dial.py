@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,64 @@ def test_a_silent_address_is_tried_anew(run: Run, monkeypatch: pytest.MonkeyPatc
                 await asyncio.wait_for(dialling._first_to_connect(addresses, stage), 0.6)
         assert opened[:6] == addresses * 3
         assert stage.targets == [f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "each is told once"
+
+    run(story())
+
+
+async def _silent(*_: object) -> list[dialling._Address]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _unreachable(*_: object) -> list[dialling._Address]:
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+async def _unknown(*_: object) -> list[dialling._Address]:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "resolver", "code"),
+    [
+        ("https", _silent, None),
+        ("https", _unreachable, None),
+        ("https", _unknown, "N.dns.resolve"),
+        ("http", _unreachable, "N.dns.resolve"),
+    ],
+    ids=["silent", "out of reach", "the name is gone", "plain http"],
+)
+def test_an_outage_of_dns_is_none_of_upstream(
+    scheme: str,
+    resolver: Callable[..., Awaitable[list[dialling._Address]]],
+    code: str | None,
+    run: Run,
+    authority: trustme.CA,
+    ca_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the name led to before still serves, where TLS proves who answers there; a plain answer is not believed."""
+
+    async def story() -> None:
+        monkeypatch.setattr(dialling, "ANEW_S", 0.05)
+        script = saying(ANSWER) if scheme == "http" else over_tls(server_context(authority), saying(ANSWER))
+        async with serving(script) as port:
+            pool = pool_to(port, scheme=scheme, ca=ca_file)
+            (await pool.connect()).abort()
+            monkeypatch.setattr(dialling, "_look_up", resolver)
+            if code is None:
+                connection = await pool.connect()
+                assert connection.address == f"127.0.0.1:{port}" and connection.took_s < 2
+                connection.abort()
+            else:
+                assert (await failure(pool)).ending.code == code
+        if code is None:
+            error = await failure(pool)
+            assert error.ending.code == "P.refused.connect"
+            assert (
+                f"(127.0.0.1:{port}, known from before: its name could not be resolved now)" in error.advice
+            )
+        monkeypatch.undo()
 
     run(story())
 

@@ -11,8 +11,10 @@ Two things differ from the RFC. An address on which an attempt broke is left unt
 `AVOIDED_STAGGER_S`: it may answer faster and be the wrong one all the same. And while none answers, one is
 tried anew every `ANEW_S`, since the kernel sends its own requests ever more rarely, and always from the
 source address that this machine had at the first: a network that returns should be noticed at once.
-We wait for the resolver's whole answer, both families together (the RFC's section 3 would not): the calls of
-the system are one, and `--ip 4` asks for one family only where the other's question gets lost.
+We wait for the resolver's whole answer, both families together (the RFC's section 3 would not): the system has
+one call for both, and `--ip 4` asks for one family only where the other's question gets lost. A resolver that is
+silent or out of reach is not waited for where the name was resolved before and TLS is going to prove who
+answers there: an outage of DNS is none of upstream (RFC 8767 serves stale data for the same reason).
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ STAGGER_S = 0.25
 AVOIDED_STAGGER_S = 1.0
 "Head start of the others over an address that is to be avoided: a far one may take as long."
 ANEW_S = 2.0
-"After so long without an answer an address is tried anew, from the start."
+"After so long without an answer an address is tried anew, from the start, and a resolver is done without."
 TUNNEL_HEAD_LIMIT = 16 * 1024
 "Bytes of a proxy's answer to CONNECT."
 
@@ -90,6 +92,9 @@ class Route:
 
     http2: bool = False
     "Whether HTTP/2 is offered, or spoken at once where there is no TLS to offer it in."
+
+    known: list[_Address] = field(default_factory=list, compare=False, repr=False)
+    "Where the name led to when it was resolved last; only where TLS with upstream itself proves who is there."
 
     @property
     def tunnel(self) -> bool:
@@ -263,6 +268,8 @@ class _Stage:
     tls: TlsSession | None = None
     targets: list[str] = field(default_factory=list)
     "The addresses that were tried."
+    from_memory: bool = False
+    "They are of an earlier lookup: the resolver did not answer."
 
     @property
     def goal(self) -> str:
@@ -332,6 +339,8 @@ class _Stage:
         return Side.MACHINE, Mechanism.LOCAL_ERROR, detail, f"{detail}; see `holdfast explain local`"
 
     def _tried(self) -> str:
+        if self.from_memory:
+            return f" ({', '.join(self.targets)}, known from before: its name could not be resolved now)"
         return "" if self.targets in ([], [self.goal]) else f" ({', '.join(self.targets)})"
 
 
@@ -348,16 +357,40 @@ _FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6, "auto": socket.AF_UNSPEC
 
 
 async def _connected_socket(stage: _Stage, avoid: Sequence[str]) -> socket.socket:
-    proxy, upstream = stage.way.proxy, stage.way.upstream
-    stage.at_proxy = proxy is not None
-    host, port = (proxy.host, proxy.port) if proxy else (upstream.host, upstream.port)
-    family = _FAMILIES[stage.way.sockets.ip]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    addresses = in_turn([(family, address) for family, _, _, _, address in found], avoid)
+    stage.at_proxy = stage.way.proxy is not None
+    addresses = await _addresses(stage)
     stage.phase = Phase.CONNECTING
-    sock = await _first_to_connect(addresses, stage, avoid)
+    sock = await _first_to_connect(in_turn(addresses, avoid), stage, avoid)
     stage.at_proxy = stage.way.tunnel
     return sock
+
+
+async def _addresses(stage: _Stage) -> list[_Address]:
+    """Where the name leads to; where it led to before, while the resolver cannot be asked."""
+    way = stage.way
+    host, port = (way.proxy.host, way.proxy.port) if way.proxy else (way.upstream.host, way.upstream.port)
+    looking = asyncio.ensure_future(_look_up(host, port, _FAMILIES[way.sockets.ip]))
+    try:
+        if way.known:
+            await asyncio.wait([looking], timeout=ANEW_S)
+            stage.from_memory = not looking.done()
+        found = list(way.known) if stage.from_memory else await looking
+    except socket.gaierror as error:
+        # "Temporary": the resolver could not be reached, or could reach nobody itself.
+        if error.errno != socket.EAI_AGAIN or not way.known:
+            raise
+        stage.from_memory = True
+        return list(way.known)
+    finally:
+        looking.cancel()
+    if way.context is not None and way.proxy is None:
+        way.known[:] = found
+    return found
+
+
+async def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[_Address]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def in_turn(addresses: Sequence[_Address], avoid: Sequence[str] = ()) -> list[_Address]:
