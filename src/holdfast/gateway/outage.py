@@ -6,8 +6,8 @@ thousand stories of nothing. Hence, for all turns of one upstream together:
 
 1. *Never reached: no waiting.* A typing error in a URL should be told at once. Only who has been reached can be away.
 2. *Away: one turn tries for all.* The first attempt that fails says that upstream is away. From then on one turn
-   at a time is let through, the probe: after 0.25 s, then after twice as long, at most 2 s after the last one
-   ended, and at once when the network changes. The others wait and try nothing.
+   at a time is let through, the probe: 0.25 s after the first began, then after twice as long, at most 2 s after
+   the last one began (or as soon as it ends), and at once when the network changes. The others wait and try nothing.
 3. *Back: all start.* One connection that stands ends it. Those that waited start in the order of their
    coming, spread over at most a second.
 4. *A turn waits as long as its own patience*, counted from where it began to wait, not from where the outage
@@ -36,7 +36,7 @@ from typing import Final
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 
 BACK_OFF_S: Final = 0.25
-"From the first failure to the first probe; twice as long after each further one."
+"From the beginning of the first that failed to the first probe; twice as long after each further one."
 LONGEST_BACK_OFF_S: Final = 2.0
 "So soon an attempt starts after the network's return, where nobody tells us of it."
 JITTER: Final = 0.25
@@ -210,18 +210,20 @@ class Outage:
             raise ValueError(f"{ending.code}: of an attempt that may have sent its request")
         if turn in self._waiting:  # the change of the network came first
             return Wait(self.why, first=False)
-        tried = self._trying.pop(turn, _Trying(now, None))
+        tried = self._trying.pop(turn, None)
+        if tried is None:
+            return GiveUp(ending, "nobody waits for it any more")
         if turn == self._probe:
             self._probe = None
             self._failures += 1
-            self._probe_at = now + self._back_off(self._failures)
+            self._probe_at = max(now, self._probe_at + self._back_off(self._failures))
         refusal = self._refusal(ending, tried.waited_since, now)
         if refusal is not None:
             return GiveUp(ending, refusal)
         self.last = ending
         if self.absent_since is None and tried.began >= self._worked_at:
             self.absent_since, self._failures = tried.began, 1
-            self._probe_at = now + self._back_off(1)
+            self._probe_at = max(now, tried.began + self._back_off(1))
         return self._queue(turn, tried.waited_since, now, ABSENCE[ending.mechanism])
 
     def leave(self, turn: Hashable) -> None:
@@ -241,9 +243,12 @@ class Outage:
             self._probe_at = now
         elif now - self._probe_at >= YOUNG_S:
             probe, self._probe, self._probe_at = self._probe, None, now
-            tried = self._trying.pop(probe)
-            since = now if tried.waited_since is None else tried.waited_since
-            self._waiting = {probe: _Waiting(since), **self._waiting}
+            since = self._trying[probe].waited_since
+            # One that has no patience left may as well finish what it tries.
+            if since is not None and now < since + self._patience_s:
+                del self._trying[probe]
+                self._waiting = {probe: _Waiting(since), **self._waiting}
+                self._expires_at = min(self._expires_at, since + self._patience_s)
 
     # -- what is to be done -------------------------------------------------------------------------
 

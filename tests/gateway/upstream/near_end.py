@@ -11,13 +11,18 @@ import errno
 import socket
 import sys
 import time
+from typing import ClassVar
 
 import uvloop
 
-from holdfast.flight.endings import Phase
+from holdfast.flight.endings import Ending, Phase
 from holdfast.gateway import sockets
+from holdfast.gateway.outage import Outage
+from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.settings import Keepalive, Settings, Upstream
 from holdfast.gateway.upstream import dial
+from holdfast.gateway.upstream.pool import Pool, UpstreamError
+from holdfast.gateway.upstream.watch import NetworkWatch
 from tests.gateway.upstream.stage import Heard, pool_to
 
 
@@ -126,11 +131,85 @@ def roaming(host: str, port: int) -> None:
     uvloop.run(story())
 
 
+class Turn:
+    """Stands for a turn's attempt, as far as `Reaching` knows one."""
+
+    dials = 0
+    connected: ClassVar[list[Turn]] = []
+
+    def __init__(self, pool: Pool, reaching: Reaching) -> None:
+        self._pool, self._reaching = pool, reaching
+        self._dialling: asyncio.Task[None] | None = None
+        self.told: list[str] = []
+
+    def connect(self) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+        Turn.dials += 1
+        self._dialling = asyncio.create_task(self._dial())
+
+    async def _dial(self) -> None:
+        try:
+            connection = await self._pool.connect()
+        except UpstreamError as error:
+            self._reaching.failed(self, error.ending)  # type: ignore[arg-type]
+            return
+        self._reaching.worked(self)  # type: ignore[arg-type]
+        Turn.connected.append(self)
+        connection.abort()
+
+    def wait_for_upstream(self, why: str) -> None:
+        self.told.append("away")
+
+    def upstream_is_back(self, absent_s: float) -> None:
+        self.told.append("back")
+
+    def give_up(self, ending: Ending, why: str) -> None:
+        self.told.append(why)
+
+
+def outage(host: str, port: int) -> None:
+    """A hundred turns wait together; how many dials that took, and whether each was told."""
+
+    async def story() -> None:
+        loop, pool = asyncio.get_running_loop(), pool_to(port, host=host, connect_s=1.0)
+        rules = Outage(patience_s=60.0, connect_s=1.0, chance=lambda: 0.0)
+        reaching = Reaching(rules, loop, told=lambda _: None)
+        watch = NetworkWatch(loop, lambda what: reaching.changed())
+        watch.start()
+
+        async def all_connected(count: int) -> None:
+            while len(Turn.connected) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+        turns = [Turn(pool, reaching) for _ in range(100)]
+        reaching.want(turns[0])  # type: ignore[arg-type]
+        await all_connected(1)
+        say("ready")
+        await asyncio.to_thread(input)
+        reaching.want(turns[0])  # type: ignore[arg-type]
+        while rules.absent_since is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for turn in turns[1:]:
+            reaching.want(turn)  # type: ignore[arg-type]
+        say("waiting")
+        await asyncio.to_thread(input)
+        probes, Turn.dials = Turn.dials - 2, 0
+        say(probes)
+        await all_connected(2)
+        say("first")
+        await all_connected(101)
+        say("all", Turn.dials - 99, {tuple(turn.told) for turn in turns})
+        watch.close()
+
+    uvloop.run(story())
+
+
 def stage() -> dial._Stage:
     return dial._Stage(dial.route(Settings(Upstream("http", "far.example", 80))), Phase.CONNECTING)
 
 
-STORIES = (keepalive, probe_soon, forgiven, exchange, one_family_lost, roaming)
+STORIES = (keepalive, probe_soon, forgiven, exchange, one_family_lost, roaming, outage)
 
 if __name__ == "__main__":
     told = {story.__name__: story for story in STORIES}

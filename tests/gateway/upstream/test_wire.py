@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.netns import Wire, needs_namespaces, two_machines
 
 pytestmark = needs_namespaces
@@ -118,3 +120,29 @@ def test_a_dial_notices_a_network_that_comes_back_with_another_address(tmp_path:
             finally:
                 near.kill()
                 far.kill()
+
+
+@pytest.mark.parametrize("sign", [True, False], ids=["unplugged", "packets lost"])
+def test_all_go_on_within_two_seconds_of_the_networks_return(sign: bool, tmp_path: Path) -> None:
+    """A hundred turns, four seconds away: one at a time tries; then, told of it by the kernel or not, all go on."""
+    with playing("outage", tmp_path) as play:
+        here, back = play.wire.here, play.wire.mend
+        if sign:
+            here.ip("link", "set", "wire", "down")
+            back = lambda: here.ip("link", "set", "wire", "up")  # noqa: E731
+        else:
+            play.wire.cut()
+        play.goes_on()
+        assert play.hears() == "waiting"
+        time.sleep(4.0)  # the next probe would be 1.75 s away
+        play.goes_on()
+        probes = int(play.hears())
+        back()
+        returned = time.monotonic()
+
+        assert play.hears() == "first"
+        assert time.monotonic() - returned < (1.0 if sign else 2.5)
+        all_word, more, told = play.hears().split(maxsplit=2)
+        assert time.monotonic() - returned < (2.0 if sign else 3.5)
+        assert (all_word, told) == ("all", "{('away', 'back')}")
+        assert 1 <= probes <= 5 and int(more) <= 2, "dials beyond one for each turn"
