@@ -97,11 +97,6 @@ def test_a_break_says_how_and_that_it_was_http2(
         assert ended.evidence["http"] == "2" and ended.evidence["not_processed"] is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Engine.permit says no to whatever was not sent, and counts `not_processed` as that; it costs nothing either, "
-    "but here upstream can be reached, so asking again at once is right",
-)
 def test_a_request_that_a_goaway_left_out_is_asked_again() -> None:
     """A server that restarts: nothing was processed, the next connection answers, and the client hears one answer."""
     played = s.play(s.answer(s.text("Hello")), message_id="m", model="x", input_tokens=1)

@@ -18,7 +18,7 @@ from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.sse import EventSplitter
-from holdfast.gateway.streamlog import StreamLog
+from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.unbuffer import edit
 from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import UpstreamError
@@ -218,8 +218,12 @@ class Asking(Attempt):
         if outgoing is not None:
             connection.send_body(outgoing)
         else:
-            for piece in carrier.body.pieces():
-                connection.send_body(piece)
+            try:
+                for piece in carrier.body.pieces():
+                    connection.send_body(piece)
+            except SpoolError as error:
+                carrier.machine_failed(error)
+                return
         if carrier.body_complete:
             self.finish_asking()
 

@@ -244,7 +244,8 @@ class Carrier:
     def streaming(self) -> bool | None:
         """Whether the client asked for a stream; None while its body is still arriving. Looked up when needed."""
         if self.streaming_known is None and self.body_complete and self.body.size:
-            self.streaming_known = sameness.is_streaming(self.body.whole())
+            with suppress(SpoolError):  # then it is not known
+                self.streaming_known = sameness.is_streaming(self.body.whole())
         return self.streaming_known
 
     # -- the answer ---------------------------------------------------------------------------------
@@ -327,8 +328,10 @@ class Carrier:
         try:
             self.log.append(data)
         except SpoolError as error:
-            self.machine_failed(error)
-            return
+            if not self.events.finished:
+                self.machine_failed(error)
+                return
+            log.warning("the end of an answer stays in memory: %s", error)
         reader = self.reader
         if reader is not None:
             if self._hold is not None:
@@ -656,11 +659,17 @@ class Carrier:
         self.note(m.ReaderJoined(reader.number, reader.how, self.log.size))
         for act in self.turn.handle(Event.READER_JOINED, now) if reader.number > 1 else ():
             self._do(act)
+        if self._failing is not None:
+            (ending, advice), self._failing = self._failing, None  # of which this reader has heard nothing
+            if not self._heals(ending, advice):
+                self._failing = (ending, advice)
         if self.healing is not None:
             self.healing.reader_joined()
         if self.status is not None and not self._suspected:
             self._open(reader, now)
             reader.pump(now)
+        if self._failing is not None and reader.at_end():
+            self._finish_failing()
         if self.turn.answered and self.attempt.ending is not None:
             reader.finish()
         if self.body_complete:

@@ -41,7 +41,7 @@ from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
-from holdfast.gateway.retry import FORGET_S, Again, Broke, Ledger, No
+from holdfast.gateway.retry import FORGET_S, Again, Broke, Change, Ledger, No
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
@@ -51,6 +51,8 @@ IDENTITY: Final = m.RequestEdited("identity encoding")
 log = logging.getLogger("holdfast.gateway")
 
 _UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
+FREE_TRIES: Final = 10
+"Of a question that upstream says it has not begun on; one after the other, and no more."
 LATE_FAILURE_S: Final = 30.0
 "How long a failure that was said inside a stream waits to be said again with its true status."
 
@@ -251,13 +253,15 @@ class Engine:
         now = self.loop.time()
         self._troubled = {head: until for head, until in self._troubled.items() if until > now}
         self._troubled[key[0]] = now + FORGET_S
+        if broke.ending.evidence.get("not_processed") and broke.attempt < FREE_TRIES:
+            return Again(0.0, Change.FRESH_CONNECTION, "upstream had not begun on it, which costs nothing")
         if not broke.sent:
             return No("no connection could be had")
         return self.ledger.decide(key, broke, now)
 
     def adopt(self, carrier: Carrier, arrival: Arrival, how: str) -> None:
         """A request comes back for a turn: give it what there is, and what is still to come."""
-        fold = how == "fallback"
+        fold = how == "fallback" or carrier.question.as_stream
         carrier.record.spared += 1
         reader = self._reader(carrier, arrival.exchange, arrival.profile, arrival.timers, how=how, fold=fold)
         arrival.exchange.receiver = reader
