@@ -368,7 +368,9 @@ def test_a_hedge_is_a_second_attempt_of_which_the_first_to_speak_wins(first: s.A
         gateway.kept.wait_for(m.TurnEnded)
         (record,) = gateway.kept.records.values()
         assert record.attempts == len(provider.exchanges) == 2
-        assert next(ended.ending.code for ended in gateway.kept.moments(m.AttemptEnded)).startswith("G.taken.")
+        assert next(ended.ending.code for ended in gateway.kept.moments(m.AttemptEnded)).startswith(
+            "G.taken."
+        )
 
 
 def test_a_hedge_that_loses_is_stopped() -> None:
@@ -397,3 +399,16 @@ def test_nothing_is_hedged_unless_it_is_asked_for() -> None:
     with between([SLOW, QUICK_ONE]) as (provider, gateway):
         assert texts(Call(gateway.port).hear_all()) == "Slow."
         assert len(provider.exchanges) == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "estimated"),
+    [(s.unanswered(s.reset()), False), (breaks(s.text("I will."), by="reset"), True)],
+    ids=["asked again", "cut"],
+)
+def test_counts_that_are_not_the_providers_are_marked(broken: s.Answer, estimated: bool) -> None:
+    """What was asked for again from the beginning is counted as the provider counts it."""
+    with between([broken, WHOLE]) as (_, gateway):
+        Call(gateway.port).hear_all()
+        (finished,) = gateway.kept.wait_for(m.AnswerFinished)
+        assert finished.estimated is estimated

@@ -369,7 +369,8 @@ def _doomed(x: m.RequestDoomed, _: _Scene) -> str:
 
 
 def _finished(x: m.AnswerFinished, _: _Scene) -> str:
-    tokens = f" after {counted(x.output_tokens, 'token')}" if x.output_tokens is not None else ""
+    about = "about " if x.estimated else ""
+    tokens = f" after {about}{counted(x.output_tokens, 'token')}" if x.output_tokens is not None else ""
     reason = f" (stop reason {x.stop_reason})" if x.stop_reason else ""
     return f"The answer was finished{tokens}{reason}."
 

@@ -266,6 +266,8 @@ class AnswerFinished(Moment, frozen=True, gc=False):
 
     stop_reason: str | None
     output_tokens: int | None
+    estimated: bool = False
+    "Whether the count is partly our estimate: the answer was put together from several attempts, or ended by us."
 
 
 class AnswerHeard(Moment, frozen=True, gc=False):

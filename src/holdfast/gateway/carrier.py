@@ -18,7 +18,7 @@ from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.redact import clean
 from holdfast.gateway import headers as h
-from holdfast.gateway import sameness, telling
+from holdfast.gateway import heal, sameness, telling
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Asking, Editor, Question
@@ -370,7 +370,8 @@ class Carrier:
         record, events = self.record, self.events
         self._look_into_whole()
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
-        self.note(m.AnswerFinished(events.stop_reason, events.output_tokens))
+        estimated = record.healed is not None and not heal.keeps_counts(record.healed)
+        self.note(m.AnswerFinished(events.stop_reason, events.output_tokens, estimated))
         self._handle(Event.ANSWER_FINISHED)
         if self.attempt.connection is not None:
             self._look_at(self.now() + LINGER_S)

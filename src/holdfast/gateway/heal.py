@@ -171,6 +171,11 @@ def rows(heard: Heard, open_block: str | None, profile: Accepts, settings: Allow
             yield row
 
 
+def keeps_counts(healed: str) -> bool:
+    """Whether the token counts of an answer that was healed so (`again, finish`) are still the provider's own."""
+    return {Remedy.AGAIN.value, Remedy.FINISH.value}.issuperset(healed.split(", "))
+
+
 def row(remedy: Remedy) -> Row:
     """The first row with this remedy."""
     return next(row for row in TABLE if row.remedy is remedy)
