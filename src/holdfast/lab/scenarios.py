@@ -289,6 +289,17 @@ _ALL = (
         remedy="cut",
     ),
     Scenario(
+        "reset-once-in-first-tool",
+        "The answer begins with a tool call, and upstream resets the first connection inside it; the second attempt is "
+        "well. With --hold tool_use no client notices.",
+        Phase.IN_TOOL_USE,
+        (answer(open_tool("Write"), argues('{"file_path": "hel'), reset()), answer(CALL)),
+        Heard(texts=("", "Done."), tools=("Write",)),
+        (NOT_LOST, NOT_TOOL_TWICE, "the unfinished tool call is run"),
+        generated=2,
+        remedy="restart",
+    ),
+    Scenario(
         "reset-after-tool",
         "Upstream resets the connection behind a completed tool call, before the message's end.",
         Phase.BETWEEN_BLOCKS,
