@@ -137,6 +137,35 @@ def test_a_route_that_replaces_another_can_be_replaced_back() -> None:
         assert network.heard(message(NEW_ROUTE, route(via=gateway), flags=0x100)) == there
 
 
+def test_a_way_out_is_a_default_route_by_a_link_that_is_up() -> None:
+    """Gone with the carrier or the route, there again with either; a container's bridge is none."""
+    network = online()
+    network.heard(message(NEW_LINK, link(UP | RUNNING, index=7, name="docker0")))
+    network.heard(message(NEW_ADDRESS, address("172.17.0.1", index=7)))
+    found = [network.way_out]
+    for kind, body in (
+        (NEW_LINK, link(UP)),
+        (NEW_LINK, link(UP | RUNNING)),
+        (GONE_ROUTE, route()),
+        (NEW_ROUTE, route(via="192.0.2.2")),
+        (NEW_LINK, link(0)),
+    ):
+        network.heard(message(kind, body))
+        found.append(network.way_out)
+    assert found == [True, False, True, False, True, False]
+
+
+def test_without_any_default_route_a_link_with_an_address_is_a_way_out() -> None:
+    """Upstream may stand on the same network."""
+    network = Network(PORT)
+    assert not network.way_out
+    network.heard(message(NEW_LINK, link(UP | RUNNING)))
+    network.heard(message(NEW_ADDRESS, address()))
+    assert network.way_out
+    network.heard(message(NEW_LINK, link(UP)))
+    assert not network.way_out
+
+
 def test_several_messages_come_in_one_piece() -> None:
     """In their order."""
     data = message(GONE_ROUTE, route()) + message(NEIGHBOUR, b"\0" * 9) + message(NEW_LINK, link(UP))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 import time
 
 import pytest
 import trustme
 
+from holdfast.flight import moments as m
 from holdfast.gateway.settings import Keepalive, Settings, Sockets, Upstream
-from tests.gateway.hosted import hosted
+from holdfast.lab import script as s
+from holdfast.lab.provider import Provider
+from tests.gateway.hosted import Call, hosted
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="Linux names")
 
@@ -50,3 +54,37 @@ def test_a_clients_socket_is_probed_and_has_no_user_timeout(
         found = [on, *(accepted.getsockopt(socket.IPPROTO_TCP, option) for option in tcp)]
         assert found == in_force if in_force is not None else on == 0
         assert accepted.getsockopt(socket.IPPROTO_TCP, 18) == 0
+
+
+def test_a_live_connection_is_probed_when_there_is_a_way_out() -> None:
+    """A cable that was pulled proves nothing about the far end; one that was plugged in asks it."""
+    with (
+        Provider(s.answer(s.pause(600.0))).running() as provider,
+        hosted(Settings(Upstream.parse(provider.url))) as run,
+    ):
+        call = Call(run.port)
+        run.kept.wait_for(m.RequestSent)
+        engine = run.gateway._engine
+        assert engine is not None
+        [carrier] = [carrier for carriers in engine._turns.values() for carrier in carriers]
+        connection = carrier.attempt.connection
+        assert connection is not None
+
+        def probed_after(what: str, way_out: bool) -> bool:
+            done = threading.Event()
+
+            def tell() -> None:
+                engine.network_changed(what, way_out)
+                done.set()
+
+            engine.loop.call_soon_threadsafe(tell)
+            assert done.wait(5)
+            return connection._probing is not None
+
+        assert probed_after("wlan0 is down", False) is False
+        assert probed_after("the default route by wlan0 is there", True) is True
+        assert [change.what for change in run.kept.wait_for(m.NetworkChanged, count=2)] == [
+            "wlan0 is down",
+            "the default route by wlan0 is there",
+        ]
+        call.leave()

@@ -223,11 +223,14 @@ class Carrier:
         self.note(m.RequestSent(attempt.number, self.body.size))
         self.look()
 
-    def path_changed(self, moment: m.Moment) -> None:
-        """The network is another, or the machine slept: a dead path is to be noticed in seconds."""
+    def path_changed(self, moment: m.Moment, *, probe: bool) -> None:
+        """The network is another, or the machine slept: a dead path is to be noticed in seconds.
+
+        Not while there is no network at all (`probe` is false): then silence proves nothing.
+        """
         if self.attempt.ending is None:
             self.note(moment)
-            if self.attempt.connection is not None:
+            if self.attempt.connection is not None and probe:
                 self.attempt.connection.probe_soon()
 
     def request_paused(self) -> None:

@@ -466,22 +466,22 @@ class Engine:
         )
         return followed or bool(self._relays) or bool(self.arrivals)
 
-    def network_changed(self, what: str) -> None:
+    def network_changed(self, what: str, way_out: bool = True) -> None:
         """A link, an address or a route of this machine changed: what was known of the path may be wrong now."""
         log.info("the network changed: %s", what)
-        self._path_is_another(m.NetworkChanged(what))
+        self._path_is_another(m.NetworkChanged(what), way_out)
 
-    def machine_slept(self, slept_s: float) -> None:
+    def machine_slept(self, slept_s: float, way_out: bool = True) -> None:
         """This machine is awake again: the far ends may have given up its connections meanwhile."""
         log.info("this machine slept for %.0f s", slept_s)
-        self._path_is_another(m.MachineSlept(round(slept_s, 1)))
+        self._path_is_another(m.MachineSlept(round(slept_s, 1)), way_out)
 
-    def _path_is_another(self, moment: m.Moment) -> None:
+    def _path_is_another(self, moment: m.Moment, way_out: bool) -> None:
         self.pool.forget_idle()
         self.doom.network_changed()
         for carriers in list(self._turns.values()):
             for carrier in list(carriers):
-                carrier.path_changed(moment)
+                carrier.path_changed(moment, probe=way_out)
         self.reaching.changed()
 
     def client_gone(self) -> None:

@@ -39,6 +39,8 @@ _MAIN_TABLE, _UNICAST, _CACHED = 254, 1, 0x200
 _IFLA_IFNAME, _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 3, 1, 2, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE = 1, 4, 5, 6, 9, 15
 _AF_INET, _AF_INET6 = 2, 10
+_SEVERAL: Final = 0
+"In the place of an interface's number: the route has several."
 
 
 def questions() -> list[bytes]:
@@ -57,7 +59,7 @@ def questions() -> list[bytes]:
 class Network:
     """The links, addresses and routes of this machine, as far as connections can use them."""
 
-    __slots__ = ("_addresses", "_links", "_names", "_port", "_routes")
+    __slots__ = ("_addresses", "_had_default", "_links", "_names", "_port", "_routes")
 
     def __init__(self, port: int) -> None:
         """`port` is the socket's own (`getsockname()[0]`): what is sent to it is an answer."""
@@ -68,10 +70,23 @@ class Network:
         self._addresses: dict[tuple[int, bytes], bool] = {}
         "Interface and address -> whether it can be used."
         self._routes: dict[tuple[object, ...], int] = {}
-        "What makes a route -> its interface."
+        "What makes a route (its family and the length of its prefix come first) -> its interface."
+        self._had_default = False
 
     def __repr__(self) -> str:
         return f"<Network {len(self._links)} links, {len(self._addresses)} addresses, {len(self._routes)} routes>"
+
+    @property
+    def way_out(self) -> bool:
+        """Whether there is a default route by a link that is up.
+
+        On a machine that has never had one: whether a link is up that has an address.
+        """
+        up = {index for index, is_up in self._links.items() if is_up}
+        defaults = {index for (_, length, *_), index in self._routes.items() if not length}
+        if defaults or self._had_default:
+            return bool(defaults & {*up, _SEVERAL})
+        return any(index in up for index, _ in self._addresses)
 
     def heard(self, data: bytes) -> list[str]:
         """Take one datagram of the kernel's; return what changed, a clause each: `wlan0 is down`.
@@ -155,7 +170,7 @@ class Network:
         if family == _AF_INET6 and target[:1] in (b"\xfe", b"\xff"):
             return None  # link-local and multicast
         hops = attributes.get(_RTA_MULTIPATH, b"")
-        index = struct.unpack("=I", attributes[_RTA_OIF])[0] if _RTA_OIF in attributes else 0
+        index = struct.unpack("=I", attributes[_RTA_OIF])[0] if _RTA_OIF in attributes else _SEVERAL
         place = (family, length, target, attributes.get(_RTA_PRIORITY))
         route = (*place, index, hops, attributes.get(_RTA_GATEWAY))
         if new is (route in self._routes):
@@ -164,13 +179,14 @@ class Network:
             self._routes = {r: by for r, by in self._routes.items() if r[: len(place)] != place}
         if new:
             self._routes[route] = index
+            self._had_default = self._had_default or not length
         else:
             del self._routes[route]
         what = "a route" if length else "the default route"
         return f"{what} by {self._name(index)} {'is there' if new else 'is gone'}"
 
     def _name(self, index: int) -> str:
-        return self._names.get(index, "several links" if not index else f"link {index}")
+        return self._names.get(index, "several links" if index == _SEVERAL else f"link {index}")
 
 
 def _messages(data: bytes, port: int) -> Iterator[tuple[int, int, bool, bytes]]:

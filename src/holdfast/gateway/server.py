@@ -76,9 +76,10 @@ class Gateway:
                 reuse_address=True,
             )
         self._engine, self._listener = engine, listener
+        network = NetworkWatch(loop, lambda what: engine.network_changed(what, network.way_out))
         self._watches = (
-            NetworkWatch(loop, engine.network_changed),
-            SleepWatch(loop, engine.machine_slept),
+            network,
+            SleepWatch(loop, lambda slept_s: engine.machine_slept(slept_s, network.way_out)),
         )
         for watch in self._watches:
             watch.start()

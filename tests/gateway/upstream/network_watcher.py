@@ -11,7 +11,10 @@ from holdfast.gateway.upstream.watch import NetworkWatch
 
 
 async def story() -> None:
-    watch = NetworkWatch(asyncio.get_running_loop(), lambda what: print(what, flush=True))
+    def tell(what: str) -> None:
+        print(what if watch.way_out else f"{what} (no way out)", flush=True)
+
+    watch = NetworkWatch(asyncio.get_running_loop(), tell)
     assert watch.start()
     await asyncio.sleep(0.5)  # until it knows what there is
     assert "1 links, 2 addresses, 2 routes" in repr(watch), repr(watch)

@@ -47,6 +47,15 @@ class NetworkWatch:
     def __repr__(self) -> str:
         return f"<NetworkWatch {'deaf' if self._sock is None else self._network}>"
 
+    @property
+    def way_out(self) -> bool:
+        """Whether packets could leave this machine, as far as it knows; where nothing is heard, they could.
+
+        While they could not, silence proves nothing: a connection whose network is away for half a minute
+        usually outlives that, and to find it dead by fast probes would be to kill it.
+        """
+        return self._sock is None or bool(self._questions) or self._network.way_out
+
     def start(self) -> bool:
         """Begin to listen. False where that is not possible, which is no error."""
         if sys.platform != "linux":
