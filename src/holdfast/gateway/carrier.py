@@ -335,10 +335,11 @@ class Carrier:
                 self.machine_failed(error)
                 return
             log.warning("the end of an answer stays in memory: %s", error)
+        if self._hold is not None:
+            self._told_until = self._hold.feed(data, notable)
         reader = self.reader
         if reader is not None:
             if self._hold is not None:
-                self._told_until = self._hold.feed(data, notable)
                 reader.pump(now)
             elif reader.opened and (not reader.opened_early or splitter is not None):
                 reader.wake(data, now)
@@ -610,8 +611,11 @@ class Carrier:
         if doomed is not None:
             telling.say_doomed(self, reader, doomed)
         elif ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
-            self.append(self._error_said)  # the provider's own words
-            reader.finish()
+            if self.tellable < self.log.size:
+                reader.finish_with(self._error_said)  # what is held back stays untold; the attic has it
+            else:
+                self.append(self._error_said)  # the provider's own words
+                reader.finish()
         else:
             telling.say_ending(self, reader, ending, advice)
 
