@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from holdfast.flight import moments as m
+from holdfast.gateway import heal
 from holdfast.gateway.settings import Settings, Upstream
 from holdfast.lab import script as s
 from tests.gateway.bare import KEEPALIVE, QUICK, answer_of, between, request_of
@@ -412,3 +413,21 @@ def test_counts_that_are_not_the_providers_are_marked(broken: s.Answer, estimate
         Call(gateway.port).hear_all()
         (finished,) = gateway.kept.wait_for(m.AnswerFinished)
         assert finished.estimated is estimated
+
+
+def test_cuts_in_a_row_are_spread_over_a_minute() -> None:
+    """A client asks for the rest at once, three times only: so that a bad patch of some seconds does not eat them."""
+    assert [heal.cut_wait_s([100.0] * earlier, now=101.0) for earlier in range(5)] == [0, 2, 10, 40, 40]
+    assert heal.cut_wait_s([100.0], now=401.0) == 0
+
+
+def test_a_second_cut_waits_with_keepalives() -> None:
+    """The stream is ours meanwhile: nothing is asked, and the client is held."""
+    broken = breaks(s.text("I will."), by="reset")
+    with between(broken) as (_, gateway):
+        Call(gateway.port).hear_all()
+        heard = Call(gateway.port, body("The rest.")).hear_all()
+
+        assert b'"stop_reason":"max_tokens"' in heard and heard.count(KEEPALIVE) > 5
+        (delayed,) = gateway.kept.wait_for(m.EndingDelayed)
+        assert delayed.in_s == 2.0

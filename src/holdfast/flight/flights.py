@@ -417,6 +417,9 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.HedgeStarted: lambda x, _: (
         f"Upstream had said nothing for {duration(x.silent_s)}: it was asked a second time, attempt {x.attempt}."
     ),
+    m.EndingDelayed: lambda x, _: (
+        f"Its answers had broken before: the end by which the client goes on was put off by {duration(x.in_s)}."
+    ),
     m.NetworkGone: lambda x, _: f"Upstream was away ({x.why}): the turn waited for it.",
     m.NetworkBack: lambda x, _: f"Upstream could be reached again after {duration(x.absent_s)}.",
     m.NetworkChanged: lambda x, _: f"This machine's network changed: {x.what}.",
@@ -466,7 +469,8 @@ def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     """What Holdfast did for this turn, in few words; empty where nothing was needed."""
     parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
     if record.healed:
-        parts.append(f"healed ({clean(record.healed)})")
+        gone_on = record.ending is None or record.ending.completed
+        parts.append(f"{'healed' if gone_on else 'not healed'} ({clean(record.healed)})")
     if record.held:
         parts.append(f"{counted(record.held, 'silence')} bridged")
     if record.spared:

@@ -172,6 +172,13 @@ class HedgeStarted(Moment, frozen=True, gc=False):
     silent_s: float
 
 
+class EndingDelayed(Moment, frozen=True, gc=False):
+    """A broken answer's early end was put off, because the client would ask for the rest at once and break again."""
+
+    remedy: str
+    in_s: float
+
+
 class NetworkGone(Moment, frozen=True, gc=False):
     """Upstream could not be reached: the turn waits for it, and nothing is tried in vain."""
 

@@ -195,6 +195,9 @@ class Asking(Attempt):
 
     def give_up(self, ending: Ending, why: str) -> None:
         """It has waited as long as anybody can be asked to."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
         advice = f"{ending.detail}; {why}" if ending.detail else why
         self.carrier.attempt_over(self, ending, advice)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
 from holdfast.flight.redact import safe
-from holdfast.gateway import doomed, profiles, sameness
+from holdfast.gateway import doomed, heal, profiles, sameness
 from holdfast.gateway import headers as h
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
@@ -105,6 +106,8 @@ class Engine:
         self._secret = secrets.token_bytes(32)
         self.ledger = Ledger(settings.retries, chance=random.random)
         self.doom = Doom()
+        self._cuts: dict[sameness.HeadKey, deque[float]] = {}
+        "When answers of an agent's were cut last."
         self._troubled: dict[sameness.HeadKey, float] = {}
         "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
@@ -239,6 +242,14 @@ class Engine:
         self._ended(record)
         return True
 
+    def cut_wait_s(self, carrier: Carrier) -> float:
+        """How long to wait before this answer is cut; it counts as cut from now on."""
+        now = self.loop.time()
+        cuts = self._cuts.setdefault(carrier.head_key, deque(maxlen=8))
+        wait_s = heal.cut_wait_s(cuts, now)
+        cuts.append(now + wait_s)
+        return wait_s
+
     def was_heard(self, carrier: Carrier) -> None:
         """A question's answer was heard to its end: what was held against the question is forgotten."""
         self.doom.finished(carrier.record.turn_id, carrier.body.size, self.loop.time())
@@ -253,6 +264,7 @@ class Engine:
         now = self.loop.time()
         self._troubled = {head: until for head, until in self._troubled.items() if until > now}
         self._troubled[key[0]] = now + FORGET_S
+        self._cuts = {head: cuts for head, cuts in self._cuts.items() if head in self._troubled}
         if broke.ending.evidence.get("not_processed") and broke.attempt < FREE_TRIES:
             return Again(0.0, Change.FRESH_CONNECTION, "upstream had not begun on it, which costs nothing")
         if not broke.sent:

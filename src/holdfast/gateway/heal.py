@@ -9,7 +9,7 @@ Any end before `message_stop` is a break, however clean it looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -31,7 +31,9 @@ class Heard(Enum):
     TEXT = "completed text"
     "Completed blocks of text and perhaps thinking; another may be open."
     TOOL = "a completed tool call"
-    "Completed blocks with a tool call among them, or with one of a kind that we do not know; another may be open."
+    "Completed blocks with a call of one of the client's own tools among them; another may be open."
+    OTHER = "a completed block of another kind"
+    "Completed blocks with one of the provider's tools among them, or of a kind that we do not know; no client's call."
     ALL = "all but its last event"
     "`stop_reason` was told and every block is closed: only `message_stop` is missing."
 
@@ -148,11 +150,20 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(
         Remedy.CUT,
-        frozenset((Heard.TEXT, Heard.THINKING, Heard.BLOCK)),
+        frozenset((Heard.TEXT,)),
         profile="resumes_cut",
         setting="shorten",
         source="measured on loopback, 2026-11-21: after max_tokens Claude Code keeps what is complete, drops a block "
         "without an end, and asks for the rest by itself, three times in a row",
+    ),
+    Row(
+        Remedy.CUT,
+        frozenset((Heard.THINKING, Heard.BLOCK)),
+        profile="resumes_cut",
+        setting="shorten",
+        open_block=frozenset(("text",)),
+        source="measured on loopback, 2026-11-21: a text that is given its end is kept as far as it came, and resumed. "
+        "Where nothing would be kept, the client's own retries are better: they wait longer",
     ),
     Row(Remedy.ERROR, _ANY, source="nothing that was said may be said again, or passed off as the whole"),
 )
@@ -169,6 +180,17 @@ def rows(heard: Heard, open_block: str | None, profile: Accepts, settings: Allow
             continue
         if row.open_block is None or open_block in row.open_block:
             yield row
+
+
+CUT_WAITS_S: Final = (0.0, 2.0, 10.0, 40.0)
+"Before the first cut within `CUTS_COUNT_S`, the second, ... : clients ask for the rest at once, and three times only."
+CUTS_COUNT_S: Final = 300.0
+
+
+def cut_wait_s(earlier: Iterable[float], now: float) -> float:
+    """How long to wait, with keepalives, before an answer is cut; `earlier` are the times of this agent's last cuts."""
+    recent = sum(now - at < CUTS_COUNT_S for at in earlier)
+    return CUT_WAITS_S[min(recent, len(CUT_WAITS_S) - 1)]
 
 
 def keeps_counts(healed: str) -> bool:
@@ -188,8 +210,10 @@ def heard(told: Told) -> Heard:
     kinds = {block.kind for block in told.completed}
     if told.stop_reason is not None and told.open is None:
         return Heard.ALL
-    if kinds - {"thinking", "redacted_thinking", "text"}:
+    if told.completed_tool:
         return Heard.TOOL
+    if told.completed_other:
+        return Heard.OTHER
     if "text" in kinds:
         return Heard.TEXT
     if kinds:

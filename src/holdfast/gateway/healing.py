@@ -85,7 +85,7 @@ class Healing:
             if row.remedy is Remedy.ERROR or (row.remedy.asks and refused):
                 continue
             if not row.remedy.asks:
-                self._end_well(row, told)
+                self._plan_end(row)
                 return True
             if row.remedy is Remedy.SPLICE and not self._can_continue(told):
                 continue
@@ -216,6 +216,9 @@ class Healing:
         assert self.broken is not None
         self._row, self._due = None, False
         try:
+            if not row.remedy.asks:
+                self._end_well(row, self._told())
+                return
             if row.remedy is Remedy.AGAIN:
                 carrier.forget_answer()
             else:
@@ -263,6 +266,17 @@ class Healing:
             carrier.saved_from = f"a broken answer ({ending.code})"
 
     # -- an end of ours -----------------------------------------------------------------------------
+
+    def _plan_end(self, row: Row) -> None:
+        carrier = self._carrier
+        self._row, self._due = row, False
+        wait_s = carrier.engine.cut_wait_s(carrier) if row.remedy is Remedy.CUT else 0.0
+        if wait_s > 0:
+            carrier.note(m.EndingDelayed(row.remedy.value, wait_s))
+            self._alarm = carrier.engine.alarms.set(carrier.now() + wait_s, self._time_has_come)
+            carrier.look()
+        else:
+            self._time_has_come()
 
     def _end_well(self, row: Row, told: mending.Told) -> None:
         """Say what is missing to a proper end."""
