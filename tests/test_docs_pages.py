@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+from holdfast.cli.explain import found
 from holdfast.cli.main import main
-from holdfast.flight.pages import look_up
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,7 +119,7 @@ def test_every_word_that_is_explained_exists(page: Path) -> None:
     """What a page tells to `holdfast explain` has a page."""
     for arguments in command_lines(page.read_text(encoding="utf-8")):
         if arguments[:1] == ["explain"] and arguments[1:] not in ([], ["NAME"]):
-            assert look_up(" ".join(arguments[1:])), arguments
+            assert found(" ".join(arguments[1:])), arguments
 
 
 def test_the_picture_fetches_nothing() -> None:
