@@ -47,3 +47,16 @@ def test_the_providers_error_is_told_while_a_block_is_held_back() -> None:
 
         assert b"file_pa" not in heard
         assert heard.endswith(b"\n\n") and b"overloaded_error" in heard.rpartition(b"event: error")[2]
+
+
+# -- what was heard -------------------------------------------------------------------------------------
+
+
+def test_the_providers_own_tools_are_no_call_for_the_client_to_run() -> None:
+    """Ended with `tool_use`, its client would find nothing to run and take the half answer for the whole."""
+    broken = s.answer(s.server_tool("seas"), s.open_text(), s.says("The sea"), s.reset())
+    with between(broken) as (provider, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert b"event: error" in heard and b"message_stop" not in heard
+        assert len(provider.exchanges) == 1
