@@ -240,7 +240,7 @@ def test_what_breaks_at_the_same_place_again_and_again_is_explained() -> None:
     """After three breaks the client hears what was seen; its next tries are answered here, and cost nothing."""
     with between(ALWAYS_THERE, shorten=False) as (provider, gateway):
         heard = Call(gateway.port).hear_all()
-        assert b"did not send this request on" in heard.rpartition(b"event: error")[2]
+        assert b"did not ask upstream again" in heard.rpartition(b"event: error")[2]
         asked = len(provider.exchanges)
         assert asked == 3
 

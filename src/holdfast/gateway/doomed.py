@@ -425,9 +425,11 @@ def answer(
 
 
 def _compacting(verdict: Verdict) -> str:
-    """The API's words. What a client makes of the two numbers is how much to cut: here, a fifth."""
-    tokens = verdict.input_tokens or max(5, verdict.request_bytes // 4)
-    return f"prompt is too long: {tokens} tokens > {tokens * 4 // 5} maximum"
+    """The words after which a client compacts, and the truth behind them. It needs no numbers, so none are invented.
+
+    Measured on loopback, 2026-11-21: without them Claude Code 2.1.329 keeps the last two messages of eight as they are.
+    """
+    return f"prompt is too long for what lies between here and the model: {verdict.why}"
 
 
 _ADVICE: Final = {
@@ -443,7 +445,7 @@ _ADVICE: Final = {
 def explanation(verdict: Verdict, turn_id: str) -> str:
     """What was seen, how sure that is, what to do, and where to read on; without any of `TRIGGERS`."""
     return (
-        f"Holdfast did not send this request on, because {verdict.why}; accidents would agree like this in at most "
+        f"Holdfast did not ask upstream again, because {verdict.why}; accidents would agree like this in at most "
         f"{percent(verdict.bound)} of such cases. {_ADVICE[verdict.by]}; another network, or this one without its VPN "
         f"or proxy. If you ask again in a minute, it is sent on. "
         f"More: holdfast flight {turn_id}"
