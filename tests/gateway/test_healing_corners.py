@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 import time
 
+import pytest
+
 from holdfast.flight import moments as m
+from holdfast.gateway import heal
 from holdfast.gateway.settings import Timeouts
 from holdfast.lab import script as s
-from tests.gateway.bare import UNHEALED, WATCHDOG, WATCHDOG_S, between
-from tests.gateway.hosted import Call
+from tests.gateway.bare import (
+    CLOSE,
+    RESET_ON_CLOSE,
+    UNHEALED,
+    WATCHDOG,
+    WATCHDOG_S,
+    Client,
+    answer_of,
+    before,
+    between,
+    head_for,
+    head_of,
+    request_of,
+    wait_until,
+)
+from tests.gateway.hosted import Call, body
 
 UNKNOWN = {"user-agent": "nobody/1.0"}
 SILENT = Timeouts(
@@ -16,6 +36,7 @@ SILENT = Timeouts(
 )
 "No keepalives, so that a client with a watchdog gives up."
 TOOL_USE = frozenset({"tool_use"})
+WHOLE = s.answer(s.text("All of it."))
 
 
 def give_up(call: Call, words: bytes) -> None:
@@ -60,3 +81,69 @@ def test_the_providers_own_tools_are_no_call_for_the_client_to_run() -> None:
 
         assert b"event: error" in heard and b"message_stop" not in heard
         assert len(provider.exchanges) == 1
+
+
+# -- who comes back meanwhile ---------------------------------------------------------------------------
+
+
+def test_an_attempt_whose_time_came_while_nobody_listened_begins_when_somebody_does() -> None:
+    """Nothing is asked for nobody; who comes back hears the whole answer, and is not left waiting for it."""
+    broken = s.answer(
+        s.open_text(), s.says("Once upon"), s.pause(WATCHDOG_S / 2), s.fault("overloaded_error")
+    )
+    with between([broken, WHOLE], timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
+        call = Call(gateway.port)
+        call.hear_until(b"upon")
+        time.sleep(WATCHDOG_S)
+        call.leave()  # half a second of backing off has not passed
+        gateway.kept.wait_for(m.TurnOrphaned)
+        time.sleep(0.6)
+        assert len(provider.exchanges) == 1
+        assert Call(gateway.port).hear_all() == bytes(provider.exchanges[-1].sent)
+        assert len(provider.exchanges) == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_end_that_was_planned_is_told_to_who_comes_back(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits, its listener goes, another comes: that one hears what there is and its end, for no further attempt."""
+    monkeypatch.setattr(heal, "CUT_WAITS_S", (0.5,))
+    broken = s.answer(s.text("Once upon a time."), s.reset())
+    with between([broken, WHOLE], timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
+        give_up(Call(gateway.port), b"upon")
+        gateway.kept.wait_for(m.TurnOrphaned)
+        heard = Call(gateway.port, body(stream=stream)).hear_all()
+
+        assert b"upon" in heard
+        assert b'"stop_reason":"max_tokens"' in heard
+        assert len(provider.exchanges) == 1
+
+
+def test_an_upload_that_had_to_wait_goes_on_when_its_upstream_broke_off() -> None:
+    """The upstream reads nothing and resets: its client is asked for the rest, and the whole goes to the next one."""
+    asked = json.dumps(body("x" * 30_000_000)).encode()
+    stalled = threading.Event()
+    came: list[int] = []
+
+    def upstream(connection: socket.socket) -> None:
+        came.append(0)
+        if len(came) > 1:
+            came[1] = len(request_of(connection).partition(b"\r\n\r\n")[2])
+            connection.sendall(answer_of(200, b"{}", close=True))
+            return
+        head_of(connection)
+        stalled.wait(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+
+    with before(upstream) as gateway:
+        client = Client(gateway.port, head_for("/v1/messages", {"content-length": str(len(asked)), **CLOSE}))
+        wait_until(lambda: came)
+        threading.Thread(target=client.sock.sendall, args=(asked,), daemon=True).start()
+        listener = gateway.gateway._listener
+        assert listener is not None
+        wait_until(lambda: any(not one.transport.is_reading() for one in listener.connections))
+        stalled.set()
+
+        assert client.hear_all().endswith(b"{}")
+        assert came == [0, len(asked)]

@@ -676,10 +676,12 @@ class Carrier:
         if self.status is not None and not self._suspected:
             self._open(reader, now)
             reader.pump(now)
-        if self._failing is not None and reader.at_end():
+        if self._failing is not None and (reader.fold or reader.at_end()):
             self._finish_failing()
         if self.turn.answered and self.attempt.ending is not None:
             reader.finish()
+        elif self.healing is not None:
+            self.healing.go_on()
         if self.body_complete:
             self.look()
 

@@ -77,6 +77,8 @@ class Healing:
         carrier, reader = self._carrier, self._carrier.reader
         if reader is None or not self._worth_it(ending):
             return False
+        carrier.request_resumed()  # the rest of the request is needed, and nobody else asks for it any more
+        self.key = carrier.engine.turn_key(carrier)  # of as much of the request as there is now
         told = self._told()
         self._heard, self.broken = heal.heard(told), (ending, advice)
         fitting = heal.rows(self._heard, told.open_kind, reader.profile, carrier.engine.settings)
@@ -217,7 +219,7 @@ class Healing:
         self._row, self._due = None, False
         try:
             if not row.remedy.asks:
-                self._end_well(row, self._told())
+                self._end_well(row, mending.told(carrier.log.whole()[: carrier.tellable]))
                 return
             if row.remedy is Remedy.AGAIN:
                 carrier.forget_answer()
@@ -242,8 +244,8 @@ class Healing:
 
     def reader_joined(self) -> None:
         """Somebody new listens, who has heard nothing: what was planned can be done as if nothing had happened."""
-        if self._row is None:
-            return
+        if self._row is None or not self._row.remedy.asks:
+            return  # an end of ours is as good for this one: it gets the answer so far first
         self._row = heal.row(Remedy.AGAIN)
         self._carrier.forget_answer()
 
