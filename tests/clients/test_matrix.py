@@ -12,7 +12,7 @@ import pytest
 from holdfast.lab.provider import Request
 from holdfast.lab.script import Answer, End
 from tests.clients.matrix import page, results
-from tests.clients.matrix.cell import ALWAYS, BREAKS, CLIENTS, PLACES, STATUSES, Cell, all_cells, plain
+from tests.clients.matrix.cell import ALWAYS, BREAKS, CLIENTS, MIXED, PLACES, STATUSES, Cell, all_cells, plain
 from tests.clients.matrix.results import Result, as_expected
 from tests.clients.matrix.story import DONE, TEXTS, Story, conversation
 from tests.clients.matrix.verdict import Facts, verdict
@@ -37,7 +37,7 @@ RST_IN_TOOL = Cell("2.1.114", "rst", "tool after text")
 def test_every_client_meets_every_break_at_every_place() -> None:
     """Five clients, nine places, four breaks and two statuses, once and three times; each cell once."""
     cells = list(plain())
-    streams = [how for how in BREAKS if how not in STATUSES]
+    streams = [how for how in BREAKS if how not in (*STATUSES, MIXED)]
 
     assert len(cells) == len(CLIENTS) * 2 * (len(PLACES) * len(streams) + len(STATUSES))
     assert len({cell.key for cell in all_cells()}) == len(all_cells())
@@ -52,6 +52,7 @@ def test_every_client_meets_every_break_at_every_place() -> None:
         (Cell("2.1.114", "rst", "after a tool", 3), 3, 4),
         (Cell("2.1.114", "rst", "second tool", 3), 4, 5),
         (Cell("2.1.114", "529", "headers", 3), 1, 2),
+        (Cell("2.1.114", MIXED, "tool", 3), 1, 3),
     ],
     ids=lambda value: getattr(value, "key", ""),
 )
@@ -130,6 +131,26 @@ def test_the_model_is_broken_off_and_then_goes_on(tmp_path: Path) -> None:
     resumed = ask(story, model(TEXTS[0]), user({"type": "text", "text": "Go on."}))
     assert (resumed.end, texts(resumed), resumed.tool_ids) == (End.PROPER, TEXTS[1], ("toolu_file1_2",))
     assert texts(ask(story, model(TEXTS[0]), user(result("toolu_file1_2")))) == DONE
+
+
+def test_a_reset_can_be_followed_by_refusals(tmp_path: Path) -> None:
+    """The answer breaks, and the next two requests are refused."""
+    story = Story(Cell("python", MIXED, "tool", 3), tmp_path)
+
+    assert [(told.status, told.end) for told in (ask(story) for _ in range(4))] == [
+        (200, End.RST),
+        (529, End.PROPER),
+        (529, End.PROPER),
+        (200, End.PROPER),
+    ]
+
+
+def test_breaks_can_go_on_for_a_while(tmp_path: Path) -> None:
+    """However often it is asked within ten seconds of the first; then never again."""
+    now = iter((100.0, 105.0, 109.9, 110.0))
+    story = Story(Cell("python", "rst", "tool", ALWAYS, lasts_s=10), tmp_path, clock=lambda: next(now))
+
+    assert [ask(story).end for _ in range(4)] == [End.RST, End.RST, End.RST, End.PROPER]
 
 
 def test_what_was_refused_is_called_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.clients.install import CLAUDE_VERSIONS, REPOSITORY, TYPESCRIPT_SDK
 from tests.clients.matrix.cell import (
     BREAKS,
     CLIENTS,
+    PATCH_S,
     PLACES,
     STATUSES,
     STORM_RETRIES,
@@ -17,6 +18,8 @@ from tests.clients.matrix.cell import (
     Cell,
     all_cells,
     expected,
+    mixed,
+    patches,
     plain,
     storms,
     terminals,
@@ -39,12 +42,14 @@ def render(results: Results) -> str:
         _head(results),
         _summary(results),
         *(_section(f"## {_times(times)}", _plain_table(results, times)) for times in TIMES),
+        _section("## Broken once, then refused", _mixed_table(results), _MIXED),
+        _section(f"## Every answer broken for {PATCH_S:g} s", _patch_table(results), _PATCHES),
         _section("## In a terminal", _terminal_table(results), _TERMINAL),
         _section("## Other settings", _variant_table(results), _VARIANTS),
         _section("## When it never gets better", _storm_table(results), _STORMS),
         _section("## What is not healed, and why", _reasons(results)),
     ]
-    return "\n".join(part for part in parts if part) + "\n"
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
 
 
 def _times(times: int) -> str:
@@ -52,7 +57,7 @@ def _times(times: int) -> str:
 
 
 def _section(title: str, body: str, before: str = "") -> str:
-    return f"{title}\n\n{before}{body}\n" if body else ""
+    return f"{title}\n\n{before}{body}" if body else ""
 
 
 # -- text -------------------------------------------------------------------------------------------------
@@ -122,6 +127,14 @@ def _least(cell: Cell, result: Result) -> bool:
     return result.verdict == "done" and result.facts.generations <= cell.least_generations
 
 
+_MIXED: Final = """The connection is reset, and the next two requests are refused with status 529.
+Where the client has heard a part of the answer, it cannot be told a status any more.
+
+"""
+_PATCHES: Final = """Then none is broken any more.
+Here it is not the number of breaks that counts, but whether client and gateway together are patient enough.
+
+"""
 _TERMINAL: Final = """The same clients with a person in front, in a pseudo-terminal.
 What was shown twice is judged by the conversation that the client keeps.
 
@@ -174,6 +187,22 @@ def _plain_table(results: Results, times: int) -> str:
         lambda cell: (PLACES[cell.place], BREAKS[cell.how], str(cell.least_generations)),
         ("place", "break", "least"),
         _both,
+    )
+
+
+def _mixed_table(results: Results) -> str:
+    return _matrix(
+        mixed(),
+        results,
+        lambda cell: (PLACES[cell.place], str(cell.least_generations)),
+        ("place", "least"),
+        _both,
+    )
+
+
+def _patch_table(results: Results) -> str:
+    return _matrix(
+        patches(), results, lambda cell: (PLACES[cell.place], BREAKS[cell.how]), ("place", "break"), _both
     )
 
 

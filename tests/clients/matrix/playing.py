@@ -19,7 +19,9 @@ from tests.clients.matrix.verdict import Facts
 
 WITHIN_S = 90.0
 "No cell takes a client so long that is not stuck."
-TERMINAL_S = 40.0
+TERMINAL_S = 60.0
+TERMINAL_IDLE_S = 12.0
+"Longer than a client waits before any of its first four retries."
 SDK_PATIENCE_S = 60.0
 
 
@@ -68,15 +70,7 @@ def _in_terminal(cell: Cell, machine: Machine, provider: Provider, story: Story,
         terminal.ready()
         terminal.say(PROMPT)
         began = time.monotonic()
-        hung = False
-        try:
-            terminal.wait_until(
-                lambda: DONE.replace(" ", "") in terminal.shown or "APIError" in terminal.shown,
-                "end of the turn",
-                within_s=TERMINAL_S,
-            )
-        except AssertionError:
-            hung = True
+        ended = _wait_for_end(terminal, provider)
         screen = terminal.shown
     finally:
         terminal.close()
@@ -84,14 +78,32 @@ def _in_terminal(cell: Cell, machine: Machine, provider: Provider, story: Story,
     return _facts(
         story,
         provider,
-        finished=closing and not hung,
+        finished=closing or (ended and "APIError" not in screen),
         closing=closing,
         shown=Counter(),  # a screen is drawn anew all the time; what is kept is in the requests
         runs=0,
         seconds=time.monotonic() - began,
-        hung=hung,
+        hung=not ended,
         detail=screen[-400:],
     )
+
+
+def _wait_for_end(terminal: Terminal, provider: Provider) -> bool:
+    """Whether the turn ended: the closing words are there, or nothing was asked for longer than any wait to retry."""
+    began = time.monotonic()
+
+    def over() -> bool:
+        if DONE.replace(" ", "") in terminal.shown:
+            return True
+        asked = main_requests(provider)
+        last = max((seen.ended_s or time.monotonic() for seen in asked), default=began)
+        return time.monotonic() - last > TERMINAL_IDLE_S
+
+    try:
+        terminal.wait_until(over, "end of the turn", within_s=TERMINAL_S)
+    except AssertionError:
+        return False
+    return True
 
 
 def _with_sdk(cell: Cell, machine: Machine, provider: Provider, story: Story, *, gateway: bool) -> Facts:

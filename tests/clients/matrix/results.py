@@ -61,4 +61,8 @@ def as_expected(cell: Cell, facts: Facts) -> bool:
     wanted = expected(cell)
     if verdict(facts) != wanted.verdict:
         return False
-    return wanted.verdict != "done" or facts.generations <= cell.least_generations + wanted.more
+    return (
+        wanted.verdict != "done"
+        or cell.lasts_s > 0
+        or facts.generations <= cell.least_generations + wanted.more
+    )

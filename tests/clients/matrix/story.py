@@ -6,8 +6,9 @@ said again. Every generation's tool calls have ids of their own, so that a call 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,7 @@ from holdfast.lab.script import (
     tool,
     unanswered,
 )
-from tests.clients.matrix.cell import STATUSES, Cell
+from tests.clients.matrix.cell import MIXED, STATUSES, Cell
 
 PROMPT: Final = "Write the files."
 TEXTS: Final = (
@@ -46,6 +47,7 @@ TEXTS: Final = (
     "Here is the remaining part.",
     "This should be the very last one.",
     "One more, and that is all.",
+    *(f"It goes on with part number {number}, which is short." for number in range(6, 60)),
 )
 "What the model says before its calls: the first that the conversation does not have yet."
 DONE: Final = "Everything is written."
@@ -130,13 +132,15 @@ def content_of(number: int) -> str:
 class Story:
     """The provider's rule for one run of a cell."""
 
-    def __init__(self, cell: Cell, directory: Path) -> None:
+    def __init__(self, cell: Cell, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.cell = cell
         self.files = {f"file{number}": content_of(number) for number in range(1, cell.calls + 1)}
         self.broken = 0
         "How often it has been broken off."
         self._directory = directory
         self._generation = 0
+        self._clock = clock
+        self._first_break: float | None = None
 
     def path(self, name: str) -> Path:
         """Where a file is to be."""
@@ -153,10 +157,19 @@ class Story:
             return answer(text(DONE), label="then")
         words = next((words for words in TEXTS if not known.texts[words]), TEXTS[-1])
         calls = [self._call(name) for name in missing]
-        if self.broken < self.cell.times:
+        if self._breaks():
             self.broken += 1
             return self._break(words, calls, known.begun).labelled("first")
         return answer(*self._before(words, known.begun), *calls, label="first")
+
+    def _breaks(self) -> bool:
+        """Whether this answer breaks, too."""
+        if not self.cell.lasts_s:
+            return self.broken < self.cell.times
+        now = self._clock()
+        if self._first_break is None:
+            self._first_break = now
+        return now - self._first_break < self.cell.lasts_s
 
     def _call(self, name: str) -> list[Step]:
         arguments = {"file_path": str(self.path(name)), "content": self.files[name]}
@@ -174,6 +187,8 @@ class Story:
     def _break(self, words: str, calls: list[list[Step]], begun: str) -> Answer:
         """The answer as far as it comes."""
         how, place = self.cell.how, self.cell.place
+        if how == MIXED:
+            how = "rst" if self.broken == 1 else "529"
         if how in STATUSES:
             return http_error(int(how))
         if place == "headers":
