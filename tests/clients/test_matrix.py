@@ -193,6 +193,16 @@ def test_the_last_result_of_a_cell_counts(tmp_path: Path) -> None:
     assert results.load(file) == {(RST_IN_TOOL.key, True): Result(RST_IN_TOOL.key, True, WELL, "2026-11-22")}
 
 
+def test_a_cell_can_be_forgotten(tmp_path: Path) -> None:
+    """Then it is played again; the others are kept."""
+    file = tmp_path / "results.jsonl"
+    for gateway in (True, False):
+        results.add(Result(RST_IN_TOOL.key, gateway, WELL, "2026-11-21"), file)
+    results.forget({(RST_IN_TOOL.key, True)}, file)
+
+    assert list(results.load(file)) == [(RST_IN_TOOL.key, False)]
+
+
 def test_the_page_says_what_came_of_a_cell() -> None:
     """Without the gateway, then with it; and what nothing explains is listed as such."""
     loss = replace(WELL, closing=False)

@@ -1,6 +1,6 @@
-"""Play the matrix, a slice at a time, and write the page: `python -m tests.clients.matrix --minutes 9`.
+"""Play the matrix, a slice at a time, and write the page: `python -m tests.clients.matrix --minutes 8`.
 
-What is already in the results is not played again, so the same command goes on where it stopped.
+What is already in the results is not played again, so the same command goes on where it stopped (without `--again`).
 Exit codes: 0 all played, 3 some are left, call it again.
 """
 
@@ -24,18 +24,15 @@ from tests.clients.matrix.results import Result, as_expected
 _writing = threading.Lock()
 
 
-def wanted(patterns: list[str], *, alone: bool, again: bool) -> list[tuple[Cell, bool]]:
-    """The runs that are to be played, each with and without the gateway next to each other."""
-    known = results.load()
+def chosen_runs(patterns: list[str], *, alone: bool) -> list[tuple[Cell, bool]]:
+    """All runs of these cells, each with and without the gateway next to each other."""
     runs = []
     for cell in all_cells():
         if patterns and not any(fnmatchcase(cell.key, pattern) for pattern in patterns):
             continue
-        for gateway in (True, False):
-            if not gateway and (cell.options or not alone):
-                continue  # without a gateway there is nothing to be told
-            if again or (cell.key, gateway) not in known:
-                runs.append((cell, gateway))
+        runs.append((cell, True))
+        if alone and not cell.options:  # without a gateway there is nothing that could be told
+            runs.append((cell, False))
     return runs
 
 
@@ -66,13 +63,17 @@ def main() -> int:
     """Play a slice."""
     parser = argparse.ArgumentParser(prog="tests.clients.matrix", description=__doc__)
     parser.add_argument("patterns", nargs="*", help="cells to play, as in '2.1.114/rst/*'; default all")
-    parser.add_argument("--minutes", type=float, default=9.0, help="begin no cell after that")
+    parser.add_argument("--minutes", type=float, default=8.0, help="begin no cell after that")
     parser.add_argument("--jobs", type=int, default=2, help="clients at a time")
-    parser.add_argument("--again", action="store_true", help="play what was played, too")
-    parser.add_argument("--with-only", action="store_true", help="leave the runs without the gateway out")
+    parser.add_argument("--again", action="store_true", help="forget what was played of these cells first")
+    parser.add_argument("--with-only", action="store_true", help="leave the runs without the gateway alone")
     parser.add_argument("--page", action="store_true", help="only write the page")
     chosen = parser.parse_args()
-    runs = [] if chosen.page else wanted(chosen.patterns, alone=not chosen.with_only, again=chosen.again)
+    runs = [] if chosen.page else chosen_runs(chosen.patterns, alone=not chosen.with_only)
+    if chosen.again:
+        results.forget({(cell.key, gateway) for cell, gateway in runs})
+    known = results.load()
+    runs = [one for one in runs if (one[0].key, one[1]) not in known]
     until = time.monotonic() + chosen.minutes * 60
     with ThreadPoolExecutor(chosen.jobs) as pool:
         played = list(pool.map(lambda one: run(one[0], one[1], until), runs))
@@ -81,7 +82,7 @@ def main() -> int:
         page.PAGE.write_text(page.render(results.load()), encoding="utf-8")
         print(f"wrote {page.PAGE}")
     else:
-        print(f"{left} of {len(runs)} left: the same command goes on")
+        print(f"{left} of {len(runs)} left: the same command goes on, without --again")
     return 3 if left else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +54,14 @@ def add(result: Result, path: Path = FILE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+
+
+def forget(keys: Collection[tuple[str, bool]], path: Path = FILE) -> None:
+    """Drop the results of these runs, so that they are played again."""
+    kept = [result for key, result in load(path).items() if key not in keys]
+    path.unlink(missing_ok=True)
+    for result in kept:
+        add(result, path)
 
 
 def as_expected(cell: Cell, facts: Facts) -> bool:
