@@ -6,12 +6,13 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from holdfast.flight import moments as m
 from holdfast.gateway import heal
-from holdfast.gateway.settings import Timeouts
+from holdfast.gateway.settings import RetryRules, Timeouts
 from holdfast.lab import script as s
 from tests.gateway.bare import (
     CLOSE,
@@ -23,8 +24,10 @@ from tests.gateway.bare import (
     answer_of,
     before,
     between,
+    dechunked,
     head_for,
     head_of,
+    request,
     request_of,
     wait_until,
 )
@@ -37,6 +40,7 @@ SILENT = Timeouts(
 "No keepalives, so that a client with a watchdog gives up."
 TOOL_USE = frozenset({"tool_use"})
 WHOLE = s.answer(s.text("All of it."))
+ONE = RetryRules(retries=1)
 
 
 def give_up(call: Call, words: bytes) -> None:
@@ -147,3 +151,75 @@ def test_an_upload_that_had_to_wait_goes_on_when_its_upstream_broke_off() -> Non
 
         assert client.hear_all().endswith(b"{}")
         assert came == [0, len(asked)]
+
+
+# -- a second attempt that is no stream -----------------------------------------------------------------
+
+BROKEN = s.answer(s.open_text(), s.says("Once upon"), s.pause(0.05), s.reset())
+LATE = s.answer(s.text("All of it."), before_headers_s=0.8)
+OVERLOADED = s.http_error(529, "Overloaded")
+
+
+def test_who_asks_for_a_whole_message_gets_one_while_a_second_attempt_is_awaited() -> None:
+    """The first attempt's stream is in the log, and the second has no headers yet: the fallback waits for its JSON."""
+    with between([BROKEN, LATE], timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
+        give_up(Call(gateway.port), b"broke here")
+        gateway.kept.wait_for(m.TurnOrphaned)
+        fallback = Call(gateway.port, body(stream=False))
+
+        assert json.loads(fallback.hear_all())["content"] == [{"type": "text", "text": "All of it."}]
+        assert fallback.response.getheader("content-type") == "application/json"
+        assert len(provider.exchanges) == 2
+
+
+def test_an_error_status_behind_a_broken_stream_is_an_error_event_for_who_came_meanwhile() -> None:
+    """Never the error's JSON in the midst of a stream; and the attic has what there was of the answer."""
+    refused = replace(OVERLOADED, before_headers_s=0.8)
+    with between([BROKEN, refused], timeouts=SILENT, client_env=WATCHDOG, shorten=False, retries=ONE) as (
+        _,
+        gateway,
+    ):
+        give_up(Call(gateway.port), b"broke here")
+        gateway.kept.wait_for(m.TurnOrphaned)
+        heard = Call(gateway.port).hear_all()
+
+        assert b"overloaded_error" in heard.rpartition(b"\n\nevent: error\ndata: ")[2]
+        gateway.kept.wait_for(m.AnswerKept)
+        ((_, kept, complete),) = gateway.kept.answers
+        assert b"upon" in kept and b"overloaded_error" not in kept and not complete
+
+
+def test_an_answer_that_is_no_stream_does_not_complete_a_stream_that_nobody_hears() -> None:
+    """Its JSON is not put behind half a stream, and the half is not given away as the whole."""
+    odd = s.http_error(200, "no stream")
+    with between(
+        [BROKEN, replace(odd, before_headers_s=0.5)], timeouts=SILENT, client_env=WATCHDOG, retries=ONE
+    ) as (_, gateway):
+        give_up(Call(gateway.port), b"broke here")
+        (ended,) = gateway.kept.wait_for(m.TurnEnded)
+        assert not ended.ending.completed
+
+
+def test_a_slow_reader_gets_every_byte_before_a_second_attempts_error() -> None:
+    """The error waits until the client has read what it was told before."""
+    much = s.answer(s.open_text(), s.Flood(8_000_000, 100_000), s.reset())
+    with between([much, OVERLOADED], shorten=False, retries=ONE) as (provider, gateway):
+        client = Client(gateway.port, request(headers=CLOSE), receive_bytes=8192)
+        gateway.kept.wait_for(m.NotAskedAgain)
+        heard, whole = dechunked(client.hear_all())
+
+        assert whole and heard.startswith(bytes(provider.exchanges[0].sent))
+        assert heard.count(b"event: error") == 1
+
+
+def test_what_the_model_said_of_a_field_is_no_refusal_of_it() -> None:
+    """Only upstream's own words undo an edit: what was told before stays told, and the edit stays on."""
+    told = s.answer(s.open_text(), s.says("Set eager_input_streaming."), s.pause(0.05), s.reset())
+    with between([told, s.http_error(400, "No."), WHOLE], unbuffer=True, shorten=False) as (
+        provider,
+        gateway,
+    ):
+        heard = Call(gateway.port).hear_all()
+
+        assert heard.count(b"event: error") == 1
+        assert len(provider.exchanges) == 2

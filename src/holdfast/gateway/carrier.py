@@ -68,6 +68,7 @@ class Carrier:
         "_left",
         "_quiet_keepalives",
         "_quiet_since",
+        "_stream_head",
         "_suspected",
         "_told_until",
         "_whole_json",
@@ -93,6 +94,7 @@ class Carrier:
         "status",
         "status_reason",
         "streaming_known",
+        "streams",
         "turn",
         "waiting",
     )
@@ -126,6 +128,10 @@ class Carrier:
         self.client_headers = b""
         "Upstream's response headers as the client gets them, rendered."
         self.length: int | None = None
+        self._stream_head = (200, b"", b"")
+        "Status, reason and headers that the stream in the log came with."
+        self.streams = False
+        "Whether the log holds an event stream, or is going to: a broken attempt's, even where the present one's is none."
         self.ending: Ending | None = None
         self.heard_by: Reader | None = None
         self.kept = False
@@ -271,6 +277,9 @@ class Carrier:
         self.status, self.status_reason = status, reason
         self.client_headers = h.to_client(headers, self.record.turn_id)
         self.length = None if events else h.content_length(headers)
+        if not self.log.size:
+            self.streams = events
+            self._stream_head = (status, reason, self.client_headers)
         if events:
             attempt.splitter = EventSplitter()
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
@@ -283,7 +292,8 @@ class Carrier:
         )
         self._suspected = status == 400 and bool(self.question.tools)
         reader = self.reader
-        self._aside = bytearray() if reader is not None and reader.promised_events and not events else None
+        promised = self.streams or (reader is not None and reader.promised_events)
+        self._aside = bytearray() if promised and not events else None
         if status >= 400:
             attempt.take_advice(headers)
         if self.reader is not None and not self._suspected:
@@ -294,9 +304,10 @@ class Carrier:
     def _open(self, reader: Reader, now: float) -> None:
         """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
         assert self.status is not None
-        reader.fold = reader.fold and self.attempt.streaming
+        reader.fold = reader.fold and self.streams
         if not reader.fold and not reader.opened:
             reader.open(self.status, self.status_reason, self.client_headers, self.length, now)
+            reader.opened_early = self.attempt.headers_at is None  # they are a broken attempt's
 
     def answer_arrived(self, attempt: Asking, data: bytes) -> None:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
@@ -426,7 +437,7 @@ class Carrier:
         self._suspected = False
         if self.turn.state is State.CANCELLING:
             return False
-        if b"eager_input_streaming" not in self.log.read(0, _ERROR_BODY_BYTES):
+        if (self.streams and self.log.size) or b"eager_input_streaming" not in self.error_body:
             if self.reader is not None:
                 self._open(self.reader, self.now())
             return False
@@ -519,7 +530,7 @@ class Carrier:
         """Nobody has heard anything of the answer so far: begin a new one."""
         self.log.close()
         self.events = EventReader()
-        self.status = None
+        self.status, self.streams = None, False
         self._restart_hold()
         if self.reader is not None:
             self.reader.offset = 0
@@ -528,6 +539,7 @@ class Carrier:
     def keep_told(self) -> None:
         """Of the answer so far only what may have been heard stays: nothing of a block that was held back."""
         self.log.cut(self.tellable)
+        self.status, self.status_reason, self.client_headers = self._stream_head
         self.events = EventReader()
         self._hear(self.log.whole())
         self._restart_hold()
@@ -570,7 +582,7 @@ class Carrier:
     def _failed(self, ending: Ending, advice: str = "") -> None:
         """There is nothing more to come, and what there is, is not the whole."""
         reader = self.reader
-        if reader is not None and reader.opened and not reader.fold and self.attempt.streaming:
+        if reader is not None and reader.promised_events:
             reader.pump(self.now())
             if not reader.at_end():
                 self._failing = (ending, advice)  # it reads slowly: first what there is, then the error
@@ -596,6 +608,8 @@ class Carrier:
         assert self.status is not None
         if reader.opened_early:
             telling.say_status(self, reader, self.status, None if self._aside is None else bytes(self._aside))
+        elif not reader.opened and self._aside is not None:
+            reader.give(self.status, self.client_headers, bytes(self._aside))
         else:
             self._open(reader, self.now())
             reader.finish()
@@ -673,7 +687,7 @@ class Carrier:
                 self._failing = (ending, advice)
         if self.healing is not None:
             self.healing.reader_joined()
-        if self.status is not None and not self._suspected:
+        if self.status is not None and not self._suspected and self._aside is None:
             self._open(reader, now)
             reader.pump(now)
         if self._failing is not None and (reader.fold or reader.at_end()):
@@ -859,7 +873,7 @@ class Carrier:
     def _keep(self) -> None:
         """Put what there is of an answer into the attic: for `attic save`, and for after this process."""
         complete = self.turn.answered
-        worth = bool(self.log.size) and (self.status or 0) < 400 and (complete or self.attempt.streaming)
+        worth = bool(self.log.size) and (self.streams or (complete and (self.status or 0) < 400))
         if not worth or self.engine.settings.record == "none" or (self.kept and not complete):
             return
         limit = self.engine.settings.limits.orphan_bytes
@@ -875,7 +889,7 @@ class Carrier:
             log.warning("an answer cannot be kept: %s", error)
             return
         self.kept = True
-        content_type = "text/event-stream" if self.attempt.streaming else "application/json"
+        content_type = "text/event-stream" if self.streams else "application/json"
         self.engine.recorder.keep_answer(self.record, pieces, complete=complete, content_type=content_type)
         self.engine.summary.kept += 1
         self.note(m.AnswerKept(size, complete))

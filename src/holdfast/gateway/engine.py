@@ -292,7 +292,7 @@ class Engine:
                 return True
             if length is None or not carrier.body_complete or carrier.body.size == length:
                 return True
-            if profile.fallback and carrier.attempt.streaming:
+            if profile.fallback and carrier.streams:
                 return True
         return False
 

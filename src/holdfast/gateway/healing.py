@@ -271,6 +271,7 @@ class Healing:
 
     def _plan_end(self, row: Row) -> None:
         carrier = self._carrier
+        carrier.keep_told()
         self._row, self._due = row, False
         wait_s = carrier.engine.cut_wait_s(carrier) if row.remedy is Remedy.CUT else 0.0
         if wait_s > 0:
@@ -284,7 +285,6 @@ class Healing:
         """Say what is missing to a proper end."""
         carrier = self._carrier
         assert self.broken is not None
-        carrier.keep_told()
         self._note(row)
         reason = "tool_use" if row.remedy is Remedy.SHORTEN else "max_tokens"
         ending = mending.closing(told, reason, carrier.estimated_tokens(), close_open=self._closes(row, told))

@@ -110,7 +110,7 @@ class Reader:
     def open(self, status: int, reason: bytes, headers: bytes, length: int | None, now: float) -> None:
         """Pass on upstream's status and headers."""
         self.opened = True
-        self.speaks_events = self.carrier.attempt.streaming
+        self.speaks_events = self.carrier.streams
         self.written_at = self.event_at = now
         self.exchange.start(status, headers, reason=reason, length=length)
 
@@ -178,6 +178,12 @@ class Reader:
         """Answer with an error; only before anything was opened."""
         self.exchange.refuse(status, body, self._turn_header() + headers)
         self.gone = True
+
+    def give(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer with an error of upstream's, in one piece; only before anything was opened."""
+        self.opened = self.gone = True
+        self.exchange.start(status, headers, length=len(body))
+        self.exchange.end(body)
 
     def abort(self) -> None:
         """Break the connection off."""
