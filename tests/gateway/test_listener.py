@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import pytest
 
+from holdfast.flight.endings import Mechanism
+from holdfast.gateway.engine import render_error
 from holdfast.gateway.guard import Head, Refusal, admit
+from holdfast.gateway.listener import Exchange, Facts, Listener
 from holdfast.gateway.settings import Limits, Settings, Timeouts, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider
@@ -130,6 +135,74 @@ def test_a_request_sent_ahead_may_arrive_in_two_halves() -> None:
 
         assert heard.count(b"HTTP/1.1 200") == 2
         assert len(provider.requests) == 2
+
+
+class Overfull:
+    """Takes requests' bodies with no room for any piece of them, and never says that there is room again."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.answers = answers
+        self.whole, self.gone = asyncio.Event(), asyncio.Event()
+
+    def take(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        exchange.received_by(self)
+
+    def body_arrived(self, data: bytes) -> None:
+        self.exchange.pause_body()
+
+    def body_ended(self) -> None:
+        self.whole.set()
+        if self.answers:
+            self.exchange.start(200, b"", length=5)
+            self.exchange.end(b"Taken")
+
+    def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
+        self.gone.set()
+
+    def client_resumed(self) -> None: ...
+
+
+@asynccontextmanager
+async def overfull(*, answers: bool) -> AsyncIterator[tuple[Overfull, StreamReader, StreamWriter]]:
+    """A listener whose requests all go to an `Overfull`, and a client of its."""
+    loop, taken = asyncio.get_running_loop(), Overfull(answers=answers)
+    listener = Listener(loop, Timeouts(), Limits(), taken.take, render_error)
+    server = await loop.create_server(listener.connection, "127.0.0.1", 0)
+    client = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield taken, *client
+    finally:
+        client[1].close()
+        server.close()
+        listener.close()
+
+
+def test_a_request_whose_last_piece_found_no_room_is_followed_by_the_next() -> None:
+    """Reading stopped at the last piece and nothing started it again: the connection's next request was never read."""
+
+    async def ask_twice() -> list[bytes]:
+        async with overfull(answers=True) as (_, answers, requests):
+            heard = []
+            for _ in range(2):
+                requests.write(POST + b"Content-Length: 3\r\n\r\nabc")
+                heard.append(await asyncio.wait_for(answers.readuntil(b"Taken"), 5))
+            return heard
+
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in asyncio.run(ask_twice()))
+
+
+def test_a_client_is_seen_to_go_although_its_last_piece_found_no_room() -> None:
+    """Its cancel would otherwise be noticed when the answer is over, and the generation be paid for."""
+
+    async def leave() -> bool:
+        async with overfull(answers=False) as (taken, _, requests):
+            requests.write(POST + b"Content-Length: 3\r\n\r\nabc")
+            await asyncio.wait_for(taken.whole.wait(), 5)
+            requests.close()
+            return await asyncio.wait_for(taken.gone.wait(), 5)
+
+    assert asyncio.run(leave())
 
 
 def test_the_probe_of_the_base_url_is_answered_here() -> None:

@@ -112,12 +112,14 @@ class Exchange:
             self._waiting.append(data)
 
     def pause_body(self) -> None:
-        """Read no more of the request for now. A close is not noticed meanwhile."""
-        self._connection.pause()
+        """Read no more of the request for now, unless all of it has come. A close is not noticed meanwhile."""
+        if not self.body_complete:
+            self._connection.pause()
 
     def resume_body(self) -> None:
         """Read on."""
-        self._connection.resume()
+        if not self.body_complete:
+            self._connection.resume()
 
     # -- response -----------------------------------------------------------------------------------
 
@@ -239,6 +241,7 @@ class ClientConnection(asyncio.Protocol):
         "_listener",
         "_parser",
         "_queue",
+        "_reading_paused",
         "_sent_fin",
         "_sock",
         "_target",
@@ -271,6 +274,7 @@ class ClientConnection(asyncio.Protocol):
         self.lingering = False
         self.chunked_end = False
         "Whether the answer that was written last has an end of its own, without the connection's."
+        self._reading_paused = False
         self._sent_fin = False
         self._lingered = 0
         self.on_closed: Callable[[Mechanism, int | None], None] | None = None
@@ -397,6 +401,10 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return
         exchange.body_complete = True
+        if self._reading_paused:
+            # At the body's last piece, by somebody who had no room for it. From here on reading tells whether the
+            # client is still there, and brings its next request.
+            self.resume()
         self.expires = float("inf")
         if exchange.receiver is not None:
             exchange.receiver.body_ended()
@@ -440,10 +448,12 @@ class ClientConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         self.expires = float("inf")  # it is we who do not read
+        self._reading_paused = True
         if not self.gone:
             self.transport.pause_reading()
 
     def resume(self) -> None:
+        self._reading_paused = False
         self.expires = self.loop.time() + self._listener.timeouts.request_body_s
         if not self.gone:
             self.transport.resume_reading()
