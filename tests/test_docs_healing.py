@@ -42,6 +42,7 @@ def test_every_setting_that_heals_is_on_the_page() -> None:
     for name in (
         "retries",
         "retry-share",
+        "retry-wait",
         "on-doomed",
         "outage-patience",
         "splice",
@@ -66,7 +67,7 @@ def test_every_setting_that_heals_is_on_the_page() -> None:
         f"{RetryRules().retry_floor} in a minute are always allowed",
         f"after {retry.BREAKER_FAILURES} requests in a row, of at least {retry.BREAKER_KEYS} questions",
         f"rest for {retry.BREAKER_S:g} s, then one goes to see; up to {retry.BREAKER_LONGEST_S:g} s",
-        f"then after {retry.BACK_OFF_S:g} s, doubled up to {retry.LONGEST_BACK_OFF_S:g} s",
+        f"then after {RetryRules().retry_wait_s:g} s, four times as long each time up to {retry.LONGEST_BACK_OFF_S:g} s",
         f"obeyed up to {retry.LONGEST_RETRY_AFTER_S:g} s",
         f"the second *cut* within {heal.CUTS_COUNT_S / 60:g} minutes is put off by {heal.CUT_WAITS_S[1]:g} s",
         f"the third by {heal.CUT_WAITS_S[2]:g} s, the next by {heal.CUT_WAITS_S[3]:g} s",
@@ -100,7 +101,7 @@ def test_the_waits_between_attempts_are_on_the_page_of_timers() -> None:
     """They are timers like others, though no settings."""
     page = (Path(__file__).parents[1] / "docs" / "timeouts.md").read_text(encoding="utf-8")
 
-    assert f"### retries: at once, then {retry.BACK_OFF_S:g} s to {retry.LONGEST_BACK_OFF_S:g} s\n" in page
+    assert f"### retries: at once, then {RetryRules().retry_wait_s:g} s to {retry.LONGEST_BACK_OFF_S:g} s\n" in page
     assert f"`retry-after` of upstream is obeyed up to {retry.LONGEST_RETRY_AFTER_S:g} s" in page
     assert f"### doomed: {doomed.VALID_S:g} s\n" in page
 

@@ -29,6 +29,7 @@ WATCHDOG = {
     "CLAUDE_STREAM_IDLE_TIMEOUT_MS": str(round(WATCHDOG_S * 1000)),
 }
 "A client that gives up after a third of a second without an event; its gateway must send no keepalives meanwhile."
+SOON_AGAIN = RetryRules(retry_wait_s=0.02)
 UNHEALED: dict[str, Any] = {"retries": RetryRules(retries=0), "shorten": False}
 "Settings with which a break is told: nothing is asked again, and no message is ended early."
 KEEPALIVE = b'"stop_reason":null,"stop_sequence":null},"usage"'
@@ -49,7 +50,10 @@ def between(
     """A provider of the lab's, and a gateway in front of it; with `tls`, its clients must speak it."""
     with (
         Provider(rule).running() as provider,
-        hosted(Settings(Upstream.parse(provider.url), timeouts=timeouts, **changes), tls=tls) as gateway,
+        hosted(
+            Settings(Upstream.parse(provider.url), timeouts=timeouts, **{"retries": SOON_AGAIN, **changes}),
+            tls=tls,
+        ) as gateway,
     ):
         yield provider, gateway
 
@@ -60,7 +64,7 @@ def before(script: Script, *, timeouts: Timeouts = QUICK, **changes: Any) -> Ite
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_accept, args=(server, script), daemon=True).start()
         upstream = Upstream.parse(f"http://127.0.0.1:{server.getsockname()[1]}")
-        with hosted(Settings(upstream, timeouts=timeouts, **changes)) as gateway:
+        with hosted(Settings(upstream, timeouts=timeouts, **{"retries": SOON_AGAIN, **changes})) as gateway:
             yield gateway
 
 

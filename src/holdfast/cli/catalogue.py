@@ -251,6 +251,13 @@ CATALOGUE: tuple[Option, ...] = (
         field="retries",
     ),
     Option(
+        "retry-wait",
+        "seconds",
+        _A.retry_wait_s,
+        "Before a retry that is not made at once; four times as long before each further one.",
+        field="retry_wait_s",
+    ),
+    Option(
         "retry-share",
         "share",
         _A.retry_share,

@@ -129,7 +129,7 @@ TABLE: Final[tuple[Row, ...]] = (
         Remedy.SPLICE,
         frozenset((Heard.BLOCK, Heard.TEXT)),
         setting="splice",
-        open_block=frozenset(("text",)),
+        open_block=frozenset(("text", None)),
         source="provider's documentation: prefill up to 4.5, a request to continue from 4.6 on",
     ),
     Row(
@@ -150,15 +150,16 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(
         Remedy.CUT,
-        frozenset((Heard.TEXT,)),
+        frozenset((Heard.TEXT, Heard.THINKING)),
         profile="resumes_cut",
         setting="shorten",
         source="measured on loopback, 2026-11-21: after max_tokens Claude Code keeps what is complete, drops a block "
-        "without an end, and asks for the rest by itself, three times in a row",
+        "without an end, and asks for the rest by itself, three times in a row; after an error behind completed thinking "
+        "2.1.114 fails",
     ),
     Row(
         Remedy.CUT,
-        frozenset((Heard.THINKING, Heard.BLOCK)),
+        frozenset((Heard.BLOCK,)),
         profile="resumes_cut",
         setting="shorten",
         open_block=frozenset(("text",)),

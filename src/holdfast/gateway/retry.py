@@ -38,10 +38,11 @@ from typing import Final, Literal
 from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.gateway.settings import RetryRules
 
-BACK_OFF_S: Final = 0.5
-"The first wait, doubled with each retry: as the SDKs do."
-LONGEST_BACK_OFF_S: Final = 8.0
-"As the SDKs'; the keepalives hold the client meanwhile."
+GROWTH: Final = 4.0
+"Each wait is so many times the one before: three retries are to outlive a bad patch of ten seconds."
+LONGEST_BACK_OFF_S: Final = 16.0
+"""Longer than the SDKs' own (8 s), because keepalives hold the client meanwhile, and each retry may cost a whole
+generation."""
 JITTER: Final = 0.25
 "Up to this share of a wait is left out by chance, so that turns that broke together do not come back together."
 LONGEST_RETRY_AFTER_S: Final = 60.0
@@ -344,7 +345,7 @@ class Ledger:
             spent.addresses = (*others, broke.address)[-_ADDRESSES:]
         wait, asked = self._wait(said, spent.retries), _asked_wait(broke)
         if asked is not None:
-            wait = max(wait, asked + BACK_OFF_S * self._chance())
+            wait = max(wait, asked + self._rules.retry_wait_s * self._chance())
         spent.retries += 1
         if key not in self._spent:
             if len(self._spent) >= KEYS:
@@ -355,10 +356,10 @@ class Ledger:
         return Again(wait, change, f"retry {spent.retries} of {self._rules.retries}", spent.addresses)
 
     def _wait(self, said: Rule, before: int) -> float:
-        doublings = before - 1 if said in (Rule.AT_ONCE, Rule.ONCE) else before
-        if doublings < 0:
+        steps = before - 1 if said in (Rule.AT_ONCE, Rule.ONCE) else before
+        if steps < 0:
             return 0.0
-        full = min(BACK_OFF_S * 2.0 ** min(doublings, 16), LONGEST_BACK_OFF_S)
+        full = min(self._rules.retry_wait_s * GROWTH ** min(steps, 16), LONGEST_BACK_OFF_S)
         return full * (1 - JITTER * self._chance())
 
 

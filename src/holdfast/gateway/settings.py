@@ -110,6 +110,9 @@ class RetryRules:
     retries: int = 3
     """For one question, the client's own tries at it included: each may cost a whole generation. SDKs make 2,
     agents 10 in three minutes; 3 leave one each for a fresh connection, another address and bad luck. 0 for none."""
+    retry_wait_s: float = 2.0
+    """Before the first retry that is not made at once; four times as long before each further one. SDKs begin with
+    half a second, but nobody holds their callers meanwhile."""
     retry_share: float = 0.1
     "Of this upstream's requests in a minute: a storm of failures grows by a tenth, where 3 tries each were fourfold."
     retry_floor: int = 10
