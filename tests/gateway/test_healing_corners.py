@@ -35,7 +35,7 @@ from tests.gateway.hosted import Call, body
 
 UNKNOWN = {"user-agent": "nobody/1.0"}
 SILENT = Timeouts(
-    keepalive_s=600.0, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5, twin_grace_s=0.1
+    keepalive_s=600.0, cancel_grace_s=0.3, limit_tolerance_s=0.15, orphan_s=5, unheard_s=5, twin_grace_s=0.1
 )
 "No keepalives, so that a client with a watchdog gives up."
 TOOL_USE = frozenset({"tool_use"})
@@ -92,19 +92,19 @@ def test_the_providers_own_tools_are_no_call_for_the_client_to_run() -> None:
 
 def test_an_attempt_whose_time_came_while_nobody_listened_begins_when_somebody_does() -> None:
     """Nothing is asked for nobody; who comes back hears the whole answer, and is not left waiting for it."""
-    broken = s.answer(
-        s.open_text(), s.says("Once upon"), s.pause(WATCHDOG_S / 2), s.fault("overloaded_error")
-    )
-    with between([broken, WHOLE], timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
+    fault = s.fault("overloaded_error")
+    broken = [s.answer(s.open_text(), s.says("Once upon"), fault), s.answer(fault)]
+    with between([*broken, WHOLE], timeouts=SILENT, client_env=WATCHDOG) as (provider, gateway):
         call = Call(gateway.port)
         call.hear_until(b"upon")
+        gateway.kept.wait_for(m.AttemptPlanned, 2)
         time.sleep(WATCHDOG_S)
-        call.leave()  # half a second of backing off has not passed
+        call.leave()  # nearly a second of backing off has not passed
         gateway.kept.wait_for(m.TurnOrphaned)
-        time.sleep(0.6)
-        assert len(provider.exchanges) == 1
-        assert Call(gateway.port).hear_all() == bytes(provider.exchanges[-1].sent)
+        time.sleep(1)
         assert len(provider.exchanges) == 2
+        assert Call(gateway.port).hear_all() == bytes(provider.exchanges[-1].sent)
+        assert len(provider.exchanges) == 3
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -223,3 +223,66 @@ def test_what_the_model_said_of_a_field_is_no_refusal_of_it() -> None:
 
         assert heard.count(b"event: error") == 1
         assert len(provider.exchanges) == 2
+
+
+def test_a_length_that_was_told_binds() -> None:
+    """Of another answer it would be wrong: a body that broke behind such a head is broken off."""
+    head = answer_of(200, b"x" * 100)[:-100]
+    came: list[bytes] = []
+
+    def upstream(connection: socket.socket) -> None:
+        came.append(request_of(connection))
+        connection.sendall(head)
+        time.sleep(0.2)
+
+    with before(upstream) as gateway:
+        client = Client(gateway.port, request(body(stream=False), CLOSE))
+        heard = client.hear_all()
+
+        assert heard.endswith(b"\r\n\r\n") and client.ended == "rst"
+        assert len(came) == 1
+
+
+# -- hedges ---------------------------------------------------------------------------------------------
+
+
+def test_a_first_attempts_refusal_leaves_the_hedge_to_answer() -> None:
+    """Its status is not told, because the second may yet answer: and it does, with its own."""
+    refused = replace(OVERLOADED, before_headers_s=0.3)
+    with between([refused, LATE], hedge_s=0.1) as (provider, gateway):
+        call = Call(gateway.port)
+
+        assert call.hear_all() == bytes(provider.exchanges[-1].sent)
+        assert call.response.status == 200
+        assert len(provider.exchanges) == 2
+
+
+def test_a_hedge_goes_on_for_nobody_when_the_first_attempt_breaks() -> None:
+    """The client gave up and is awaited: the second attempt is its turn's answer, and nothing runs without a turn."""
+    broken = s.headers_only(s.reset(), after_s=0.6)
+    with between([broken, LATE], timeouts=SILENT, client_env=WATCHDOG, hedge_s=0.1) as (provider, gateway):
+        call = Call(gateway.port)
+        assert call.response.status == 200
+        time.sleep(WATCHDOG_S)
+        call.leave()
+        gateway.kept.wait_for(m.AttemptEnded)
+        assert Call(gateway.port).hear_all() == bytes(provider.exchanges[-1].sent)
+        assert len(provider.exchanges) == 2
+
+
+def test_a_head_with_a_length_is_an_answer_that_speaks() -> None:
+    """It is told at once and promises its own body, so the second attempt is stopped, or not begun."""
+    content = b"x" * 100
+    came: list[bytes] = []
+
+    def upstream(connection: socket.socket) -> None:
+        came.append(request_of(connection))
+        connection.sendall(answer_of(200, content)[:-100])
+        time.sleep(0.4)
+        connection.sendall(content)
+
+    with before(upstream, hedge_s=0.1) as gateway:
+        heard = Client(gateway.port, request(body(stream=False), CLOSE)).hear_all()
+
+        assert heard.endswith(b"\r\n\r\n" + content)
+        assert len(came) == 1

@@ -270,6 +270,11 @@ class Carrier:
         encoding = h.get(headers, b"content-encoding")
         encoded = encoding is not None and encoding.lower() not in (b"", b"identity")
         events = status < 300 and content_type.startswith("text/event-stream") and not encoded
+        if self.hedge is not None and not events:
+            if status >= 400:
+                self.hedge.refused(status)
+                return
+            self.hedge.spoke(attempt)  # its head is told at once, and promises this very body
         self._account_silence(now)
         self._end_quiet(now)
         attempt.headers(status, streaming=events, now=now)
@@ -504,11 +509,11 @@ class Carrier:
 
     def _heals(self, ending: Ending, advice: str) -> bool:
         """Whether something can be done about a break, other than telling it."""
-        if self.turn.state is not State.FOLLOWED:
-            return False
         if self.hedge is not None:
             self.hedge.take_over()
             return True
+        if self.turn.state is not State.FOLLOWED:
+            return False
         try:
             if self.healing is None:
                 self.healing = Healing(self)
@@ -896,7 +901,7 @@ class Carrier:
 
     def _end(self) -> None:
         record = self.record
-        if self.attempt.busy:
+        if self.attempt.busy or self.hedge is not None:
             self._stop_upstream("the turn is over")
         if self.reader is not None:
             self._let_go(self.reader)
@@ -969,7 +974,9 @@ class Carrier:
             if self.turn.answered or self.events.error is not None:
                 clocks.finished_since = attempt.heard_at
                 clocks.upstream_silent_since = None
-            elif self.record.attempts == 1 and not self.log.size:
+            elif (
+                self.record.attempts == 1 and not self.log.size and (attempt.streaming or not attempt.status)
+            ):
                 clocks.unspoken_since = attempt.sent_at
         if reader is not None and not reader.gone:
             if not reader.opened and self.body_complete and not self.turn.answered:

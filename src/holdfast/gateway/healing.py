@@ -161,8 +161,8 @@ class Healing:
             return False
         if ending.side in (Side.GATEWAY, Side.MACHINE):
             return False  # our own limits and defects; asking again changes nothing
-        if reader.opened and not reader.promised_events and reader.offset:
-            return False  # half a JSON document was told: nothing can be put behind it
+        if reader.opened and not reader.promised_events and (reader.offset or not reader.opened_early):
+            return False  # half a JSON document was told, or its length: nothing can be put behind it
         if not carrier.splits_between_events:
             return False  # half an event was told, one too long to be held
         # What the client retries well by itself passes through, as long as it can be told by status.
@@ -197,7 +197,7 @@ class Healing:
         carrier = self._carrier
         self._row, self._again, self._due = row, again, False
         carrier.note(
-            m.AttemptPlanned(carrier.attempt.number + 1, round(again.after_s, 3), again.change, again.why)
+            m.AttemptPlanned(carrier.record.attempts + 1, round(again.after_s, 3), again.change, again.why)
         )
         if again.after_s > 0:
             self._alarm = carrier.engine.alarms.set(carrier.now() + again.after_s, self._time_has_come)

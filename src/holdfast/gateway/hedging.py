@@ -66,6 +66,14 @@ class Hedge:
         self._end(carrier.attempt, "the second attempt spoke first", Mechanism.SUPERSEDED)
         self.take_over()
 
+    def refused(self, status: int) -> None:
+        """The first attempt was given an error. It is not told while the second may yet answer."""
+        attempt = self._carrier.attempt
+        attempt.close()
+        ending = Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
+        self._carrier.note(m.AttemptEnded(attempt.number, attempt.ended(ending)))
+        self.take_over()
+
     def take_over(self) -> None:
         """The second attempt is the only one left."""
         self._carrier.take_over(self._rival, self._head)
