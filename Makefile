@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup run test lint clients matrix bench long check docs picture pins clean
+.PHONY: help setup run test lint clients matrix bench long soak check docs picture pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -33,11 +33,14 @@ test: lint ## lint, then every test but the long ones and those of real clients
 clients: $(STAMP) ## drive the real clients (needs node and npm; skipped, and said so, where they are missing)
 	$(BIN)/pytest -m "client and not long" -rs $(ARGS)
 
-matrix: $(STAMP) ## play every break with every real client, 9 minutes at a time, and write docs/breaks-real-clients.md
+matrix: $(STAMP) ## play every break with every real client, 8 minutes at a time, and write docs/breaks-real-clients.md
 	$(BIN)/python -m tests.clients.matrix $(ARGS)
 
 long: $(STAMP) ## the tests that take minutes, real clients at true length included
 	$(BIN)/pytest -m long --timeout=3600 -rs $(ARGS)
+
+soak: $(STAMP) ## ten million simulated schedules, hours on two cores; goes on where it was interrupted
+	$(BIN)/python -m tests.simulation --seeds 100000:10100000 --resume .cache/soak.json $(ARGS)
 
 bench: $(STAMP) ## ratios against nginx and others on this machine
 	$(BIN)/python -m bench $(ARGS)
