@@ -27,6 +27,8 @@ from holdfast.gateway.settings import Timeouts
 class State(Enum):
     """Where a turn stands."""
 
+    __hash__ = object.__hash__  # Python 3.11's own is slow, and the table is asked twice a step
+
     FOLLOWED = "followed"
     CANCELLING = "cancelling"
     ORPHANED = "orphaned"
@@ -37,6 +39,8 @@ class State(Enum):
 
 class Event(Enum):
     """What can happen to a turn."""
+
+    __hash__ = object.__hash__
 
     ANSWER_FINISHED = "answer finished"
     ANSWER_FAILED = "answer failed"
