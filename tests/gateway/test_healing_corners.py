@@ -7,15 +7,18 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from holdfast.flight import moments as m
-from holdfast.gateway import heal
-from holdfast.gateway.settings import RetryRules, Timeouts
+from holdfast.flight.endings import Mechanism, Side
+from holdfast.gateway import carrier, deadlines, heal
+from holdfast.gateway.settings import RetryRules, Settings, Timeouts, Upstream
 from holdfast.lab import script as s
 from tests.gateway.bare import (
     CLOSE,
+    QUICK,
     RESET_ON_CLOSE,
     UNHEALED,
     WATCHDOG,
@@ -27,11 +30,12 @@ from tests.gateway.bare import (
     dechunked,
     head_for,
     head_of,
+    on_loop,
     request,
     request_of,
     wait_until,
 )
-from tests.gateway.hosted import Call, body
+from tests.gateway.hosted import Call, body, hosted
 
 UNKNOWN = {"user-agent": "nobody/1.0"}
 SILENT = Timeouts(
@@ -285,3 +289,96 @@ def test_a_head_with_a_length_is_an_answer_that_speaks() -> None:
 
         assert heard.endswith(b"\r\n\r\n" + content)
         assert len(came) == 1
+
+
+# -- ends ----------------------------------------------------------------------------------------------
+
+SLOWLY = RetryRules(retry_wait_s=0.5)
+FAILS = s.answer(s.open_text(), s.says("Half"), s.fault("overloaded_error"))
+
+
+def test_a_turn_that_was_cancelled_between_two_attempts_says_so() -> None:
+    """It had no answer, so nobody can have missed the end of one; and no attempt follows."""
+    with between([FAILS, WHOLE], retries=SLOWLY) as (provider, gateway):
+        call = Call(gateway.port)
+        call.hear_until(b"Half")
+        gateway.kept.wait_for(m.AttemptPlanned)
+        call.leave()
+        (ended,) = gateway.kept.wait_for(m.TurnEnded)
+
+        assert ended.ending.detail == "nobody waited for the answer"
+        assert len(provider.exchanges) == 1
+
+
+def test_a_gateway_that_stops_between_two_attempts_ended_the_turn() -> None:
+    """Its client, who is told, has cancelled nothing."""
+    with between([FAILS, WHOLE], retries=SLOWLY) as (_, gateway):
+        call = Call(gateway.port)
+        gateway.kept.wait_for(m.AttemptPlanned)
+        on_loop(gateway, gateway.gateway.close())
+
+        assert b"event: error" in call.hear_all()
+        (ended,) = gateway.kept.wait_for(m.TurnEnded)
+        assert ended.ending.side is Side.GATEWAY
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'data: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+        b'event:error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+    ],
+    ids=["no name", "no blank"],
+)
+def test_an_error_is_one_whatever_its_name_looks_like(error: bytes) -> None:
+    """Known by its type where it has no name, and healed like any other."""
+    with between([s.answer(s.start(), s.raw(error), s.cut_short()), WHOLE]) as (_, gateway):
+        assert b"event: message_stop" in Call(gateway.port).hear_all()
+        assert gateway.kept.moments(m.AttemptEnded)[0].ending.mechanism is Mechanism.STREAM_ERROR
+
+
+def test_pings_behind_an_error_prolong_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt begins soon after the error, though upstream goes on pinging."""
+    monkeypatch.setattr(carrier, "LINGER_S", 0.2)
+    monkeypatch.setattr(carrier, "Patience", partial(deadlines.Patience, linger_s=0.2))
+    broken = s.answer(s.start(), s.fault("overloaded_error"), *s.pings(0.05, 60), s.cut_short())
+    with between([broken, WHOLE]) as (_, gateway):
+        asked = time.monotonic()
+        assert b"event: message_stop" in Call(gateway.port).hear_all()
+        assert time.monotonic() - asked < 2
+
+
+def test_what_was_cancelled_while_its_upstream_was_away_is_not_asked_when_it_is_back() -> None:
+    """Within the grace of a cancel nothing begins; who comes back in it is answered."""
+    came: list[bytes] = []
+
+    def answers(server: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                if asked := request_of(connection):
+                    came.append(asked)
+                    connection.sendall(answer_of(200, b"{}", close=True))
+
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        threading.Thread(target=answers, args=(first,), daemon=True).start()
+        patient = replace(QUICK, cancel_grace_s=10)
+        with hosted(Settings(Upstream.parse(f"http://127.0.0.1:{port}"), timeouts=patient)) as gateway:
+            assert Call(gateway.port, body("First.", stream=False)).hear_all() == b"{}"
+            first.shutdown(socket.SHUT_RDWR)
+            first.close()
+            cancelled = Client(gateway.port, request(body("Second.", stream=False)))
+            gateway.kept.wait_for(m.NetworkGone)
+            cancelled.leave()
+            gateway.kept.wait_for(m.ReaderLeft)
+            with socket.create_server(("127.0.0.1", port)) as second:
+                threading.Thread(target=answers, args=(second,), daemon=True).start()
+                gateway.kept.wait_for(m.NetworkBack)
+                assert len(came) == 1
+                assert Call(gateway.port, body("Second.", stream=False)).hear_all() == b"{}"
+                assert len(came) == 2
+                second.shutdown(socket.SHUT_RDWR)

@@ -118,6 +118,7 @@ class Asking(Attempt):
         "http",
         "http1",
         "outgoing",
+        "postponed",
         "retry_after_s",
         "should_retry",
         "splitter",
@@ -134,6 +135,8 @@ class Asking(Attempt):
         "Addresses (`ip:port`) to be tried last: this question broke there."
         self.http1 = False
         "Whether HTTP/2 is not to be tried: it broke there."
+        self.postponed = False
+        "Whether it could have asked when nobody listened: it begins when somebody does."
         self.outgoing: bytes | None = None
         "The edited body, until it is sent."
         self.connection: UpstreamConnection | None = None
@@ -156,6 +159,12 @@ class Asking(Attempt):
             self._ask_on(connection)
         else:
             self.carrier.engine.reaching.want(self)
+
+    def reader_joined(self) -> None:
+        """Somebody listens again."""
+        if self.postponed:
+            self.postponed = False
+            self.start()
 
     def connect(self) -> None:
         """Try to connect now."""
@@ -182,6 +191,10 @@ class Asking(Attempt):
             connection.abort()
             return
         reaching.worked(self)
+        if self.carrier.reader is None and self.carrier.attempt is self:
+            self.postponed = True
+            connection.abort()
+            return
         self._ask_on(connection)
 
     def wait_for_upstream(self, why: str) -> None:

@@ -66,6 +66,7 @@ class Carrier:
         "_failing",
         "_hold",
         "_left",
+        "_over_at",
         "_quiet_keepalives",
         "_quiet_since",
         "_stream_head",
@@ -151,6 +152,8 @@ class Carrier:
         "The body of a response that is no stream, where the client was promised one."
         self._error_said = b""
         "The provider's error event and what followed it: told when nothing else can be done."
+        self._over_at: float | None = None
+        "When the answer's last event came, or its error; pings that follow prolong nothing."
         self.healing: Healing | None = None
         self.hedge: Hedge | None = None
         "A second attempt that runs beside the first."
@@ -393,6 +396,7 @@ class Carrier:
         estimated = record.healed is not None and not heal.keeps_counts(record.healed)
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens, estimated))
         self._handle(Event.ANSWER_FINISHED)
+        self._over_at = self.now()
         if self.attempt.connection is not None:
             self._look_at(self.now() + LINGER_S)
 
@@ -400,8 +404,9 @@ class Carrier:
         """What stands before the provider's error event. The rest is told when nothing else can be done."""
         at = 0
         if not self._error_said:
-            error = next(event for event in notable if anthropic.event_name(event) == b"error")
+            error = next(event for event in notable if anthropic.is_error(event))
             at = data.index(error)
+            self._over_at = self.now()
             self._look_at(self.now() + LINGER_S)
         self._error_said += data[at : at + _ERROR_BODY_BYTES - len(self._error_said)]
         return data[:at]
@@ -701,6 +706,7 @@ class Carrier:
             reader.finish()
         elif self.healing is not None:
             self.healing.go_on()
+        self.attempt.reader_joined()
         if self.body_complete:
             self.look()
 
@@ -808,6 +814,9 @@ class Carrier:
         # What is unheard was kept when it became so; what was cancelled is nobody's.
         if not self.engine.process_gone and self.turn.state not in (State.CANCELLING, State.UNHEARD):
             self._keep()
+        if not self.turn.answered and self.attempt.ending is not None:  # it was waiting for the next one
+            phase = self.attempt.phase(self.events.phase)
+            self.ending = self.ending or Ending(Side.GATEWAY, Mechanism.CANCELLED, phase, why)
         self._handle(Event.MOVED_ON, why)
 
     def _let_go(self, reader: Reader) -> None:
@@ -916,7 +925,10 @@ class Carrier:
             self.engine.was_heard(self)
         else:
             left = self._left or Ending(Side.CLIENT, Mechanism.CANCELLED, Phase.AFTER_END)
-            ending = Ending(left.side, left.mechanism, left.phase, "nobody heard the finished answer")
+            detail = (
+                "nobody heard the finished answer" if self.turn.answered else "nobody waited for the answer"
+            )
+            ending = Ending(left.side, left.mechanism, left.phase, detail)
         if self.heard_by is None and record.output_tokens is None:
             record.output_tokens = self.events.output_tokens
         if self.heard_by is None and self.turn.answered:
@@ -972,7 +984,7 @@ class Carrier:
         if attempt.ending is None:
             clocks.upstream_silent_since = attempt.silent_since
             if self.turn.answered or self.events.error is not None:
-                clocks.finished_since = attempt.heard_at
+                clocks.finished_since = self._over_at
                 clocks.upstream_silent_since = None
             elif (
                 self.record.attempts == 1 and not self.log.size and (attempt.streaming or not attempt.status)

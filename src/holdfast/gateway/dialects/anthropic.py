@@ -164,6 +164,11 @@ def event_name(event: bytes) -> bytes:
     return name
 
 
+def is_error(event: bytes) -> bool:
+    """Whether a whole event is the provider's error, with or without a name."""
+    return (event_name(event) or _type_of(event)) == b"error"
+
+
 def _payload(event: bytes) -> bytes:
     """The data of a whole event: its `data` lines joined with LF."""
     end = event.find(b"\n")
