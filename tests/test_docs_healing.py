@@ -101,7 +101,10 @@ def test_the_waits_between_attempts_are_on_the_page_of_timers() -> None:
     """They are timers like others, though no settings."""
     page = (Path(__file__).parents[1] / "docs" / "timeouts.md").read_text(encoding="utf-8")
 
-    assert f"### retries: at once, then {RetryRules().retry_wait_s:g} s to {retry.LONGEST_BACK_OFF_S:g} s\n" in page
+    assert (
+        f"### retries: at once, then {RetryRules().retry_wait_s:g} s to {retry.LONGEST_BACK_OFF_S:g} s\n"
+        in page
+    )
     assert f"`retry-after` of upstream is obeyed up to {retry.LONGEST_RETRY_AFTER_S:g} s" in page
     assert f"### doomed: {doomed.VALID_S:g} s\n" in page
 

@@ -40,9 +40,7 @@ def test_a_reset_after_the_last_event_is_no_loss() -> None:
 
 def test_a_reset_in_the_stream_says_what_was_under_way() -> None:
     """The connection knows only of a body; the stream knows that it was thinking."""
-    ending = at(Stage.ANSWERING).broke(
-        RESET, finished=False, failed=False, phase=Phase.IN_THINKING
-    )
+    ending = at(Stage.ANSWERING).broke(RESET, finished=False, failed=False, phase=Phase.IN_THINKING)
 
     assert ending.code == "P.rst.thinking"
 
