@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.flight import moments as m
 from holdfast.gateway import heal
-from holdfast.gateway.settings import Settings, Upstream
+from holdfast.gateway.settings import RetryRules, Settings, Upstream
 from holdfast.lab import script as s
 from tests.gateway.bare import KEEPALIVE, QUICK, answer_of, between, request_of
 from tests.gateway.hosted import Call, body, hosted
@@ -431,3 +431,34 @@ def test_a_second_cut_waits_with_keepalives() -> None:
         assert b'"stop_reason":"max_tokens"' in heard and heard.count(KEEPALIVE) > 5
         (delayed,) = gateway.kept.wait_for(m.EndingDelayed)
         assert delayed.in_s == 2.0
+
+
+# -- the table ------------------------------------------------------------------------------------------
+
+
+def test_an_sdk_runs_a_completed_tool_call_where_none_is_open() -> None:
+    """Half a call would be handed to its program; so it is an honest error there, and a proper end elsewhere."""
+    sdk = {"user-agent": "Anthropic/Python 2.11.0"}
+    whole_call = s.tool("Write", {"file_path": "a"})
+    with between(breaks(whole_call, s.open_text(), s.says("And n"), by="reset")) as (_, gateway):
+        assert b'"stop_reason":"tool_use"' in Call(gateway.port, headers=sdk).hear_all()
+    with between(breaks(whole_call, s.open_tool("Bash"), s.argues('{"c'), by="reset")) as (_, gateway):
+        assert b"event: error" in Call(gateway.port, headers=sdk).hear_all()
+
+
+def test_half_a_text_is_kept_when_no_attempt_is_left() -> None:
+    """It is given its end, and the client asks for the rest by itself."""
+    broken = breaks(s.open_text(), s.says("Half of"), by="reset")
+    with between(broken, retries=RetryRules(retries=0)) as (_, gateway):
+        heard = Call(gateway.port).hear_all()
+
+        assert texts(heard) == "Half of"
+        assert events(heard)[-4:] == ["mark", "content_block_stop", "message_delta", "message_stop"]
+        assert b'"stop_reason":"max_tokens"' in heard
+
+
+def test_every_row_has_its_source_and_its_test() -> None:
+    """What the table says was measured or is written in the protocol, and is seen to work here."""
+    for row in heal.TABLE:
+        assert row.source
+        assert row.test in globals(), row

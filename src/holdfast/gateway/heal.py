@@ -99,6 +99,8 @@ class Row:
     open_block: frozenset[str | None] | None = None
     "The kinds of the open block with which the row fits; None among them: no block is open."
     source: str = ""
+    test: str = ""
+    "Where it is seen to work: a test in `tests/gateway/test_healing.py`. Its moment is `Healed`, its count `healed_by`."
 
 
 _ANY: Final = frozenset(Heard)
@@ -107,16 +109,19 @@ TABLE: Final[tuple[Row, ...]] = (
         Remedy.FINISH,
         frozenset((Heard.ALL,)),
         source="protocol: message_stop carries nothing; every measured client takes a message without it for whole",
+        test="test_a_missing_last_event_is_said",
     ),
     Row(
         Remedy.AGAIN,
         frozenset((Heard.NOTHING,)),
         source="protocol: headers and keepalives are no part of the answer",
+        test="test_a_break_before_anything_was_said_is_not_noticed",
     ),
     Row(
         Remedy.UNDER_FIRST_START,
         frozenset((Heard.START,)),
         source="protocol: blocks do not refer to their message; measured with every client on loopback, 2026-11-21",
+        test="test_behind_a_start_that_was_told_another_answer_goes_on",
     ),
     Row(
         Remedy.RESTART,
@@ -124,6 +129,7 @@ TABLE: Final[tuple[Row, ...]] = (
         profile="restarts",
         source="measured on loopback, 2026-11-21: at a second message_start with another id Claude Code drops the open "
         "block, and sends only the second message's thinking back",
+        test="test_claude_code_drops_an_open_block_at_a_second_start",
     ),
     Row(
         Remedy.SPLICE,
@@ -131,6 +137,7 @@ TABLE: Final[tuple[Row, ...]] = (
         setting="splice",
         open_block=frozenset(("text", None)),
         source="provider's documentation: prefill up to 4.5, a request to continue from 4.6 on",
+        test="test_a_broken_text_is_continued_where_that_is_allowed",
     ),
     Row(
         Remedy.SHORTEN,
@@ -139,6 +146,7 @@ TABLE: Final[tuple[Row, ...]] = (
         setting="shorten",
         source="measured on loopback, 2026-11-21: a message that ends after a completed tool call is run and goes on; "
         "a call that is open without its end is dropped",
+        test="test_a_completed_tool_call_is_run_and_nothing_is_asked_again",
     ),
     Row(
         Remedy.SHORTEN,
@@ -147,6 +155,7 @@ TABLE: Final[tuple[Row, ...]] = (
         setting="shorten",
         open_block=frozenset((None, "text")),
         source="measured on loopback, 2026-11-21: SDKs would hand an open call to their program, so none may be open",
+        test="test_an_sdk_runs_a_completed_tool_call_where_none_is_open",
     ),
     Row(
         Remedy.CUT,
@@ -156,6 +165,7 @@ TABLE: Final[tuple[Row, ...]] = (
         source="measured on loopback, 2026-11-21: after max_tokens Claude Code keeps what is complete, drops a block "
         "without an end, and asks for the rest by itself, three times in a row; after an error behind completed thinking "
         "2.1.114 fails",
+        test="test_behind_completed_text_the_client_asks_for_the_rest_itself",
     ),
     Row(
         Remedy.CUT,
@@ -165,8 +175,14 @@ TABLE: Final[tuple[Row, ...]] = (
         open_block=frozenset(("text",)),
         source="measured on loopback, 2026-11-21: a text that is given its end is kept as far as it came, and resumed. "
         "Where nothing would be kept, the client's own retries are better: they wait longer",
+        test="test_half_a_text_is_kept_when_no_attempt_is_left",
     ),
-    Row(Remedy.ERROR, _ANY, source="nothing that was said may be said again, or passed off as the whole"),
+    Row(
+        Remedy.ERROR,
+        _ANY,
+        source="nothing that was said may be said again, or passed off as the whole",
+        test="test_an_open_block_of_an_unmeasured_client_is_an_honest_error",
+    ),
 )
 
 
