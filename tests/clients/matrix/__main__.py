@@ -1,12 +1,14 @@
 """Play the matrix, a slice at a time, and write the page: `python -m tests.clients.matrix --minutes 8`.
 
 What is already in the results is not played again, so the same command goes on where it stopped (without `--again`).
+Ctrl-C lets the cells under way end first: a client left behind would go on asking whoever gets its port next.
 Exit codes: 0 all played, 3 some are left, call it again.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
 import threading
 import time
@@ -22,6 +24,7 @@ from tests.clients.matrix.playing import play, stories
 from tests.clients.matrix.results import Result, as_expected
 
 _writing = threading.Lock()
+_stopping = threading.Event()
 
 
 def chosen_runs(patterns: list[str], *, alone: bool) -> list[tuple[Cell, bool]]:
@@ -38,7 +41,7 @@ def chosen_runs(patterns: list[str], *, alone: bool) -> list[tuple[Cell, bool]]:
 
 def run(cell: Cell, gateway: bool, until: float) -> bool:
     """Play one and write it down; False where the time is over."""
-    if time.monotonic() > until:
+    if time.monotonic() > until or _stopping.is_set():
         return False
     with tempfile.TemporaryDirectory(prefix="matrix-", ignore_cleanup_errors=True) as directory:
         machine = Machine.prepare(Path(directory) / "machine")
@@ -74,6 +77,8 @@ def main() -> int:
         results.forget({(cell.key, gateway) for cell, gateway in runs})
     known = results.load()
     runs = [one for one in runs if (one[0].key, one[1]) not in known]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _stopping.set())
     until = time.monotonic() + chosen.minutes * 60
     with ThreadPoolExecutor(chosen.jobs) as pool:
         played = list(pool.map(lambda one: run(one[0], one[1], until), runs))

@@ -12,6 +12,7 @@ from tests.clients.matrix.cell import (
     CLIENTS,
     PATCH_S,
     PLACES,
+    QUICK,
     STATUSES,
     STORM_RETRIES,
     TIMES,
@@ -70,7 +71,8 @@ def _head(results: Results) -> str:
     return f"""# What breaks do to real clients
 
 Each cell is one real client that is given a task (files to write, by tool calls) and an upstream that breaks off on the way.
-It is played twice: straight to the upstream, and with the gateway in between at its default settings.
+It is played twice: straight to the upstream, and with the gateway in between.
+The gateway has its default settings, but for `--retry-wait {QUICK}` where breaks are counted and do not last.
 Written by `make matrix` from what was seen; played on {day} on loopback, plain HTTP/1.1, each cell once on a busy machine.
 Clients: Claude Code {", ".join(CLAUDE_VERSIONS)} in print mode, under `holdfast run`; the `messages.stream` helpers of the \
 Python SDK {version("anthropic")} and the TypeScript SDK {TYPESCRIPT_SDK}, through `holdfast serve`.

@@ -31,7 +31,7 @@ def play(cell: Cell, machine: Machine, *, gateway: bool) -> Facts:
     with Provider(story).running() as provider:
         if cell.client in sdk.SDKS:
             return _with_sdk(cell, machine, provider, story, gateway=gateway)
-        before = front.run_prefix(machine, *cell.options) if gateway else []
+        before = front.run_prefix(machine, *cell.gateway_options) if gateway else []
         if cell.terminal:
             return _in_terminal(cell, machine, provider, story, before)
         return _in_print_mode(cell, machine, provider, story, before)
@@ -130,7 +130,7 @@ def _base_url(cell: Cell, machine: Machine, provider: Provider, *, gateway: bool
     if not gateway:
         yield provider.url
         return
-    with front.serving(provider.url, machine, *cell.options) as served:
+    with front.serving(provider.url, machine, *cell.gateway_options) as served:
         yield served.url
 
 
