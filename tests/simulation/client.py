@@ -139,6 +139,8 @@ class Call:
         "Whether the answer ended, one way or another."
         self.left_at: float | None = None
         self.paused = False
+        self.has_paused = False
+        "Its clocks and the gateway's differ since it did."
         self._parser: Any = httptools.HttpResponseParser(self)
         self._alarm: Any = None
         self._closing = ""
@@ -393,7 +395,7 @@ class Call:
     def sure_cancel(self) -> bool:
         """Whether nothing but a cancel explains a leaving now: no limit is near, and the path is well."""
         world = self.world
-        if self.wire.dark_since is not None or self.paused or self.wire.written != self.wire.acked:
+        if self.wire.dark_since is not None or self.has_paused or self.wire.written != self.wire.acked:
             return False
         now = world.loop.now
         for limit in self.limits:
@@ -533,7 +535,7 @@ class Talk:
             return
         if self.world.story is not None:
             self.world.tell(self.name, f"call {call.number}: stops reading for {seconds:g} s")
-        call.paused = True
+        call.paused = call.has_paused = True
         call.wire.stop_reading()
         self.world.loop.call_later(seconds, self._read_on, call)
 

@@ -24,6 +24,11 @@ KNOWN: Final[frozenset[str]] = frozenset(
         "3 - began, though a generation that nobody follows could be ha",
         "6 - run, and  clients follow,  may come back",
         "8 a turn has  ends: RequestArrived, RequestEdited, ReaderJoine",
+        # an answer that arrives for a turn that was ended by its own arrival
+        "8 bytes of memory are not given back",
+        "8  bytes of memory are not given back",
+        # a paused reader that reads on while the next attempt waits
+        "1 - heard - behind -, without a mark",
         # a slow reader of a provider's error
         "8 a turn is over, and a client still waits for it: RequestArri",
     )

@@ -202,3 +202,27 @@ def test_a_pooled_connection_that_was_dead_already_costs_no_retry() -> None:
     assert violation is None
     assert "had closed the pooled connection" in story
     assert "client1.2 is done: whole" in story
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="take_over() looks at the deadlines, and the answer is appended to a turn that is over",
+)
+def test_a_hedge_that_speaks_as_the_grace_ends_leaves_no_memory_behind() -> None:
+    """At one instant the second attempt speaks first, takes over, and the cancelled turn's time is up."""
+    cancelled = Turn(leaves_at=5.0, answers=(Answer(headers_s=11.0),))
+    twin = Turn(answers=(Answer(headers_s=2.0),))
+    goes_well(Schedule("hedged", clients=(Client(turns=(cancelled, twin)),)))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="what was told is looked at when the attempt is planned, and not when it begins"
+)
+def test_who_reads_on_while_the_next_attempt_waits_is_told_nothing_twice() -> None:
+    """A paused client had heard nothing when the answer broke; it reads on before the next attempt begins."""
+    answers = (
+        Answer(headers_s=89.0, step_s=0.3, ends="dark", at=11),
+        Answer(headers_s=2.1, step_s=0.3, ends="fin", at=5),
+    )
+    slow = Turn(window=200, pauses=((0.2, 290.0),), answers=answers)
+    goes_well(Schedule("doomed", clients=(Client("2.1.329", turns=(slow,)),)))
