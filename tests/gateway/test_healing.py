@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.flight import moments as m
 from holdfast.gateway import heal
+from holdfast.gateway.dialects import mending
 from holdfast.gateway.settings import RetryRules, Settings, Upstream
 from holdfast.lab import script as s
 from tests.gateway.bare import KEEPALIVE, QUICK, answer_of, between, request_of
@@ -462,3 +463,28 @@ def test_every_row_has_its_source_and_its_test() -> None:
     for row in heal.TABLE:
         assert row.source
         assert row.test in globals(), row
+
+
+def test_a_defect_within_healing_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected while an attempt is planned or begun: the client hears that its answer broke."""
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(mending, "mark", fail)
+    with between([breaks(s.start(), s.pause(0.05), by="reset"), WHOLE]) as (_, gateway):
+        assert b"event: error" in Call(gateway.port).hear_all()
+        gateway.kept.wait_for(m.TurnEnded)
+
+
+def test_a_whole_message_has_the_thinking_of_its_last_start_only() -> None:
+    """A retry without streaming joins a healed answer: one signature, as a client that heard the stream sends back."""
+    thought = s.thinking("A whole thought.")
+    broken = breaks(thought, s.open_text(), s.says("Ha"), s.pause(0.6), by="reset")
+    with between([broken, s.answer(thought, s.text("All."))]) as (_, gateway):
+        call = Call(gateway.port)
+        call.hear_until(b"Ha")
+        call.leave()
+        told = json.loads(Call(gateway.port, body(stream=False)).hear_all())
+
+        assert [block["type"] for block in told["content"]] == ["thinking", "text"]

@@ -23,6 +23,7 @@ from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Asking, Editor, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
+from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
 from holdfast.gateway.healing import Healing
@@ -523,9 +524,14 @@ class Carrier:
             if self.healing is None:
                 self.healing = Healing(self)
             return self.healing.broke(ending, advice)
-        except SpoolError as error:
-            log.warning("a broken answer cannot be looked at: %s", error)
+        except Exception as error:  # whatever it is, the client hears that its answer broke
+            log.error("a broken answer cannot be healed: %s", defect(error))
             return False
+
+    def not_healed(self, ending: Ending, advice: str) -> None:
+        """What was planned could not be done."""
+        if self.turn.open:
+            self._failed(ending, advice)
 
     def take_over(self, attempt: Asking, head: tuple[int, bytes, h.Headers] | None) -> None:
         """From now on the answer is this attempt's, of which so much is known."""

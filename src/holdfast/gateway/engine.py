@@ -52,6 +52,7 @@ IDENTITY: Final = m.RequestEdited("identity encoding")
 log = logging.getLogger("holdfast.gateway")
 
 _UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
+PURGE_EVERY_S: Final = 60.0
 FREE_TRIES: Final = 10
 "Of a question that upstream says it has not begun on; one after the other, and no more."
 LATE_FAILURE_S: Final = 30.0
@@ -106,6 +107,7 @@ class Engine:
         self._secret = secrets.token_bytes(32)
         self.ledger = Ledger(settings.retries, chance=random.random)
         self.doom = Doom()
+        self._purge_at = 0.0
         self._cuts: dict[sameness.HeadKey, deque[float]] = {}
         "When answers of an agent's were cut last."
         self._troubled: dict[sameness.HeadKey, float] = {}
@@ -262,10 +264,13 @@ class Engine:
     def permit(self, key: tuple[sameness.HeadKey, bytes], broke: Broke) -> Again | No:
         """Whether, and when, a question whose attempt broke is asked again."""
         now = self.loop.time()
-        self._troubled = {head: until for head, until in self._troubled.items() if until > now}
+        if now >= self._purge_at:
+            self._purge_at = now + PURGE_EVERY_S
+            self._troubled = {head: until for head, until in self._troubled.items() if until > now}
+            self._cuts = {head: cuts for head, cuts in self._cuts.items() if head in self._troubled}
         self._troubled[key[0]] = now + FORGET_S
-        self._cuts = {head: cuts for head, cuts in self._cuts.items() if head in self._troubled}
-        if broke.ending.evidence.get("not_processed") and broke.attempt < FREE_TRIES:
+        unheard = broke.ending.phase is Phase.POOLED_IDLE or broke.ending.evidence.get("not_processed")
+        if unheard and broke.attempt < FREE_TRIES:
             return Again(0.0, Change.FRESH_CONNECTION, "upstream had not begun on it, which costs nothing")
         if not broke.sent:
             return No("no connection could be had")

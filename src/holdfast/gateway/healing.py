@@ -7,6 +7,7 @@ the client has heard (`mending.told`), what fits that (`heal`), whether another 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from holdfast.flight import moments as m
@@ -14,6 +15,7 @@ from holdfast.flight.endings import Ending, Side
 from holdfast.gateway import heal
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Editor
+from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import mending, tools
 from holdfast.gateway.dialects.splicing import (
     Continuation,
@@ -30,6 +32,8 @@ from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
+
+log = logging.getLogger("holdfast.gateway")
 
 
 class Healing:
@@ -241,6 +245,9 @@ class Healing:
             carrier.ask_again(editor, avoid=again.avoid, http1=again.change is Change.HTTP_1)
         except SpoolError as error:
             carrier.machine_failed(error)
+        except Exception as error:  # a defect of ours must not leave a turn without a clock
+            log.error("a broken answer cannot be healed: %s", defect(error))
+            carrier.not_healed(*self.broken)
 
     def reader_joined(self) -> None:
         """Somebody new listens, who has heard nothing: what was planned can be done as if nothing had happened."""

@@ -579,13 +579,17 @@ def test_a_block_that_a_healed_stream_leaves_open_is_dropped() -> None:
 def test_a_restarted_stream_folds_to_its_second_message(
     case: tuple[dict[str, Any], bytes, bytes], data: st.DataObject
 ) -> None:
-    """Wherever the first message broke off: its completed blocks stay, and all else is the second's."""
+    """Wherever the first message broke off: its completed blocks stay but for thinking; all else is the second's."""
     _, plain, _ = case
     again = message_start(id="msg_2", usage={"input_tokens": 7, "output_tokens": 1})
     again += b"".join(TEXT) + message_delta("end_turn", 30) + STOP
     events = plain.removesuffix(STOP).split(b"\n\n")[:-2]
     kept = b"".join(one + b"\n\n" for one in events[: data.draw(st.integers(1, max(1, len(events))))])
-    before = fold_partial(kept).message.get("content", [])
+    before = [
+        block
+        for block in fold_partial(kept).message.get("content", [])
+        if not block["type"].endswith("thinking")
+    ]
 
     healed = fold(kept + b": holdfast: healed\n\n" + dialect.null_delta(1) + again)
 

@@ -648,6 +648,9 @@ class _Folding:
         if not isinstance(message, dict):
             self._doubt("a message_start without a message")
             return
+        if self.message is not None and self.message.get("id") != message.get("id"):
+            # Only the last message's thinking goes back to the API: two signatures in one turn are no answer of its.
+            self._done = [block for block in self._done if not _text(block.get("type")).endswith("thinking")]
         self.message = dict(message)
         self._open = {}
 
