@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.simulation.cutting import as_test, cut, story_of
 from tests.simulation.schedule import Answer, Client, Fault, Outage, Schedule, Turn, draw
 from tests.simulation.world import Violation
@@ -140,7 +138,6 @@ def test_a_plain_answer_does_not_follow_under_the_head_of_an_encoded_one() -> No
     goes_well(Schedule(clients=(Client(turns=(Turn(answers=answers),)),)))
 
 
-@pytest.mark.xfail(strict=True, reason="only a promised stream is protected from what is none")
 def test_an_encoded_stream_stays_out_of_a_document_that_was_begun() -> None:
     """White space was sent for a JSON document; an encoded stream is none."""
     late = Answer(headers_s=300.0, encoded=True)
@@ -155,7 +152,6 @@ def test_a_hedge_ends_with_its_turn() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the broken attempt's error turns keepalives into pings")
 def test_a_client_is_kept_alive_in_its_own_form_between_two_attempts() -> None:
     """A ping is no event for it, and its watchdog counts events."""
     failing = Turn(leaves_at=5.0, back="same", answers=(Answer(headers_s=300.0, ends="error"),))
@@ -168,9 +164,6 @@ def test_who_comes_back_between_two_attempts_gets_the_second() -> None:
     goes_well(Schedule(clients=(Client(turns=(Turn(leaves_at=1.0, back="same", answers=(broken,)),)),)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the provider's error is appended, and the turn ends before it is written"
-)
 def test_a_slow_reader_hears_the_providers_error_to_its_end() -> None:
     """It takes a few hundred bytes at a time; the answer's end is one of them."""
     failing = Answer(
@@ -183,14 +176,12 @@ def test_a_slow_reader_hears_the_providers_error_to_its_end() -> None:
     goes_well(Schedule(clients=(Client(turns=(Turn(latency_s=0.3, window=200, answers=(failing,)),)),)))
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal's content-length stays in force")
 def test_who_comes_back_after_a_refusal_is_not_given_its_length() -> None:
     """The answer broke, the next attempt was refused, a third is under way: its reader gets a stream of any length."""
     answers = (Answer(ends="rst", at=2), Answer(502, headers_s=1.0), Answer(headers_s=3.0))
     goes_well(Schedule(clients=(Client(turns=(Turn(leaves_at=10.0, back="same", answers=answers),)),)))
 
 
-@pytest.mark.xfail(strict=True, reason="it counts as an attempt that was sent")
 def test_a_pooled_connection_that_was_dead_already_costs_no_retry() -> None:
     """Nothing was sent on it, so the one retry is still there when the answer breaks."""
     first = Turn(answers=(Answer(headers_s=0.0),))
@@ -204,10 +195,6 @@ def test_a_pooled_connection_that_was_dead_already_costs_no_retry() -> None:
     assert "client1.2 is done: whole" in story
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="take_over() looks at the deadlines, and the answer is appended to a turn that is over",
-)
 def test_a_hedge_that_speaks_as_the_grace_ends_leaves_no_memory_behind() -> None:
     """At one instant the second attempt speaks first, takes over, and the cancelled turn's time is up."""
     cancelled = Turn(leaves_at=5.0, answers=(Answer(headers_s=11.0),))
@@ -215,9 +202,6 @@ def test_a_hedge_that_speaks_as_the_grace_ends_leaves_no_memory_behind() -> None
     goes_well(Schedule("hedged", clients=(Client(turns=(cancelled, twin)),)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what was told is looked at when the attempt is planned, and not when it begins"
-)
 def test_who_reads_on_while_the_next_attempt_waits_is_told_nothing_twice() -> None:
     """A paused client had heard nothing when the answer broke; it reads on before the next attempt begins."""
     answers = (

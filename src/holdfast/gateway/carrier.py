@@ -302,6 +302,8 @@ class Carrier:
         self._suspected = status == 400 and bool(self.question.tools)
         reader = self.reader
         promised = self.streams or (reader is not None and reader.promised_events)
+        if reader is not None and reader.begun_with_white_space and not self._whole_json:
+            promised, events = True, events and reader.fold
         self._aside = bytearray() if promised and not events else None
         if status >= 400:
             attempt.take_advice(headers)
@@ -322,6 +324,8 @@ class Carrier:
         """Upstream sent a piece of the answer. The hottest path: no JSON, one log append, one write."""
         if self.hedge is not None:
             self.hedge.spoke(attempt)
+            if not self.turn.open:
+                return
         now = self.loop.time()
         record = self.record
         gap = now - (attempt.heard_at or now)
@@ -567,7 +571,7 @@ class Carrier:
         self._told_until = self.log.size
 
     def _forget_attempt(self) -> None:
-        self._error_said, self._aside = b"", None
+        self._error_said, self._aside, self.length = b"", None, None
         if self.reader is not None:
             self.reader.opened_early = self.reader.opened
 
@@ -623,7 +627,8 @@ class Carrier:
         """Upstream's own error: as it came where that is still possible, otherwise inside the stream."""
         assert self.status is not None
         if reader.opened_early:
-            telling.say_status(self, reader, self.status, None if self._aside is None else bytes(self._aside))
+            told = self._aside is not None and reader.speaks_events
+            telling.say_status(self, reader, self.status, self.error_body if told else None)
         elif not reader.opened and self._aside is not None:
             reader.give(self.status, self.client_headers, bytes(self._aside))
         else:
@@ -641,11 +646,10 @@ class Carrier:
         if doomed is not None:
             telling.say_doomed(self, reader, doomed)
         elif ending.mechanism is Mechanism.STREAM_ERROR and reader.opened and not reader.fold:
-            if self.tellable < self.log.size:
-                reader.finish_with(self._error_said)  # what is held back stays untold; the attic has it
-            else:
-                self.append(self._error_said)  # the provider's own words
-                reader.finish()
+            held_back = self.tellable < self.log.size
+            reader.finish_with(self._error_said)  # the provider's own words; what is held back stays untold
+            if not held_back:
+                self.log.append(self._error_said)
         else:
             telling.say_ending(self, reader, ending, advice)
 

@@ -200,6 +200,9 @@ class Healing:
     def _plan(self, row: Row, again: Again) -> None:
         carrier = self._carrier
         self._row, self._again, self._due = row, again, False
+        carrier.events.error = None  # it is dealt with; keepalives go on in the client's own form
+        if row.remedy is Remedy.AGAIN:
+            carrier.forget_answer()  # now: a reader that had stopped may read on before the next attempt
         carrier.note(
             m.AttemptPlanned(carrier.record.attempts + 1, round(again.after_s, 3), again.change, again.why)
         )
@@ -279,6 +282,7 @@ class Healing:
     def _plan_end(self, row: Row) -> None:
         carrier = self._carrier
         carrier.keep_told()
+        carrier.events.error = None
         self._row, self._due = row, False
         wait_s = carrier.engine.cut_wait_s(carrier) if row.remedy is Remedy.CUT else 0.0
         if wait_s > 0:

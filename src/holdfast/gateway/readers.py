@@ -208,6 +208,11 @@ class Reader:
         self.keepalives += 1
 
     @property
+    def begun_with_white_space(self) -> bool:
+        """Whether a JSON document was begun for it, and holds nothing yet."""
+        return self.opened_early and not self.speaks_events and not self.offset
+
+    @property
     def promised_events(self) -> bool:
         """Whether it was given the head of an event stream."""
         return self.opened and self.speaks_events and not self.fold
