@@ -301,6 +301,13 @@ class Carrier:
         )
         self._suspected = status == 400 and bool(self.question.tools)
         reader = self.reader
+        if encoded and reader is not None and reader.fold and content_type.startswith("text/event-stream"):
+            attempt.close()
+            detail = "a whole message was asked for as a stream, and came encoded: it cannot be put together"
+            self._upstream_ended(
+                attempt.ended(Ending(Side.PROVIDER, Mechanism.MALFORMED, Phase.IN_BODY, detail))
+            )
+            return
         promised = self.streams or (reader is not None and reader.promised_events)
         if reader is not None and reader.begun_with_white_space and not self._whole_json:
             promised, events = True, events and reader.fold
@@ -528,7 +535,10 @@ class Carrier:
             if self.healing is None:
                 self.healing = Healing(self)
             return self.healing.broke(ending, advice)
-        except Exception as error:  # whatever it is, the client hears that its answer broke
+        except SpoolError as error:
+            log.warning("a broken answer cannot be looked at: %s", error)
+            return False
+        except Exception as error:  # a defect of ours; the client hears that its answer broke
             log.error("a broken answer cannot be healed: %s", defect(error))
             return False
 
