@@ -210,3 +210,10 @@ def test_who_reads_on_while_the_next_attempt_waits_is_told_nothing_twice() -> No
     )
     slow = Turn(window=200, pauses=((0.2, 290.0),), answers=answers)
     goes_well(Schedule("doomed", clients=(Client("2.1.329", turns=(slow,)),)))
+
+
+def test_an_encoded_stream_is_no_answer_for_who_asked_for_the_whole() -> None:
+    """It is fetched as a stream to be folded; what cannot be folded is an error, not a stream."""
+    goes_well(
+        Schedule("eager", clients=(Client(turns=(Turn(streaming=False, answers=(Answer(encoded=True),)),)),))
+    )

@@ -137,6 +137,8 @@ class Arrival:
             return "retry"
         if not self.profile.fallback or carrier.streaming is False or self._streams(body):
             return None
+        if carrier.encoded:
+            return None  # it cannot be put together
         return "fallback" if sameness.same_but_fallback(carrier.body.whole(), body) else None
 
     def _streams(self, body: bytes) -> bool:

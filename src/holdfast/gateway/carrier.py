@@ -429,6 +429,16 @@ class Carrier:
         return self.log.size if self._hold is None else self._told_until
 
     @property
+    def encoded(self) -> bool:
+        """Whether the answer comes compressed although that was not asked for: nobody can read it but its client."""
+        return (
+            self.attempt.status == 200
+            and not self.streams
+            and not self._whole_json
+            and b"content-encoding:" in self.client_headers.lower()
+        )
+
+    @property
     def between_events(self) -> bool:
         """Whether a keepalive may be put behind what the log holds."""
         return self.splits_between_events and not self.events.finished
