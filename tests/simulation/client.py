@@ -286,7 +286,8 @@ class Call:
         if self.status != 200:
             self._judge_refusal()
             return "refused"
-        if not self.streaming and self.told == "text/event-stream":
+        # Where its request cannot be read back, nobody can know what it asked for.
+        if not self.streaming and self.told == "text/event-stream" and "disk unreadable" not in world.disk:
             world.violate(4, f"{self!r} asked for the whole message and was given a stream")
         if self.encoded or self.told != "text/event-stream":
             return self._judge_one_piece()

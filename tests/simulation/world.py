@@ -373,8 +373,11 @@ class World:
                     self.violate(5, f"{call!r} hears {generation!r}, which {other!r} still follows")
         if generation.cancelled_at is not None:
             ends = generation.cancelled_at + self.settings.timeouts.cancel_grace_s
-            came = [other.asked_at for other in self.open_calls[call.key] if other is not call]
-            back = any(generation.cancelled_at <= asked_at <= ends for asked_at in came)
+            others = [other for other in self.open_calls[call.key] if other is not call]
+            back = any(
+                other.asked_at <= ends and (other.left_at is None or other.left_at > generation.cancelled_at)
+                for other in others
+            )
             if call.asked_at > ends and not back:
                 self.violate(5, f"{call!r} hears {generation!r}, which was cancelled")
             generation.cancelled_at = None  # somebody came back in time
@@ -639,7 +642,8 @@ def _new_file(directory: object) -> int:
 
 class _Complaints(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        _complaints.append(record.getMessage())
+        if not (_now.disk and "cannot be healed: SpoolError" in record.getMessage()):
+            _complaints.append(record.getMessage())
         _now.tell("gateway", f"logs {record.getMessage()}")
 
 
