@@ -131,8 +131,8 @@ class Arrival:
 
     def _relation(self, carrier: Carrier, body: bytes) -> str | None:
         """`retry`, `fallback`, or None: whether this request is the same turn as the carrier's."""
-        if not carrier.body_complete:
-            return None
+        if not carrier.body_complete or (carrier.encoded and carrier.question.as_stream):
+            return None  # or it cannot be put together
         if carrier.body.size == len(body) and sameness.same(carrier.body.whole(), body):
             return "retry"
         if not self.profile.fallback or carrier.streaming is False or self._streams(body):

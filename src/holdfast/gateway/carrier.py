@@ -51,8 +51,8 @@ _LEFT: Final = {
     Verdict.CANCELLED: Event.READER_CANCELLED,
 }
 _ERROR_BODY_BYTES: Final = 1024 * 1024
-_BYTES_PER_TOKEN: Final = 40
-"Of a stream: a delta of 145 to 187 bytes carries about four tokens (measured streams; an estimate, no count)."
+_CHARACTERS_PER_TOKEN: Final = 4
+"Of English text and code; an estimate, no count."
 _WHOLE_BYTES: Final = 1024 * 1024
 "An answer without streaming is looked into up to this size; decoding it holds the loop for about a millisecond."
 
@@ -616,8 +616,11 @@ class Carrier:
             self.events.seen(event)
 
     def estimated_tokens(self) -> int:
-        """Output tokens of what there is of the answer: what the provider said last, or an estimate by size."""
-        return max(self.events.output_tokens or 0, self.log.size // _BYTES_PER_TOKEN)
+        """Output tokens of what there is of the answer: what the provider said last, or an estimate by its words."""
+        folded = anthropic.fold_partial(self.log.whole())
+        words = [str(value) for block in folded.message.get("content", []) for value in block.values()]
+        words += [block.partial for block in folded.unfinished]
+        return max(self.events.output_tokens or 0, sum(map(len, words)) // _CHARACTERS_PER_TOKEN)
 
     def _failed(self, ending: Ending, advice: str = "") -> None:
         """There is nothing more to come, and what there is, is not the whole."""

@@ -179,8 +179,10 @@ def agreement(values: Sequence[float], blur: float, seen: int) -> Agreement | No
         if largest <= 0:
             return None
         spread = max(largest - min(last), blur) / largest
+        if spread > MOST_SPREAD:
+            continue
         bound = 2 * (seen - ENOUGH + 1) * (2 * spread) ** (count - 1)
-        if spread <= MOST_SPREAD and bound <= MOST_BOUND:
+        if bound <= MOST_BOUND:
             return Agreement(count, bound)
     return None
 

@@ -101,6 +101,8 @@ class Healing:
                 return True
             refused = True
             carrier.note(m.NotAskedAgain(answer.why))
+        if not refused:
+            carrier.note(m.NotAskedAgain("nothing fits what this client has heard and is measured to accept"))
         return False
 
     def _can_continue(self, told: mending.Told) -> bool:

@@ -65,7 +65,7 @@ class Change(StrEnum):
 
     FRESH_CONNECTION = "fresh connection"
     "No pooled one: the path's state for the old one may be what broke."
-    OTHER_ADDRESS = "another address"
+    OTHER_ADDRESS = "another address, where there is one"
     "One that is not in `Again.avoid` where there is one, of the other family where there is one; fresh, too."
     HTTP_1 = "HTTP/1.1"
     "Over a fresh connection, because the attempt over HTTP/2 broke."

@@ -60,9 +60,12 @@ class StreamLog:
         if offset < self._spooled:
             assert self._file is not None
             try:
-                return os.pread(self._file, min(limit, self._spooled - offset), offset)
+                data = os.pread(self._file, min(limit, self._spooled - offset), offset)
             except OSError as error:
                 raise SpoolError(error.errno, f"reading the spool: {error.strerror}") from error
+            if not data:
+                raise SpoolError(0, "reading the spool: the file is shorter than what was written")
+            return data
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         start = offset - self._spooled
