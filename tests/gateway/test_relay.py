@@ -18,7 +18,7 @@ from holdfast.gateway.settings import Limits
 from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.pool import Pool
 from holdfast.lab import script as s
-from tests.gateway.bare import QUICK, Client, answer_of, before, between, engine_of, head_for, head_of
+from tests.gateway.bare import CLOSE, QUICK, Client, answer_of, before, between, engine_of, head_for, head_of
 from tests.gateway.hosted import Call, Hosted
 
 CHUNKED = {"transfer-encoding": "chunked"}
@@ -113,7 +113,7 @@ def test_an_upload_that_upstream_refuses_early_is_told_so(path: str) -> None:
     """The refusal arrives while the client still sends: it is read on, so that no reset destroys what it was told."""
     with before(early_413) as gateway:
         client = Client(gateway.port)
-        client.upload(head_for(path, {"content-length": str(40 * MB)}), plain(40 * MB))
+        client.upload(head_for(path, {"content-length": str(40 * MB)} | CLOSE), plain(40 * MB))
 
         assert client.hear_all().startswith(b"HTTP/1.1 413 ")
         assert in_memory(gateway) == 0
