@@ -168,9 +168,13 @@ class Asking(Attempt):
 
     def connect(self) -> None:
         """Try to connect now."""
+        self._stop_connecting()
+        self._connecting = self.carrier.loop.create_task(self._connect())
+
+    def _stop_connecting(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
-        self._connecting = self.carrier.loop.create_task(self._connect())
+            self._connecting = None
 
     async def _connect(self) -> None:
         reaching = self.carrier.engine.reaching
@@ -208,9 +212,7 @@ class Asking(Attempt):
 
     def give_up(self, ending: Ending, why: str) -> None:
         """It has waited as long as anybody can be asked to."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        self._stop_connecting()
         advice = f"{ending.detail}; {why}" if ending.detail else why
         self.carrier.attempt_over(self, ending, advice)
 
@@ -259,9 +261,7 @@ class Asking(Attempt):
         """Give up the connection, or the wait for one. Whether there was a connection."""
         if self.stage is Stage.CONNECTING:
             self.carrier.engine.reaching.leave(self)
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        self._stop_connecting()
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abort()

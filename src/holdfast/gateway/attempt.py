@@ -22,6 +22,11 @@ class Stage(Enum):
     ENDED = 5
 
 
+def refused_with(status: int) -> Ending:
+    """Upstream answered with an error status."""
+    return Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
+
+
 class Attempt:
     """One attempt's stage, clocks and end. Times are monotonic seconds."""
 
@@ -81,9 +86,7 @@ class Attempt:
         """HTTP says that the response is over. `finished` and `failed` are what the stream itself said."""
         assert self.status is not None
         if self.status >= 400:
-            ending = Ending(
-                Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {self.status}"
-            )
+            ending = refused_with(self.status)
         elif not self.streaming or finished:
             ending = COMPLETED
         elif failed:

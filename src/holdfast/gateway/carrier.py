@@ -428,6 +428,10 @@ class Carrier:
         """How much of the stream log may be told: all of it, but for a block that is held back until it is whole."""
         return self.log.size if self._hold is None else self._told_until
 
+    def told_bytes(self) -> bytes:
+        """What a reader of the answer may have heard of it. Raises `SpoolError`."""
+        return self.log.whole()[: self.tellable]
+
     @property
     def encoded(self) -> bool:
         """Whether the answer comes compressed although that was not asked for: nobody can read it but its client."""

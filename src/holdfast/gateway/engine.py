@@ -192,10 +192,8 @@ class Engine:
         carrier.note(IDENTITY)
         fold = arrival.profile.fetch_as_stream and carrier.streaming is False
         question.eager, question.as_stream = self.unbuffers, fold
-        if self.settings.on_doomed == "strip-images" and arrival.head_key in self._troubled:
-            question.strips = (
-                self.doom.verdict((arrival.head_key, sameness.digest(body)), self.loop.time()) is not None
-            )
+        if self.settings.on_doomed == "strip-images":
+            question.strips = self._verdict(arrival, body) is not None
         carrier.follow(
             self._reader(carrier, exchange, arrival.profile, arrival.timers, how="first", fold=fold)
         )
@@ -210,7 +208,7 @@ class Engine:
         head.forget_headers()
         return Question(head.method, upstream.prefix.encode() + exchange.target, headers, length)
 
-    def turn_key(self, carrier: Carrier) -> tuple[sameness.HeadKey, bytes]:
+    def turn_key(self, carrier: Carrier) -> sameness.Key:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
         return carrier.head_key, sameness.digest(carrier.body.whole())
 
@@ -226,10 +224,7 @@ class Engine:
 
     def answer_doomed(self, arrival: Arrival, body: bytes) -> bool:
         """Answer a question here that broke at the same place again and again; False where it may be asked."""
-        key = arrival.head_key
-        if key not in self._troubled:
-            return False
-        verdict = self.doom.verdict((key, sameness.digest(body)), self.loop.time())
+        verdict = self._verdict(arrival, body)
         if verdict is None or (self.settings.on_doomed == "strip-images" and strip_images(body)[1]):
             return False
         exchange, profile = arrival.exchange, arrival.profile
@@ -243,6 +238,12 @@ class Engine:
         exchange.refuse(answer.status, answer.body, doomed.DO_NOT_RETRY)
         self._ended(record)
         return True
+
+    def _verdict(self, arrival: Arrival, body: bytes) -> Verdict | None:
+        """Why this question is not worth another try; None where it may be asked. Most bodies are never looked at."""
+        if arrival.head_key not in self._troubled:
+            return None
+        return self.doom.verdict((arrival.head_key, sameness.digest(body)), self.loop.time())
 
     def cut_wait_s(self, carrier: Carrier) -> float:
         """How long to wait before this answer is cut; it counts as cut from now on."""
@@ -261,7 +262,7 @@ class Engine:
                 self.ledger.finished(key)
                 self.doom.finished(key, carrier.body.size, self.loop.time())
 
-    def permit(self, key: tuple[sameness.HeadKey, bytes], broke: Broke) -> Again | No:
+    def permit(self, key: sameness.Key, broke: Broke) -> Again | No:
         """Whether, and when, a question whose attempt broke is asked again."""
         now = self.loop.time()
         if now >= self._purge_at:

@@ -224,15 +224,14 @@ def heard(told: Told) -> Heard:
     """Where in the answer a client stands that was told this much."""
     if not told.started:
         return Heard.NOTHING
-    kinds = {block.kind for block in told.completed}
     if told.stop_reason is not None and told.open is None:
         return Heard.ALL
     if told.completed_tool:
         return Heard.TOOL
     if told.completed_other:
         return Heard.OTHER
-    if "text" in kinds:
+    if told.completed_text:
         return Heard.TEXT
-    if kinds:
+    if told.completed:
         return Heard.THINKING
     return Heard.BLOCK if told.open is not None else Heard.START

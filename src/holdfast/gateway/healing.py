@@ -32,6 +32,7 @@ from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
     from holdfast.gateway.carrier import Carrier
+    from holdfast.gateway.sameness import Key
 
 log = logging.getLogger("holdfast.gateway")
 
@@ -45,17 +46,17 @@ class Healing:
         "_carrier",
         "_due",
         "_heard",
+        "_key",
         "_rest",
         "_row",
         "broken",
-        "key",
         "verdict",
     )
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
-        self.key = carrier.engine.turn_key(carrier)
-        "Names the question across its client's own retries."
+        self._key: Key
+        "Names the question across its client's own retries; taken at each break that is looked into."
         self._heard = heal.Heard.NOTHING
         self._rest: tuple[mending.Told, Continuation] | None = None
         "How the rest of a broken text is to be asked for."
@@ -82,7 +83,7 @@ class Healing:
         if reader is None or not self._worth_it(ending):
             return False
         carrier.request_resumed()  # the rest of the request is needed, and nobody else asks for it any more
-        self.key = carrier.engine.turn_key(carrier)  # of as much of the request as there is now
+        self._key = carrier.engine.turn_key(carrier)  # of as much of the request as there is now
         told = self._told()
         self._heard, self.broken = heal.heard(told), (ending, advice)
         fitting = heal.rows(self._heard, told.open_kind, reader.profile, carrier.engine.settings)
@@ -95,7 +96,7 @@ class Healing:
                 return True
             if row.remedy is Remedy.SPLICE and not self._can_continue(told):
                 continue
-            answer = carrier.engine.permit(self.key, self._as_broke(ending))
+            answer = carrier.engine.permit(self._key, self._as_broke(ending))
             if isinstance(answer, Again):
                 self._plan(row, answer)
                 return True
@@ -108,7 +109,7 @@ class Healing:
     def _can_continue(self, told: mending.Told) -> bool:
         """Whether the rest of a text can be asked for; then how is kept until it is."""
         carrier, question = self._carrier, self._carrier.question
-        texts = texts_told(carrier.log.whole()[: carrier.tellable])
+        texts = texts_told(carrier.told_bytes())
         if texts is None:
             return False
         question.rest = None
@@ -124,7 +125,7 @@ class Healing:
         doom = carrier.engine.doom
         phase = attempt.phase(carrier.events.phase) if attempt.ending is None else ending.phase
         doom.broke(
-            self.key,
+            self._key,
             Break(
                 code=ending.code,
                 age_s=now - (attempt.sent_at or attempt.started_at),
@@ -136,10 +137,8 @@ class Healing:
             ),
             now,
         )
-        self.verdict = verdict = doom.verdict(self.key, now)
-        if verdict is None:
-            return False
-        if self._strips():
+        self.verdict = verdict = doom.verdict(self._key, now)
+        if verdict is None or self._strips():
             return False
         carrier.note(m.RequestDoomed(verdict.seen, verdict.by, verdict.age_s, verdict.size, verdict.bound))
         return True
@@ -179,7 +178,7 @@ class Healing:
         carrier, reader = self._carrier, self._carrier.reader
         if reader is None or not reader.promised_events or not reader.offset:
             return mending.NOTHING_TOLD
-        return mending.told(carrier.log.whole()[: carrier.tellable])
+        return mending.told(carrier.told_bytes())
 
     def _as_broke(self, ending: Ending) -> Broke:
         carrier, attempt = self._carrier, self._carrier.attempt
@@ -208,8 +207,12 @@ class Healing:
         carrier.note(
             m.AttemptPlanned(carrier.record.attempts + 1, round(again.after_s, 3), again.change, again.why)
         )
-        if again.after_s > 0:
-            self._alarm = carrier.engine.alarms.set(carrier.now() + again.after_s, self._time_has_come)
+        self._wait(again.after_s)
+
+    def _wait(self, seconds: float) -> None:
+        carrier = self._carrier
+        if seconds > 0:
+            self._alarm = carrier.engine.alarms.set(carrier.now() + seconds, self._time_has_come)
             carrier.look()
         else:
             self._time_has_come()
@@ -228,11 +231,9 @@ class Healing:
         self._row, self._due = None, False
         try:
             if not row.remedy.asks:
-                self._end_well(row, mending.told(carrier.log.whole()[: carrier.tellable]))
+                self._end_well(row, mending.told(carrier.told_bytes()))
                 return
-            if row.remedy is Remedy.AGAIN:
-                carrier.forget_answer()
-            else:
+            if row.remedy is not Remedy.AGAIN:  # then nothing is left of it since it was planned
                 carrier.keep_told()
                 carrier.append(
                     mending.mark(f"the answer broke here ({self.broken[0].code}); another goes on")
@@ -289,10 +290,7 @@ class Healing:
         wait_s = carrier.engine.cut_wait_s(carrier) if row.remedy is Remedy.CUT else 0.0
         if wait_s > 0:
             carrier.note(m.EndingDelayed(row.remedy.value, wait_s))
-            self._alarm = carrier.engine.alarms.set(carrier.now() + wait_s, self._time_has_come)
-            carrier.look()
-        else:
-            self._time_has_come()
+        self._wait(wait_s)
 
     def _end_well(self, row: Row, told: mending.Told) -> None:
         """Say what is missing to a proper end."""

@@ -10,9 +10,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.endings import Ending, Mechanism
 from holdfast.gateway import headers as h
 from holdfast.gateway.asking import Asking
+from holdfast.gateway.attempt import refused_with
 from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Hedge:
     def headers_arrived(self, status: int, reason: bytes, headers: h.Headers) -> None:
         """Of the second attempt. An error of its own is not told while the first may yet answer."""
         if status >= 400:
-            self.lost(Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}"))
+            self.lost(refused_with(status))
         else:
             self._head = (status, reason, headers)
 
@@ -70,8 +71,7 @@ class Hedge:
         """The first attempt was given an error. It is not told while the second may yet answer."""
         attempt = self._carrier.attempt
         attempt.close()
-        ending = Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
-        self._carrier.note(m.AttemptEnded(attempt.number, attempt.ended(ending)))
+        self._carrier.note(m.AttemptEnded(attempt.number, attempt.ended(refused_with(status))))
         self.take_over()
 
     def take_over(self) -> None:

@@ -39,6 +39,10 @@ class HeadKey(NamedTuple):
     agent: str | None
 
 
+Key = tuple[HeadKey, bytes]
+"A question, across its client's own retries: what its requests share, and the `digest` of their bodies."
+
+
 def head_key(
     tenant: str, method: bytes, target: bytes, headers: Mapping[str, str], *, upstream: str = ""
 ) -> HeadKey:
