@@ -29,6 +29,8 @@ class Peer:
         self.events: list[Event] = []
         self.body = b""
         self.greedy = True
+        self.answered: list[int] = []
+        "The streams of the requests that `answer` took; written before the client can have heard a word."
         self.h2.initiate_connection()
         if settings:
             self.h2.update_settings({SettingCodes(code): value for code, value in settings.items()})
@@ -96,6 +98,7 @@ class Peer:
         """Take one request and answer it."""
         asked = self.request()
         assert asked.stream_id is not None
+        self.answered.append(asked.stream_id)
         self.head(asked.stream_id, headers)
         self.data(body, asked.stream_id, end=True)
         return asked
