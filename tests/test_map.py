@@ -21,10 +21,23 @@ KNOWS = {
     "sessions": {"flight"},
     "probes": {"flight"},
     "captures": {"flight"},
-    "diagnosis": {"flight", "sessions", "probes", "captures"},
+    "records": {"flight"},
+    "telemetry": {"flight"},
+    "diagnosis": {"flight", "sessions", "probes", "captures", "records"},
     "report": {"flight", "diagnosis"},
     "lab": {"flight", "gateway"},
-    "cli": {"flight", "gateway", "sessions", "probes", "captures", "diagnosis", "report", "lab"},
+    "cli": {
+        "flight",
+        "gateway",
+        "sessions",
+        "probes",
+        "captures",
+        "records",
+        "telemetry",
+        "diagnosis",
+        "report",
+        "lab",
+    },
 }
 "Room -> the rooms it may import from, besides itself."
 

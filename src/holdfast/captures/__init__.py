@@ -1,0 +1,1 @@
+"""Packets: who closed a connection, how, and after which silence, from what a capture file holds."""

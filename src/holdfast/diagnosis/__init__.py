@@ -1,0 +1,1 @@
+"""Evidence weighed: which timer, which cause, how sure, and what would settle it. No I/O."""
