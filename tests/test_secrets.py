@@ -235,7 +235,7 @@ def test_serve_writes_no_secret(log: str, machine: Machine) -> None:
     """Secrets in every header, query, cookie, path and URL, in the provider's answers and in the proxy's URL."""
     secrets = Secrets()
     proxy = f"http://me:{secrets.word('proxy URL')}@127.0.0.1:9"
-    env = {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
+    env = {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1", "HOLDFAST_RETRY_WAIT": "0.1"}
     with (
         unkind_provider(secrets).running() as provider,
         serving(provider.url, machine, "--log", log, "--record", "all", env=env) as gateway,
@@ -321,6 +321,7 @@ def test_run_writes_no_secret(machine: Machine) -> None:
                 "ANTHROPIC_AUTH_TOKEN": secrets.word("run: environment, token"),
                 "ANTHROPIC_CUSTOM_HEADERS": f"x-own: {secrets.word('run: environment, headers')}",
                 "HTTPS_PROXY": f"http://me:{secrets.word('run: proxy')}@127.0.0.1:9",
+                "HOLDFAST_RETRY_WAIT": "0.1",
             },
         )
         command = [*run_prefix(machine), sys.executable, str(script), secrets.word("run: argument")]

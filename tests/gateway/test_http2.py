@@ -17,6 +17,7 @@ from holdfast.flight import moments as m
 from holdfast.gateway.settings import Settings, Tls, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider
+from tests.gateway.bare import SOON_AGAIN
 from tests.gateway.hosted import Call, Hosted, body, hosted
 from tests.gateway.served import holdfast, serving
 from tests.gateway.test_slow_readers import FLOOD, GROWTH_MB, MB, Reader
@@ -41,7 +42,8 @@ def between(
     """A provider that speaks HTTP/2, and a gateway that is set to."""
     place, context = authority
     with Provider(told, ssl=context if tls else None, http2=True).running() as provider:
-        settings = Settings(Upstream.parse(provider.url), http2=True, tls=Tls(ca_files=(place,)))
+        trusted = Tls(ca_files=(place,))
+        settings = Settings(Upstream.parse(provider.url), http2=True, tls=trusted, retries=SOON_AGAIN)
         with hosted(settings) as gateway:
             yield provider, gateway
 

@@ -25,7 +25,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.settings import Settings, Timeouts, Tls, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider
-from tests.gateway.bare import UNHEALED
+from tests.gateway.bare import SOON_AGAIN, UNHEALED
 from tests.gateway.hosted import HEADERS, Call, Hosted, body, hosted
 from tests.gateway.served import Served, serving
 
@@ -79,7 +79,10 @@ def between(
     """A provider that speaks TLS, and a gateway that trusts its authority."""
     with Provider(told, ssl=authority.server_context()).running() as provider:
         settings = Settings(
-            upstream=Upstream.parse(provider.url), timeouts=QUIET, tls=Tls(ca_files=(authority.ca_file,))
+            Upstream.parse(provider.url),
+            timeouts=QUIET,
+            tls=Tls(ca_files=(authority.ca_file,)),
+            retries=SOON_AGAIN,
         )
         with hosted(replace(settings, **changes), new_loop=new_loop) as gateway:
             yield provider, gateway
@@ -241,7 +244,10 @@ def test_a_certificate_for_another_name_is_said_too(authority: Authority) -> Non
     """And is no reason to send the key there."""
     with Provider(s.answer(s.text("x")), ssl=authority.server_context("other.example")).running() as provider:
         settings = Settings(
-            upstream=Upstream.parse(provider.url), timeouts=QUIET, tls=Tls(ca_files=(authority.ca_file,))
+            Upstream.parse(provider.url),
+            timeouts=QUIET,
+            tls=Tls(ca_files=(authority.ca_file,)),
+            retries=SOON_AGAIN,
         )
         with hosted(settings) as gateway:
             call = Call(gateway.port)
