@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from holdfast.cli.flight import told
+from holdfast.flight.flights import Line
+from holdfast.flight.reading import StoredTurn
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, turn
 
@@ -55,3 +58,14 @@ def test_an_unknown_or_ambiguous_id_helps_to_find_it(tmp_path: Path) -> None:
     for name, words in (("zzz", "holdfast flights"), ("", "holdfast flights"), ("abc", "abc2, abc1")):
         result = typed(tmp_path, "flight", name)
         assert result.exit_code == 1 and words in result.stderr, name
+
+
+def test_a_line_that_somebody_else_saw_names_its_witness() -> None:
+    """Our own journal is not named; a log or a capture is."""
+    lines = [
+        Line(0.5, "RequestSent", "The request was sent."),
+        Line(0.6, "Logged", "It came.", "nginx access.log"),
+    ]
+    page = told(StoredTurn(short_turn(), "i", None, None), lines, None)
+    assert "  0.500 s  The request was sent." in page
+    assert "  0.600 s  It came. (nginx access.log)" in page

@@ -74,11 +74,12 @@ def _story(lines: list[flights.Line], width: int | None) -> list[str]:
     page = []
     for line in lines:
         stamp = f"  {line.at_s:{digits}.3f} s  "
+        text = f"{line.text} ({line.by})" if line.by else line.text
         if width is None:
-            page.append(stamp + line.text)
+            page.append(stamp + text)
         else:
             page += textwrap.wrap(
-                line.text,
+                text,
                 width,
                 initial_indent=stamp,
                 subsequent_indent=" " * len(stamp),

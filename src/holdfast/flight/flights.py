@@ -141,6 +141,8 @@ class Line:
     "The moment's name; `Slept` for what is read off the two clocks."
     text: str
     "A sentence, safe to print."
+    by: str = ""
+    "Who else saw it: `nginx access.log`, `capture client.pcap`; empty for our own journal. Safe to print."
 
 
 @dataclass(slots=True)
