@@ -1,0 +1,80 @@
+"""Where Claude Code keeps its transcripts, and which files are transcripts.
+
+Facts (reference sessions.md, section 1): the roots are `~/.claude` and `~/.config/claude`, or those that
+`CLAUDE_CONFIG_DIR` names, separated by commas. Below `projects/` lies one folder per project; a session is a
+file in it, its subagents' are in `<session>/subagents/` (before: beside the session, `agent-*.jsonl`), and
+workflow folders hold a `journal.jsonl` that is no conversation. So the search is recursive.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NOT_CONVERSATIONS = frozenset({"journal.jsonl"})
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A file to read, as the file system described it."""
+
+    path: Path
+    size: int
+    "Bytes."
+    mtime_ms: int
+    "Of no use as a time of events: restores and syncs touch files in bulk."
+    inode: int
+    subagent: bool
+    "By its place or name. Its records name the session that it belongs to."
+
+
+def roots(home: Path, environment: Mapping[str, str] | None = None) -> list[Path]:
+    """The directories that may hold `projects/`, those of `CLAUDE_CONFIG_DIR` alone where it is set."""
+    named = (environment or {}).get("CLAUDE_CONFIG_DIR", "")
+    if named.strip():
+        return [Path(part.strip()).expanduser() for part in named.split(",") if part.strip()]
+    return [home / ".claude", home / ".config" / "claude"]
+
+
+def transcripts(directories: list[Path]) -> tuple[list[Transcript], list[tuple[Path, str]]]:
+    """Every transcript below these roots, the largest first, and what could not be looked into, with the reason.
+
+    Links to directories are not followed; a file that is reachable twice is listed once.
+    """
+    found: dict[tuple[int, int], Transcript] = {}
+    refused: list[tuple[Path, str]] = []
+    for root in directories:
+        projects = root / "projects"
+        if projects.is_dir():
+            for entry in _files(projects, refused):
+                status = entry.stat(follow_symlinks=False)
+                found.setdefault((status.st_dev, status.st_ino), _transcript(entry, status))
+    return sorted(found.values(), key=lambda one: (-one.size, one.path)), refused
+
+
+def _transcript(entry: os.DirEntry[str], status: os.stat_result) -> Transcript:
+    path = Path(entry.path)
+    subagent = entry.name.startswith("agent-") or "subagents" in path.parts
+    return Transcript(path, status.st_size, status.st_mtime_ns // 1_000_000, status.st_ino, subagent)
+
+
+def _files(directory: Path, refused: list[tuple[Path, str]]) -> Iterator[os.DirEntry[str]]:
+    waiting = [str(directory)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif _is_transcript(entry):
+                        yield entry
+        except OSError as error:
+            refused.append((Path(place), error.strerror or type(error).__name__))
+
+
+def _is_transcript(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return name.endswith(".jsonl") and name not in NOT_CONVERSATIONS and entry.is_file(follow_symlinks=False)

@@ -1,0 +1,250 @@
+"""One line of a transcript: which kind of record it is, and the few fields of it that say something about the wire.
+
+Two ways to decode it. The strict one is a flat msgspec struct, which skips what it does not name without
+building it; it refuses a field of an unexpected type. Then the loose one takes the line apart as plain JSON and
+picks what still makes sense. A line that is no JSON object at all is dirt, and counted by whoever reads.
+
+Fields and their history: reference sessions.md section 1, clients.md section 8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+HEAD = 700
+"Bytes of a line in which its kind is looked for: before any body in every version seen."
+
+
+class Usage(msgspec.Struct, gc=False):
+    """Tokens of one request, as the provider counted them."""
+
+    input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+    service_tier: str | None = None
+
+    @property
+    def context(self) -> int:
+        """The whole prompt."""
+        return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
+
+
+class Message(msgspec.Struct, gc=False):
+    """An assistant's message, one block of it per record."""
+
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    content: msgspec.Raw = msgspec.Raw()
+    "Not decoded: needed of synthetic messages only, whose text is the error."
+
+
+class Compaction(msgspec.Struct, gc=False):
+    """What a compaction says of itself."""
+
+    trigger: str | None = None
+    preTokens: int | None = None
+    postTokens: int | None = None
+
+
+class Line(msgspec.Struct, gc=False):
+    """A record, as far as it concerns us. Names are the file's own."""
+
+    type: str | None = None
+    subtype: str | None = None
+    uuid: str | None = None
+    timestamp: str | None = None
+    sessionId: str | None = None
+    agentId: str | None = None
+    isSidechain: bool = False
+    isMeta: bool = False
+    isCompactSummary: bool = False
+    version: str | None = None
+    cwd: str | None = None
+    entrypoint: str | None = None
+    requestId: str | None = None
+    message: Message | None = None
+    isApiErrorMessage: bool = False
+    apiErrorStatus: int | None = None
+    apiError: str | None = None
+    streamCutCause: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    "An object in api_error records, a word in synthetic messages."
+    cause: msgspec.Raw = msgspec.Raw()
+    retryInMs: float | None = None
+    retryAttempt: int | None = None
+    maxRetries: int | None = None
+    durationMs: float | None = None
+    messageCount: int | None = None
+    compactMetadata: Compaction | None = None
+
+
+class Prompt(msgspec.Struct, gc=False):
+    """A user's record, decoded only where one has to tell a typed prompt from a tool's result."""
+
+    message: dict[str, msgspec.Raw] | None = None
+
+
+_strict = msgspec.json.Decoder(Line)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:?\d\d)")
+
+
+class Dirt(Exception):
+    """A line that is no JSON object; the text says what is wrong with it."""
+
+
+def decode(line: bytes | bytearray) -> tuple[Line, bool]:
+    """The record, and whether it had to be read loosely. Raises `Dirt`."""
+    try:
+        return _strict.decode(line), False
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Dirt(str(error)) from error
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Dirt(str(error)) from error
+    if not isinstance(found, dict):
+        raise Dirt(f"a {type(found).__name__}, not an object")
+    return _loosely(found), True
+
+
+def _loosely(found: dict[str, Any]) -> Line:
+    """What makes sense of a record one of whose fields has a type of its own."""
+    kept: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Line):
+        if field.name not in found or found[field.name] is None:
+            continue
+        value = found[field.name]
+        if field.type is msgspec.Raw:
+            kept[field.name] = msgspec.Raw(json.dumps(value).encode("utf-8", "replace"))
+            continue
+        try:
+            kept[field.name] = msgspec.convert(_without_content(value), field.type, strict=False)
+        except msgspec.ValidationError:
+            continue
+    return Line(**kept)
+
+
+def _without_content(value: Any) -> Any:
+    """A message without its blocks: they are kept raw, and a loose record is too rare for that."""
+    if isinstance(value, dict) and "content" in value:
+        return {name: part for name, part in value.items() if name != "content"}
+    return value
+
+
+def wall_ms(timestamp: str | None) -> int | None:
+    """Milliseconds since 1970, UTC, of a record's timestamp; None where there is none that can be read."""
+    if not timestamp:
+        return None
+    # The usual shape, taken apart by place: a regular expression and datetime cost ten times as much.
+    if len(timestamp) == 24 and timestamp[23] == "Z" and timestamp[19] == ".":
+        try:
+            return (
+                _days_ms(timestamp[:10])
+                + ((int(timestamp[11:13]) * 60 + int(timestamp[14:16])) * 60 + int(timestamp[17:19])) * 1000
+                + int(timestamp[20:23])
+            )
+        except ValueError:
+            return None
+    if not _TIME.fullmatch(timestamp):
+        return None
+    try:
+        return round(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+_DAYS: dict[str, int] = {}
+
+
+def _days_ms(day: str) -> int:
+    """The day's first millisecond; the same few days come again and again."""
+    found = _DAYS.get(day)
+    if found is None:
+        if len(_DAYS) > 4096:
+            _DAYS.clear()
+        found = _DAYS[day] = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1000
+    return found
+
+
+# ----- errors
+
+
+class Cause(msgspec.Struct, gc=False):
+    """A transport's error as Bun or Node named it."""
+
+    code: str | None = None
+    path: str | None = None
+    errno: int | None = None
+
+
+class _Told(msgspec.Struct, gc=False):
+    type: str | None = None
+    message: str | None = None
+    error: _Told | None = None
+
+
+class _Connection(msgspec.Struct, gc=False):
+    code: str | None = None
+    message: str | None = None
+
+
+class ErrorObject(msgspec.Struct, gc=False):
+    """What `error` holds in an api_error record: an HTTP answer, a cause, both shapes of later versions, or nothing."""
+
+    status: int | None = None
+    type: str | None = None
+    message: str | None = None
+    formatted: str | None = None
+    requestID: str | None = None
+    requestId: str | None = None
+    request_id: str | None = None
+    headers: dict[str, Any] | None = None
+    cause: Cause | None = None
+    connection: _Connection | None = None
+    error: _Told | None = None
+    isNetworkDown: bool | None = None
+    noResponse: bool | None = None
+
+
+_error = msgspec.json.Decoder(ErrorObject)
+_cause = msgspec.json.Decoder(Cause)
+
+
+def error_object(raw: msgspec.Raw) -> ErrorObject | None:
+    """The decoded `error`, as far as it makes sense; None where it is no object."""
+    data = bytes(raw)
+    if not data.lstrip().startswith(b"{"):
+        return None
+    try:
+        return _error.decode(data)
+    except msgspec.ValidationError:
+        found = json.loads(data)
+        kept: dict[str, Any] = {}
+        for field in msgspec.structs.fields(ErrorObject):
+            if found.get(field.name) is not None:
+                try:
+                    kept[field.name] = msgspec.convert(found[field.name], field.type, strict=False)
+                except msgspec.ValidationError:
+                    continue
+        return ErrorObject(**kept)
+
+
+def cause_object(raw: msgspec.Raw) -> Cause | None:
+    """The decoded `cause` that stands beside `error`; None where there is none."""
+    data = bytes(raw)
+    if not data.lstrip().startswith(b"{"):
+        return None
+    try:
+        return _cause.decode(data)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,339 @@
+"""One transcript read into facts, at the speed that a year of them needs.
+
+Nine tenths of the bytes are what users and tools said, and nothing of that is wanted: such a line is known by
+its head and passed over undecoded. All others are decoded into a flat struct. Where a try failed, the line
+before it is decoded too, for the gap; and while a chain of tries is open, users' lines are looked at, because
+one of them may be the user going on (reference sessions.md, section 3: what was measured, and what was slower).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from holdfast.sessions import lines
+from holdfast.sessions.facts import (
+    ApiError,
+    Chain,
+    Compacted,
+    DeadTurn,
+    FileFacts,
+    Request,
+    TurnTime,
+)
+from holdfast.sessions.records import (
+    HEAD,
+    Dirt,
+    Line,
+    Message,
+    Prompt,
+    Usage,
+    cause_object,
+    decode,
+    error_object,
+    wall_ms,
+)
+
+SYNTHETIC = "<synthetic>"
+"The model's name in a message that the client wrote itself."
+TEXT_KEPT = 300
+_NO_USAGE = Usage()
+
+_USER = b'"type":"user"'
+_MESSAGE = b'"message":'
+_prompt = msgspec.json.Decoder(Prompt)
+_blocks = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+Key = tuple[str, str | None]
+"Session and subagent: one conversation."
+
+
+def read(
+    path: Path, *, file: int = 0, start: int = 0, gaps: bool = False, block: int = lines.BLOCK
+) -> FileFacts:
+    """Read a transcript from `start`, the end of an earlier reading. Raises `OSError`.
+
+    `file` is the number that its facts bear. With `gaps` every answer knows the record before it, which costs
+    the decoding of users' lines. A last line without an end is read if it is whole JSON (it may be the last that
+    a dead client wrote); but the next reading begins before it.
+    """
+    reading = _Reading(file, gaps=gaps)
+    for offset, buffer, size in lines.pieces(path, start, block=block):
+        reading.piece(offset, buffer, size)
+    reading.close()
+    return reading.facts
+
+
+class _Reading:
+    """The fold over a file's lines."""
+
+    def __init__(self, file: int, *, gaps: bool) -> None:
+        self.facts = FileFacts()
+        self.file = file
+        self.gaps = gaps
+        self.before = bytearray()
+        "The line before, where it lies in an earlier piece."
+        self.first: str | None = None
+        self.latest: str | None = None
+        "Timestamps of the first line and the last one that were decoded; made numbers of where they are needed."
+        self.session: str | None = None
+        self.open: dict[Key, Chain] = {}
+        self.last: dict[Key, tuple[str, int]] = {}
+        "Model and context of each conversation's last answer."
+        self.seen: dict[str, Request] = {}
+
+    def piece(self, offset: int, data: bytearray, size: int) -> None:
+        facts, open_, gaps = self.facts, self.open, self.gaps
+        at = 0
+        before: tuple[int, int] | None = None
+        while at < size:
+            end = data.find(b"\n", at, size)
+            if end < 0:
+                end = size
+                facts.unfinished_bytes = size - at
+            else:
+                facts.end = offset + end + 1
+            facts.lines += 1
+            user = data.find(_USER, at, min(at + HEAD, end))
+            if user >= 0 and data.find(_MESSAGE, at, user) < 0:
+                if open_:
+                    self._user(data[at:end])
+            elif end > at:
+                previous = data[before[0] : before[1]] if before is not None else self.before
+                self._line(data[at:end], previous, gaps=gaps)
+            before = (at, end)
+            at = end + 1
+        if before is not None:
+            self.before = data[before[0] : before[1]]
+
+    def close(self) -> None:
+        """What was open stays without an outcome."""
+        self.facts.first_ms, self.facts.last_ms = wall_ms(self.first), wall_ms(self.latest)
+        self.facts.chains += self.open.values()
+        self.open = {}
+
+    # -- lines ---------------------------------------------------------------------------------------
+
+    def _line(self, data: bytearray, previous: bytearray, *, gaps: bool) -> None:
+        facts = self.facts
+        try:
+            line, loosely = decode(data)
+        except Dirt as dirt:
+            if not data.strip():
+                return
+            if not (facts.unfinished_bytes and len(data) == facts.unfinished_bytes):
+                facts.dirt += 1
+                facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
+            return
+        facts.loose += loosely
+        session = line.sessionId
+        if session is not None and session != self.session:
+            self.session = session
+            facts.sessions.add(session)
+        if line.timestamp is None:
+            return
+        if line.type == "assistant":
+            if line.message is not None:
+                self._assistant(line, line.message, previous if gaps else None)
+        elif line.type == "system":
+            self._system(line, previous)
+        self.first = self.first or line.timestamp
+        self.latest = line.timestamp
+
+    def _user(self, data: bytearray) -> None:
+        """While tries are failing: did the user go on?"""
+        try:
+            line, _ = decode(data)
+            said = _prompt.decode(data).message
+        except (Dirt, msgspec.DecodeError):
+            return
+        chain = self.open.get(_key(line))
+        content = bytes((said or {}).get("content", msgspec.Raw()))
+        if chain is None or line.isMeta or line.isCompactSummary or b'"tool_result"' in content:
+            return
+        self._end(line, "abandoned", wall_ms(line.timestamp))
+
+    def _assistant(self, line: Line, message: Message, previous: bytearray | None) -> None:
+        if message.model == SYNTHETIC or line.isApiErrorMessage:
+            at = wall_ms(line.timestamp)
+            if line.isApiErrorMessage and at is not None:
+                self._died(line, message, at)
+                self._end(line, "died", at)
+            return
+        if message.id is None or message.model is None:
+            return
+        usage = message.usage or _NO_USAGE
+        known = self.seen.get(message.id)
+        if known is not None:  # another block of the same answer; the last one has the whole count
+            known.stop_reason = message.stop_reason or known.stop_reason
+            known.output_tokens = max(known.output_tokens, usage.output_tokens)
+            return
+        at = wall_ms(line.timestamp)
+        if at is None:
+            return
+        key = _key(line)
+        self.last[key] = (message.model, usage.context)
+        self._end(line, "recovered", at)
+        row = Request(
+            message_id=message.id,
+            request_id=line.requestId,
+            at_ms=at,
+            before_ms=self._time_of(previous),
+            session=key[0],
+            agent=key[1],
+            version=line.version or "",
+            model=message.model,
+            stop_reason=message.stop_reason,
+            context_tokens=usage.context,
+            output_tokens=usage.output_tokens,
+            tier=usage.service_tier,
+            sidechain=line.isSidechain,
+            file=self.file,
+        )
+        self.seen[message.id] = row
+        self.facts.requests.append(row)
+
+    def _died(self, line: Line, message: Message, at: int) -> None:
+        model, context = self.last.get(_key(line), (None, None))
+        self.facts.dead.append(
+            DeadTurn(
+                uuid=line.uuid or self._made_up(),
+                at_ms=at,
+                before_ms=wall_ms(self.latest),
+                session=line.sessionId or "",
+                agent=line.agentId,
+                version=line.version or "",
+                project=line.cwd or "",
+                entrypoint=line.entrypoint,
+                text=_text(message.content),
+                status=line.apiErrorStatus,
+                reason=line.apiError,
+                cut_cause=line.streamCutCause,
+                request_id=line.requestId,
+                model=model,
+                context_tokens=context,
+                file=self.file,
+                line=self.facts.lines,
+            )
+        )
+
+    def _system(self, line: Line, previous: bytearray) -> None:
+        at = wall_ms(line.timestamp)
+        if at is None:
+            return
+        match line.subtype:
+            case "api_error":
+                self._api_error(line, at, previous)
+            case "turn_duration" if line.durationMs is not None:
+                row = TurnTime(at, line.sessionId or "", line.version or "", line.durationMs, self.file)
+                self.facts.durations.append(row)
+            case "compact_boundary" | "microcompact_boundary":
+                told = line.compactMetadata
+                before, after = (told.preTokens, told.postTokens) if told else (None, None)
+                trigger = told.trigger if told else None
+                session = line.sessionId or ""
+                self.facts.compactions.append(Compacted(at, session, trigger, before, after, self.file))
+            case _:
+                pass
+
+    def _api_error(self, line: Line, at: int, previous: bytearray) -> None:
+        key = _key(line)
+        error, cause = error_object(line.error), cause_object(line.cause)
+        headers = (error.headers if error else None) or {}
+        inner = error.error if error else None
+        told = inner.error or inner if inner else None
+        cause = cause or (error.cause if error else None)
+        status = error.status if error else None
+        code = (cause.code if cause else None) or (
+            error.connection.code if error and error.connection else None
+        )
+        model, context = self.last.get(key, (None, None))
+        row = ApiError(
+            uuid=line.uuid or self._made_up(),
+            at_ms=at,
+            before_ms=self._time_of(previous) if previous else wall_ms(self.latest),
+            session=key[0],
+            agent=key[1],
+            version=line.version or "",
+            project=line.cwd or "",
+            entrypoint=line.entrypoint,
+            code=code or (f"HTTP {status}" if status is not None else "unknown"),
+            status=status,
+            error_type=told.type if told else None,
+            request_id=_first(
+                error and error.requestID,
+                error and error.requestId,
+                error and error.request_id,
+                headers.get("request-id"),
+                line.requestId,
+            ),
+            edge_id=_first(headers.get("cf-ray")),
+            path=cause.path.partition("?")[0] if cause and cause.path else None,
+            attempt=line.retryAttempt,
+            max_attempts=line.maxRetries,
+            wait_ms=line.retryInMs,
+            model=model,
+            context_tokens=context,
+            file=self.file,
+            line=self.facts.lines,
+        )
+        self.facts.errors.append(row)
+        chain = self.open.get(key)
+        last = chain.errors[-1].attempt if chain is not None else None
+        if chain is None or row.attempt is None or last is None or row.attempt <= last:
+            self._end(line, "unknown", None)
+            self.open[key] = Chain(key[0], key[1], [row])
+        else:
+            chain.errors.append(row)
+
+    # -- chains --------------------------------------------------------------------------------------
+
+    def _end(self, line: Line, outcome: str, at: int | None) -> None:
+        if not self.open:
+            return
+        chain = self.open.pop(_key(line), None)
+        if chain is not None:
+            chain.outcome, chain.ended_ms = outcome, at
+            self.facts.chains.append(chain)
+
+    # -- helpers -------------------------------------------------------------------------------------
+
+    def _time_of(self, previous: bytearray | None) -> int | None:
+        """The time of the line before; where it has none, of the last one that had."""
+        if not previous:
+            return None
+        try:
+            line, _ = decode(previous)
+        except Dirt:
+            return wall_ms(self.latest)
+        at = wall_ms(line.timestamp)
+        return wall_ms(self.latest) if at is None else at
+
+    def _made_up(self) -> str:
+        return f"{self.file}:{self.facts.lines}"
+
+
+def _key(line: Line) -> Key:
+    return line.sessionId or "", line.agentId
+
+
+def _first(*values: object) -> str | None:
+    for value in values:
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _text(content: msgspec.Raw) -> str:
+    """The text of a message's first block."""
+    data = bytes(content)
+    try:
+        if data[:1] == b'"':
+            return str(msgspec.json.decode(data))[:TEXT_KEPT]
+        for block in _blocks.decode(data):
+            if "text" in block:
+                return str(msgspec.json.decode(bytes(block["text"])))[:TEXT_KEPT]
+    except msgspec.DecodeError:
+        pass
+    return ""

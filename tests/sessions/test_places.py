@@ -1,0 +1,43 @@
+"""Finding transcripts: every root, every layout, nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.sessions.places import roots, transcripts
+from tests.sessions.written import Pen
+
+
+def test_sessions_and_subagents_of_both_layouts_are_found(tmp_path: Path) -> None:
+    """Subagents beside the session, and below it; a workflow's journal is no conversation."""
+    session = Pen().asks().saved(tmp_path)
+    helper = Pen(agent="a7").asks().saved(tmp_path)
+    before = session.with_name("agent-b2.jsonl")
+    before.write_text("{}\n")
+    (helper.parent / "journal.jsonl").write_text("{}\n")
+
+    found, refused = transcripts(roots(tmp_path))
+
+    assert {(one.path, one.subagent) for one in found} == {(session, False), (helper, True), (before, True)}
+    assert refused == []
+
+
+def test_the_configured_roots_replace_the_usual_ones(tmp_path: Path) -> None:
+    """`CLAUDE_CONFIG_DIR` may name several."""
+    Pen().asks().saved(tmp_path)
+    named = {"CLAUDE_CONFIG_DIR": f"{tmp_path / 'one'}, {tmp_path / 'two'}"}
+
+    assert roots(tmp_path, named) == [tmp_path / "one", tmp_path / "two"]
+    assert transcripts(roots(tmp_path, named)) == ([], [])
+
+
+def test_a_file_that_is_reachable_twice_is_read_once(tmp_path: Path) -> None:
+    """A hard link, and a link to the whole directory."""
+    session = Pen().asks().saved(tmp_path)
+    (session.parent / "copy.jsonl").hardlink_to(session)
+    (tmp_path / ".config").mkdir()
+    (tmp_path / ".config" / "claude").symlink_to(tmp_path / ".claude")
+
+    found, _ = transcripts(roots(tmp_path))
+
+    assert len(found) == 1
