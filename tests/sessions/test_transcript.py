@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def place(tmp_path: Path) -> Path:
 
 def reading(pen: Pen, place: Path, *, gaps: bool = False, block: int = 4096) -> FileFacts:
     place.write_text(pen.text())
-    return read(place, gaps=gaps, block=block)
+    return read(place, gaps=gaps, block=block)[0]
 
 
 # Errors and what became of them.
@@ -216,14 +217,49 @@ def test_a_line_that_is_still_being_written(place: Path) -> None:
     pen = Pen().fails(1).after(4).fails(2)
     text = pen.text()
     place.write_text(text[:-40])
-    first = read(place)
-    assert (len(first.errors), first.dirt) == (1, 0)
-    assert first.end == len(pen.lines[0]) + 1 and first.unfinished_bytes > 0
+    first, where = read(place)
+    assert (len(first.errors), first.dirt, where.end) == (1, 0, len(pen.lines[0]) + 1)
+    assert first.unfinished_bytes > 0
 
     place.write_text(text)
-    second = read(place, start=first.end)
+    second, where = read(place, since=where)
     assert [error.attempt for error in second.errors] == [2]
-    assert second.end == len(text)
+    assert (where.end, second.unfinished_bytes) == (len(text), 0)
+
+
+def test_a_last_line_without_an_end_may_be_whole(place: Path) -> None:
+    """A client that died wrote it; it counts, and counts once when the file goes on."""
+    pen = Pen().fails(1).after(4).fails(2)
+    place.write_text(pen.text().rstrip("\n"))
+    first, where = read(place)
+    place.write_text(pen.after(7).answers("msg_1").text())
+    second, _ = read(place, since=where)
+
+    assert ([error.attempt for error in first.errors], second.errors) == ([1, 2], [])
+    assert [(len(chain.errors), chain.outcome) for chain in second.chains] == [(2, "recovered")]
+
+
+def test_a_file_read_in_two_goes_tells_the_same(place: Path) -> None:
+    """Wherever the first reading ended: gaps, chains and contexts go on as if there had been one."""
+    pen = Pen().asks().answers("msg_1", context=300_000).tool_says().after(50).fails(1).after(9).fails(2)
+    pen.after(20).answers("msg_2").took(80).asks().after(11).fails(1).gives_up()
+    text = pen.text()
+    place.write_text(text)
+    whole, _ = read(place)
+    cuts = [0, *[at + 1 for at, character in enumerate(text) if character == "\n"]]
+    for cut in cuts:
+        place.write_text(text[:cut])
+        first, where = read(place)
+        place.write_text(text)
+        second, _ = read(place, since=where)
+        chains = {chain.errors[0].uuid: chain.outcome for chain in [*first.chains, *second.chains]}
+
+        assert [*first.errors, *second.errors] == [
+            replace(error, line=found.line)
+            for error, found in zip(whole.errors, [*first.errors, *second.errors], strict=True)
+        ]
+        assert chains == {chain.errors[0].uuid: chain.outcome for chain in whole.chains}
+        assert [*first.requests, *second.requests] == whole.requests
 
 
 @given(cut=st.integers(0, 4000), block=st.integers(64, 900))
@@ -244,13 +280,13 @@ def test_it_does_not_matter_how_a_file_is_cut_into_pieces(
     place = tmp_path_factory.mktemp("cut") / "session.jsonl"
     text = pen.took(9).text()[: -cut or None]
     place.write_text(text)
-    facts = read(place, block=block)
+    facts, where = read(place, block=block)
 
     whole = text[: text.rfind("\n") + 1]
     wanted = [line for line in whole.splitlines() if '"api_error"' in line]
-    assert len(facts.errors) in (len(wanted), len(wanted) + 1)
-    assert (facts.dirt, facts.end) == (0, len(whole))
-    assert facts.unfinished_bytes == len(text) - len(whole)
+    rest = len(text) - where.end
+    assert len(facts.errors) - len(wanted) in (0, 1) and facts.dirt == 0
+    assert where.end in (len(whole), len(text)) and facts.unfinished_bytes == rest
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
@@ -261,4 +297,6 @@ def test_nothing_in_a_file_makes_the_reader_fail(
     place = tmp_path_factory.mktemp("any") / "session.jsonl"
     place.write_bytes(b"\n".join(lines))
 
-    assert read(place).errors == []
+    facts, _ = read(place)
+
+    assert facts.errors == []

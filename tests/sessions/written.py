@@ -86,7 +86,13 @@ class Pen:
         }
         for number in range(blocks):
             content = [{"type": "text", "text": f'block {number} says "type":"user" and "message": too'}]
-            said = {"id": message, "type": "message", "role": "assistant", "model": model, "content": content}
+            said: dict[str, Any] = {
+                "id": message,
+                "type": "message",
+                "role": "assistant",
+                "model": model,
+                "content": content,
+            }
             said |= {"stop_reason": stop if number == blocks - 1 else None, "usage": usage}
             self.record({"message": said, "requestId": f"req_{message}", "type": "assistant"})
         return self
@@ -115,7 +121,12 @@ class Pen:
     def gives_up(self, text: str = "API Error: Unable to connect to API (ECONNRESET)") -> Pen:
         """The client's own message in the model's place."""
         usage = {"input_tokens": 0, "output_tokens": 0}
-        said = {"id": "00000000", "model": "<synthetic>", "role": "assistant", "stop_reason": "stop_sequence"}
+        said: dict[str, Any] = {
+            "id": "00000000",
+            "model": "<synthetic>",
+            "role": "assistant",
+            "stop_reason": "stop_sequence",
+        }
         said |= {"type": "message", "usage": usage, "content": [{"type": "text", "text": text}]}
         return self.record(
             {"message": said, "type": "assistant", "isApiErrorMessage": True, "error": "unknown"}

@@ -139,7 +139,7 @@ class FileFacts:
     last_ms: int | None = None
     "Of the lines that were decoded."
     end: int = 0
-    "Bytes that were read up to the last line's end: where the next reading goes on."
+    "Bytes up to the end of what was read."
     unfinished_bytes: int = 0
     "Of a last line without an end."
 

@@ -163,6 +163,11 @@ def wall_ms(timestamp: str | None) -> int | None:
         return None
 
 
+def stamp(at_ms: int) -> str:
+    """The timestamp of a record: `2026-04-14T07:00:00.000Z`."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
+
+
 _DAYS: dict[str, int] = {}
 
 

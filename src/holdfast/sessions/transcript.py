@@ -8,6 +8,7 @@ one of them may be the user going on (reference sessions.md, section 3: what was
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from holdfast.sessions.records import (
     cause_object,
     decode,
     error_object,
+    stamp,
     wall_ms,
 )
 
@@ -49,51 +51,68 @@ Key = tuple[str, str | None]
 "Session and subagent: one conversation."
 
 
+@dataclass(slots=True)
+class Place:
+    """How far a transcript was read, and what has to be known to go on there."""
+
+    end: int = 0
+    "Bytes: where the next reading begins."
+    latest: str | None = None
+    "The timestamp of the last line."
+    open: list[Chain] = field(default_factory=list)
+    "Tries whose outcome was not known."
+    last: list[tuple[str, str | None, str, int]] = field(default_factory=list)
+    "Session, subagent, model and context of each conversation's last answer."
+
+
 def read(
-    path: Path, *, file: int = 0, start: int = 0, gaps: bool = False, block: int = lines.BLOCK
-) -> FileFacts:
-    """Read a transcript from `start`, the end of an earlier reading. Raises `OSError`.
+    path: Path,
+    *,
+    file: int = 0,
+    since: Place | None = None,
+    gaps: bool = False,
+    block: int = lines.BLOCK,
+) -> tuple[FileFacts, Place]:
+    """Read a transcript, from where an earlier reading ended if that is given. Raises `OSError`.
 
     `file` is the number that its facts bear. With `gaps` every answer knows the record before it, which costs
-    the decoding of users' lines. A last line without an end is read if it is whole JSON (it may be the last that
-    a dead client wrote); but the next reading begins before it.
+    the decoding of users' lines. A last line without an end is read if it is whole; otherwise the next reading
+    begins before it. A chain of tries that is still open is among the facts, as `unknown`, and goes on in the
+    next reading.
     """
-    reading = _Reading(file, gaps=gaps)
-    for offset, buffer, size in lines.pieces(path, start, block=block):
+    reading = _Reading(file, since or Place(), gaps=gaps)
+    for offset, buffer, size in lines.pieces(path, reading.end, block=block):
         reading.piece(offset, buffer, size)
-    reading.close()
-    return reading.facts
+    return reading.close()
 
 
 class _Reading:
     """The fold over a file's lines."""
 
-    def __init__(self, file: int, *, gaps: bool) -> None:
+    def __init__(self, file: int, since: Place, *, gaps: bool) -> None:
         self.facts = FileFacts()
         self.file = file
         self.gaps = gaps
+        self.end = since.end
         self.before = bytearray()
         "The line before, where it lies in an earlier piece."
         self.first: str | None = None
-        self.latest: str | None = None
+        self.latest = since.latest
         "Timestamps of the first line and the last one that were decoded; made numbers of where they are needed."
         self.session: str | None = None
-        self.open: dict[Key, Chain] = {}
-        self.last: dict[Key, tuple[str, int]] = {}
+        self.open: dict[Key, Chain] = {(chain.session, chain.agent): chain for chain in since.open}
+        self.last: dict[Key, tuple[str, int]] = {
+            (session, agent): (model, context) for session, agent, model, context in since.last
+        }
         "Model and context of each conversation's last answer."
         self.seen: dict[str, Request] = {}
 
     def piece(self, offset: int, data: bytearray, size: int) -> None:
+        """Lines, each with its end; behind them perhaps one without."""
         facts, open_, gaps = self.facts, self.open, self.gaps
         at = 0
         before: tuple[int, int] | None = None
-        while at < size:
-            end = data.find(b"\n", at, size)
-            if end < 0:
-                end = size
-                facts.unfinished_bytes = size - at
-            else:
-                facts.end = offset + end + 1
+        while (end := data.find(b"\n", at, size)) >= 0:
             facts.lines += 1
             user = data.find(_USER, at, min(at + HEAD, end))
             if user >= 0 and data.find(_MESSAGE, at, user) < 0:
@@ -106,12 +125,35 @@ class _Reading:
             at = end + 1
         if before is not None:
             self.before = data[before[0] : before[1]]
+        self.end = offset + at
+        if at < size:
+            self._tail(data[at:size])
 
-    def close(self) -> None:
+    def _tail(self, data: bytearray) -> None:
+        """A last line without its end: still being written, cut, or whole and the last of a client that died."""
+        try:
+            decode(data)
+        except Dirt:
+            self.facts.unfinished_bytes = len(data)
+            return
+        end = self.end + len(data)
+        data += b"\n"
+        self.piece(self.end, data, len(data))
+        self.end = end
+
+    def close(self) -> tuple[FileFacts, Place]:
         """What was open stays without an outcome."""
-        self.facts.first_ms, self.facts.last_ms = wall_ms(self.first), wall_ms(self.latest)
-        self.facts.chains += self.open.values()
-        self.open = {}
+        facts = self.facts
+        before = self._time_of(self.before)
+        facts.first_ms, facts.last_ms, facts.end = (
+            wall_ms(self.first),
+            before or wall_ms(self.latest),
+            self.end,
+        )
+        still_open = list(self.open.values())
+        facts.chains += still_open
+        last = [(*key, *answer) for key, answer in self.last.items()]
+        return facts, Place(self.end, self.latest if before is None else stamp(before), still_open, last)
 
     # -- lines ---------------------------------------------------------------------------------------
 
@@ -122,9 +164,8 @@ class _Reading:
         except Dirt as dirt:
             if not data.strip():
                 return
-            if not (facts.unfinished_bytes and len(data) == facts.unfinished_bytes):
-                facts.dirt += 1
-                facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
+            facts.dirt += 1
+            facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
             return
         facts.loose += loosely
         session = line.sessionId
