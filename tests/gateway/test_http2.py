@@ -124,7 +124,7 @@ def test_a_request_that_a_goaway_left_out_is_asked_again() -> None:
                     _, left_out, again = [
                         moment.ending for moment in gateway.kept.wait_for(m.AttemptEnded, 3)
                     ]
-                    assert left_out.code == "P.fin.headers" and left_out.evidence["not_processed"] is True
+                    assert left_out.code == "P.goaway.headers" and left_out.evidence["not_processed"] is True
                     assert left_out.detail == "GOAWAY NO_ERROR: restarting" and again.completed
 
             await asyncio.to_thread(play)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
-from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.flight.endings import Mechanism, Phase, Side, shown, taken_apart
 from holdfast.flight.moments import Moment
 from holdfast.flight.reading import KINDS
 
@@ -175,7 +175,8 @@ def _plain(word: str) -> str:
 
 
 def _code_page(code: str) -> Page | None:
-    """The page of an ending's code, put together from those of its three parts."""
+    """The page of an ending's code, put together from those of its three parts, and of what became of it."""
+    code, remedy = taken_apart(code)
     parts = code.split(".")
     if len(parts) != 3:
         return None
@@ -184,7 +185,12 @@ def _code_page(code: str) -> Page | None:
     except ValueError:
         return None
     lines = ["An ending: who, how, and in which phase."]
-    lines += [f"  {side.value:8} {documented_members(Side)[side.name]}"]
-    lines += [f"  {mechanism.value:8} {documented_members(Mechanism)[mechanism.name]}"]
-    lines += [f"  {phase.value:8} {documented_members(Phase)[phase.name]}"]
-    return Page(f"{side.value}.{mechanism.value}.{phase.value}", "ending", "\n".join(lines))
+    lines += [f"  {side.value:10} {documented_members(Side)[side.name]}"]
+    lines += [f"  {mechanism.value:10} {documented_members(Mechanism)[mechanism.name]}"]
+    lines += [f"  {phase.value:10} {documented_members(Phase)[phase.name]}"]
+    whole = f"{side.value}.{mechanism.value}.{phase.value}"
+    if remedy:
+        lines.append(f"  healed     By the remedy {remedy}: holdfast explain {remedy.replace(' ', '-')}.")
+    elif remedy is not None:
+        lines.append("  !          It broke the answer, and nothing could be done about it.")
+    return Page(shown(whole, remedy), "ending", "\n".join(lines))

@@ -111,8 +111,9 @@ class Break:
 
     @property
     def kind(self) -> str:
-        """Side and mechanism: `P.rst`."""
-        return self.code.rpartition(".")[0]
+        """Side and mechanism: `P.rst`; of mechanisms that the same rules hold for, the one that names the rules."""
+        side, mechanism, _ = self.code.split(".")
+        return f"{side}.{Mechanism(mechanism).rule.value}"
 
     @property
     def counts(self) -> bool:

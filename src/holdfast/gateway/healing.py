@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import Ending, Side
+from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.gateway import heal
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Editor
@@ -164,7 +164,8 @@ class Healing:
         assert reader is not None
         if reader.gone or carrier.engine.stopping or carrier.turn.answered:
             return False
-        if ending.side in (Side.GATEWAY, Side.MACHINE):
+        connection_alone = ending.mechanism in (Mechanism.SLEPT, Mechanism.ABORTED)
+        if ending.side in (Side.GATEWAY, Side.MACHINE) and not connection_alone:
             return False  # our own limits and defects; asking again changes nothing
         if reader.opened and not reader.promised_events and (reader.offset or not reader.opened_early):
             return False  # half a JSON document was told, or its length: nothing can be put behind it

@@ -67,7 +67,7 @@ def judge(departure: Departure, limits: Iterable[Limit], tolerance_s: float) -> 
     """Say why the client went. `limits` are those in force for this very request."""
     if departure.process_gone:
         return Judgement(Verdict.MOVED_ON)
-    if departure.mechanism in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNREACHABLE):
+    if departure.mechanism.rule in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNREACHABLE):
         return Judgement(Verdict.LOST)
     waited = departure.unacknowledged_s
     if waited is not None and waited > UNACKNOWLEDGED_S:

@@ -177,7 +177,7 @@ class Outage:
     @property
     def why(self) -> str:
         """How it is known that upstream is away, as a clause; empty while it is not."""
-        return ABSENCE[self.last.mechanism] if self.absent_since is not None and self.last else ""
+        return ABSENCE[self.last.mechanism.rule] if self.absent_since is not None and self.last else ""
 
     # -- what the turns tell ------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Outage:
         if self.absent_since is None and tried.began >= self._worked_at:
             self.absent_since, self._failures = tried.began, 1
             self._probe_at = max(now, tried.began + self._back_off(1))
-        return self._queue(turn, tried.waited_since, now, ABSENCE[ending.mechanism])
+        return self._queue(turn, tried.waited_since, now, ABSENCE[ending.mechanism.rule])
 
     def leave(self, turn: Hashable) -> None:
         """It is over, or nobody listens to it any more: it wants no connection for now."""
@@ -329,6 +329,6 @@ class Outage:
 
 def is_absence(ending: Ending) -> bool:
     """Whether an attempt that ended like this, before its request was sent, found upstream away."""
-    if ending.mechanism not in ABSENCE or ending.side is Side.MACHINE:
+    if ending.mechanism.rule not in ABSENCE or ending.side is Side.MACHINE:
         return False
     return ending.mechanism is not Mechanism.PROXY or ending.evidence.get("status") not in REFUSED_BY_PROXY

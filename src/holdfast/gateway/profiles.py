@@ -16,6 +16,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from holdfast.flight.endings import Mechanism
+
 
 @dataclass(frozen=True, slots=True)
 class Mover:
@@ -135,7 +137,7 @@ class Profile:
         """
         if not headers:
             return None
-        word = self.breaks.get(told, {}).get(_KINDS_OF_BREAK.get(mechanism, ""), "")
+        word = self.breaks.get(told, {}).get(_KINDS_OF_BREAK.get(Mechanism(mechanism).rule.value, ""), "")
         if word == IN_A_TERMINAL and self.print_mode:
             return None
         return BREAK_LOSSES.get(word)

@@ -136,13 +136,20 @@ BREAKS: Final[Mapping[Mechanism, tuple[Rule, str]]] = MappingProxyType(
         Mechanism.FIN: (Rule.AT_ONCE, ""),
         Mechanism.RST: (Rule.AT_ONCE, ""),
         Mechanism.FIN_THEN_RST: (Rule.AT_ONCE, ""),
+        Mechanism.GOAWAY: (Rule.AT_ONCE, ""),
+        Mechanism.STREAM_RESET: (Rule.AT_ONCE, ""),
+        Mechanism.TORN: (Rule.AT_ONCE, ""),
         Mechanism.KEEPALIVE_UNANSWERED: (Rule.AT_ONCE, ""),
+        Mechanism.UNACKNOWLEDGED: (Rule.AT_ONCE, ""),
+        Mechanism.SLEPT: (Rule.AT_ONCE, ""),
+        Mechanism.ABORTED: (Rule.AT_ONCE, ""),
         Mechanism.TRUNCATED: (Rule.AT_ONCE, ""),
         Mechanism.UNREACHABLE: (Rule.AT_ONCE, ""),
         # HTTP/2's REFUSED_STREAM: the request was not processed
         Mechanism.REFUSED: (Rule.AT_ONCE, ""),
-        # a broken record in the midst of the answer
         Mechanism.TLS: (Rule.AT_ONCE, ""),
+        Mechanism.TLS_ALERT: (Rule.AT_ONCE, ""),
+        Mechanism.TLS_BROKEN: (Rule.AT_ONCE, ""),
         Mechanism.PROXY: (Rule.AT_ONCE, ""),
         Mechanism.DNS: (Rule.AT_ONCE, ""),
         # one bad box of several may speak like this, or HTTP/2 may be spoken badly

@@ -497,7 +497,8 @@ def test_a_client_certificate_is_shown_where_set(
 
             # TLS 1.3: the handshake is over for us before the server looks for the certificate.
             heard = await ask(await pool_to(port, scheme="https", ca=ca_file).connect())
-            assert heard.ending is not None and heard.ending.mechanism is Mechanism.TLS
+            assert heard.ending is not None and heard.ending.mechanism is Mechanism.TLS_ALERT
+            assert heard.ending.detail.startswith("TLS alert certificate required: ")
             assert "certificate required" in heard.ending.detail
             assert "CLAUDE_CODE_CLIENT_CERT" in heard.ending.detail
 

@@ -98,7 +98,7 @@ def test_a_stream_above_the_last_one_was_not_processed(run: Run) -> None:
             _, heard = await begun(pool_to(port))
             await over(heard)
         ending = ending_of(heard)
-        assert heard.code == "P.fin.headers"
+        assert heard.code == "P.goaway.headers"
         assert ending.detail.startswith("GOAWAY ENHANCE_YOUR_CALM: max age ?[31m")
         assert "abcdefghij" not in ending.detail + str(ending.evidence)
         assert ending.evidence["not_processed"] is True
@@ -127,7 +127,7 @@ def test_a_goaway_between_exchanges_takes_the_connection_out_of_use(run: Run) ->
                     await asyncio.sleep(0.005)
             assert pool.idle() is None
             heard = await ask(connection)
-        assert heard.code == "P.fin.idle" and ending_of(heard).detail == "GOAWAY NO_ERROR: restart"
+        assert heard.code == "P.goaway.idle" and ending_of(heard).detail == "GOAWAY NO_ERROR: restart"
         assert ending_of(heard).evidence["not_processed"] is True
 
     run(story())
@@ -184,8 +184,8 @@ def test_a_reset_stream_keeps_its_code(phase: str, code: int, run: Run) -> None:
             assert not connection.alive
         name = {0: "NO_ERROR", 2: "INTERNAL_ERROR", 7: "REFUSED_STREAM", 8: "CANCEL", 11: "ENHANCE_YOUR_CALM"}
         ending, said = ending_of(heard), name.get(code, "0xface")
-        assert heard.code == f"P.rst.{phase}" and heard.body == (b"hel" if phase == "body" else b"")
-        assert ending.detail == f"the HTTP/2 stream was reset: {said}"
+        assert heard.code == f"P.rst_stream.{phase}" and heard.body == (b"hel" if phase == "body" else b"")
+        assert ending.detail == f"RST_STREAM {said}"
         assert ending.evidence["stream_error"] == said and ending.evidence["http"] == "2"
         assert ending.evidence["not_processed"] is (True if code == 7 else None)
 
@@ -498,7 +498,7 @@ def test_any_frames_end_in_an_ending_or_in_none_but_never_in_a_defect(
 
     if heard.ending is not None:
         assert heard.ending.side is Side.PROVIDER
-        assert heard.ending.mechanism in (Mechanism.MALFORMED, Mechanism.RST, Mechanism.FIN)
+        assert heard.ending.mechanism in (Mechanism.MALFORMED, Mechanism.STREAM_RESET, Mechanism.GOAWAY)
         assert heard.ending.phase in (Phase.SENDING, Phase.AWAITING_HEADERS, Phase.IN_BODY)
 
 

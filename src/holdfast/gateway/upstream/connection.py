@@ -43,7 +43,7 @@ from holdfast.gateway.sockets import (
     tcp_facts,
     unacked_bytes,
 )
-from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
+from holdfast.gateway.upstream.tls import TlsSession, alert, explain, in_one_line
 
 HEAD_LIMIT: Final = 256 * 1024
 "Bytes of a response head with all interim ones before it, or of trailers and chunk extensions between two body pieces."
@@ -299,6 +299,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _nothing_heard(self) -> bool:
         """Whether no byte of an answer to the exchange under way has come."""
 
+    def _torn(self) -> bool:
+        """Whether the peer's close came in the midst of a piece of the body, not between two."""
+        return False
+
     def _more_evidence(self) -> dict[str, Fact]:
         """What else is known when it ends."""
         return {}
@@ -389,27 +393,33 @@ class UpstreamConnection(asyncio.Protocol):
             listener.connection_ended(ending)
 
     def _tls_broke(self, error: ssl.SSLError) -> None:
-        _, advice = explain(
-            error, self.address
-        )  # its own words, and what to try: this is the only place to say it
-        self._break(Side.PROVIDER, Mechanism.TLS, advice, error)
+        # Its own words, and what to try: this is the only place to say it.
+        _, advice = explain(error, self.address)
+        name = alert(error)
+        if name is not None:
+            self._break(Side.PROVIDER, Mechanism.TLS_ALERT, f"TLS alert {name}: {advice}", error)
+        else:
+            self._break(Side.PATH, Mechanism.TLS_BROKEN, advice, error)
 
     def _break_after_close(self) -> None:
         """The hold after a FIN is over: did a RST follow?"""
         waiting = pending_error(self._sock)
-        mechanism = Mechanism.FIN_THEN_RST if waiting in (errno.EPIPE, errno.ECONNRESET) else Mechanism.FIN
-        self._break(Side.PROVIDER, mechanism, "", None, so_error=waiting)
+        self._break(Side.PROVIDER, self._closed_by(waiting), "", None, so_error=waiting)
+
+    def _closed_by(self, waiting: int | None) -> Mechanism:
+        """What a close in order comes to; `waiting` is the socket's error, taken when it was held for a while."""
+        if waiting in (errno.EPIPE, errno.ECONNRESET):
+            return Mechanism.FIN_THEN_RST
+        return Mechanism.TORN if self._listener is not None and self._torn() else Mechanism.FIN
 
     def _lose(self, error: Exception | None) -> None:
         """The socket is gone, or as good as gone."""
         if self._lost is not None:
             return
-        side, mechanism = cause(error, self._peer_closed)
+        side, mechanism = cause(error, self._peer_closed, unacked=unacked_bytes(self._sock))
         if mechanism is Mechanism.FIN and self._listener is not None:
             waiting = pending_error(self._sock)
-            if waiting in (errno.EPIPE, errno.ECONNRESET):
-                mechanism = Mechanism.FIN_THEN_RST
-            self._break(side, mechanism, "", error, so_error=waiting)
+            self._break(side, self._closed_by(waiting), "", error, so_error=waiting)
         else:
             self._break(side, mechanism, in_one_line(error) if error else "", error)
 
@@ -483,15 +493,23 @@ class UpstreamConnection(asyncio.Protocol):
 _CLOSED_HERE: Final = Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.AFTER_END, "closed by the gateway")
 
 
-def cause(error: Exception | None, peer_closed: bool) -> tuple[Side, Mechanism]:
-    """Who and how, from the error that the event loop reports."""
+def cause(
+    error: Exception | None, peer_closed: bool, *, unacked: int | None = None
+) -> tuple[Side, Mechanism]:
+    """Who and how, from the error that the event loop reports.
+
+    `unacked` counts our bytes that the peer never acknowledged: TCP's two ways to run out of time say ETIMEDOUT alike,
+    and probes are sent only where there are none. None is not measured, and passes for none.
+    """
     if error is None:
         return Side.PROVIDER, Mechanism.FIN
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED):
+    if number == errno.ECONNABORTED:
+        return Side.MACHINE, Mechanism.ABORTED
+    if number in (errno.ECONNRESET, errno.EPIPE):
         return Side.PROVIDER, Mechanism.FIN_THEN_RST if peer_closed else Mechanism.RST
     if number == errno.ETIMEDOUT or isinstance(error, TimeoutError):
-        return Side.PATH, Mechanism.KEEPALIVE_UNANSWERED
+        return Side.PATH, Mechanism.UNACKNOWLEDGED if unacked else Mechanism.KEEPALIVE_UNANSWERED
     if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN):
         return Side.PATH, Mechanism.UNREACHABLE
     return Side.MACHINE, Mechanism.LOCAL_ERROR

@@ -334,7 +334,7 @@ class _Stage:
         if number == errno.ETIMEDOUT:
             detail = f"no answer from {self.goal}{self._tried()}"
             advice = f"{detail}; check the network, and whether a proxy is needed (HTTPS_PROXY)"
-            return Side.PATH, Mechanism.KEEPALIVE_UNANSWERED, detail, advice
+            return Side.PATH, Mechanism.UNACKNOWLEDGED, detail, advice
         detail = f"could not connect to {self.goal}: {in_one_line(error)}"
         return Side.MACHINE, Mechanism.LOCAL_ERROR, detail, f"{detail}; see `holdfast explain local`"
 

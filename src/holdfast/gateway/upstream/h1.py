@@ -144,6 +144,18 @@ class Http1Connection(UpstreamConnection):
             return True
         return False
 
+    def _torn(self) -> bool:
+        # A relay that loses its own source closes between two chunks; one that dies, anywhere. The parser knows where it
+        # stands: it is shown a last chunk, and only between two chunks it takes that for the end, and nothing for body.
+        if not self._flowing or self._needs_eof:
+            return False
+        self._pieces.clear()
+        try:
+            self._parser.feed_data(b"0\r\n\r\n")
+        except httptools.HttpParserError:
+            return True
+        return bool(self._pieces) or not self._complete
+
     def _nothing_heard(self) -> bool:
         return not self._status and not self._dry
 

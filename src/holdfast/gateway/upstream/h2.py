@@ -324,12 +324,13 @@ class Http2Connection(UpstreamConnection):
             self._break(Side.PROVIDER, Mechanism.MALFORMED, f"{problem}; {ADVICE}")
         elif self._reset is not None and self._reset.remote_reset:
             name = error_name(self._reset.error_code)
-            self._break(Side.PROVIDER, Mechanism.RST, f"the HTTP/2 stream was reset: {name}")
+            self._break(Side.PROVIDER, Mechanism.STREAM_RESET, f"RST_STREAM {name}")
         elif self._reset is not None:
             self._break(Side.PROVIDER, Mechanism.MALFORMED, f"a window beyond its limit; {ADVICE}")
         elif self._go_away is not None:
             name, debug = error_name(self._go_away.code), debug_text(self._go_away.debug)
-            self._break(Side.PROVIDER, Mechanism.FIN, f"GOAWAY {name}" + (f": {debug}" if debug else ""))
+            said = f"GOAWAY {name}" + (f": {debug}" if debug else "")
+            self._break(Side.PROVIDER, Mechanism.GOAWAY, said)
 
     def _codes(self) -> set[int | None]:
         return {

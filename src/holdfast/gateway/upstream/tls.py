@@ -121,6 +121,15 @@ def explain(error: ssl.SSLError, host: str, session: TlsSession | None = None) -
     return detail, f"{detail}; try `openssl s_client -connect {host}:443` to see what stands there"
 
 
+def alert(error: ssl.SSLError) -> str | None:
+    """The name of the alert by which the peer ended a session, `certificate required`; None for any other error.
+
+    OpenSSL names its errors after the peer's alerts: TLSV13_ALERT_CERTIFICATE_REQUIRED, SSLV3_ALERT_BAD_RECORD_MAC.
+    """
+    _, found, name = (error.reason or "").upper().rpartition("ALERT_")
+    return name.lower().replace("_", " ") if found else None
+
+
 def in_one_line(error: Exception) -> str:
     """An error's text, printable, short. Neither the parser's nor OpenSSL's errors quote content or secrets."""
     return printable(str(error)) or type(error).__name__
