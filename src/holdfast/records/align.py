@@ -1,0 +1,196 @@
+"""How far another program's clock is from ours, found out rather than asked.
+
+A log may be seconds wrong, and whole hours off where it writes local time without its zone. Every pair of a sighting
+and a leg that could be one and the same proposes a difference of clocks; the difference that most pairs propose wins.
+Pairs with a common id are asked first, and alone where there are any. What is left open is said, not guessed: where two
+differences explain as much and neither is more natural (no difference; this machine's zone; a zone that exists), there
+is no answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.flight.flights import duration
+from holdfast.records.legs import Leg, could_be, knows, particular
+from holdfast.records.sighting import Sighting
+
+FARTHEST_S = 26.5 * 3600
+"Zones reach from -12 h to +14 h; a little more for clocks that are wrong besides."
+MOST_SIGHTINGS = 600
+MOST_LEGS = 600
+EXACT_S = 5.0
+"How wrong a clock may be and still be called right: NTP's and a human hand's difference."
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Another program's clock beside ours."""
+
+    ahead_s: float | None
+    "Its time minus ours; None where it could not be found out."
+    words: str
+    "How it was found, or why not; a clause that can follow the file's name."
+    sure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    ahead_s: float
+    score: int
+    natural: int
+    particular: bool
+
+
+def shown(ahead_s: float) -> str:
+    """A difference of clocks: `8 h ahead of ours`, `5 h 45 min and 3.2 s behind ours`, `the same as ours`."""
+    if abs(ahead_s) < 0.05:
+        return "the same as ours"
+    quarters = round(ahead_s / 900)
+    skew = ahead_s - quarters * 900
+    way = "ahead of ours" if ahead_s > 0 else "behind ours"
+    if not quarters or abs(skew) > 120:
+        return f"{duration(abs(ahead_s))} {way}"
+    minutes = abs(quarters) * 15
+    zone = " ".join(
+        part
+        for part in (
+            f"{minutes // 60} h" if minutes >= 60 else "",
+            f"{minutes % 60} min" if minutes % 60 else "",
+        )
+        if part
+    )
+    if abs(skew) < 1:
+        return f"{zone} {way}"
+    return f"{zone} {'and' if (skew > 0) == (ahead_s > 0) else 'less'} {duration(abs(skew))} {way}"
+
+
+def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0.0) -> Clock:
+    """The difference between a file's clock and ours. `local_zone_s`: how far local time is ahead of UTC here."""
+    timed = [one for one in seen if one.at_s is not None]
+    if not seen:
+        return Clock(None, "nothing in it could be of these turns")
+    if not timed:
+        return Clock(None, "no times are written in it")
+    known = [one for one in timed if any(knows(one, leg) for leg in legs)][:MOST_SIGHTINGS]
+    if known:
+        pairs = [(one, leg) for one in known for leg in legs if knows(one, leg)]
+        found = _peaks(pairs, local_zone_s, _width(known))
+        if found:
+            several = f"{found[0].score} matching ids" if found[0].score > 1 else "a matching id"
+            return Clock(
+                found[0].ahead_s, f"its clock is {shown(found[0].ahead_s)} (by {several})", sure=True
+            )
+    near = legs[:MOST_LEGS]
+    pairs = [(one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg)]
+    peaks = _peaks(pairs, local_zone_s, _width(timed))
+    if not peaks:
+        return Clock(None, "nothing in it could be of these turns")
+    best = peaks[0]
+    others = [peak for peak in peaks[1:] if (peak.score, peak.particular) >= (best.score, best.particular)]
+    rival = next((peak for peak in others if peak.natural >= best.natural), None)
+    if rival is not None:
+        return Clock(
+            None,
+            f"its clock could be {shown(best.ahead_s)} or {shown(rival.ahead_s)}: either explains "
+            f"{_requests(best.score)}, and nothing tells them apart",
+        )
+    if best.natural < 2 and best.score < 3 and not (best.particular and best.score > _next(peaks)):
+        return Clock(None, "no difference of clocks explains more than chance would")
+    of = min(len({id(one) for one, _ in pairs}), len({(leg.turn_id, leg.number) for _, leg in pairs}))
+    following = _next(peaks)
+    sure = best.score >= 3 and best.score >= 2 * following
+    how = f"by {best.score} of {of} {'request' if of == 1 else 'requests'}; " + (
+        f"the next best explains {following}" if following else "no other explains any"
+    )
+    unsure = "" if sure else ("; likely, not sure" if best.natural >= 2 else "; not sure")
+    return Clock(best.ahead_s, f"its clock is {shown(best.ahead_s)} ({how}{unsure})", sure=sure)
+
+
+def _next(peaks: Sequence[_Peak]) -> int:
+    return peaks[1].score if len(peaks) > 1 else 0
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
+
+
+def _width(seen: Sequence[Sighting]) -> float:
+    """How far apart the differences of one clock may lie, in seconds: whole seconds are cut off, not rounded."""
+    return 1.6 if max(one.precision_s for one in seen) >= 1 else 0.7
+
+
+def natural(ahead_s: float, *, zone_known: bool, local_zone_s: float) -> int:
+    """How little explanation a difference needs: 4 none, 3 a zone of whole hours, 2 another zone, 1 a skew, 0 none has."""
+    if abs(ahead_s - (0.0 if zone_known else local_zone_s)) <= EXACT_S:
+        return 4
+    quarters = round(ahead_s / 900)
+    skew = abs(ahead_s - quarters * 900)
+    if abs(ahead_s) <= 300:
+        return 3 if zone_known else 2
+    if skew <= EXACT_S and quarters % 4 == 0:
+        return 2 if zone_known else 3
+    if skew <= EXACT_S and (quarters % 4 == 2 or (quarters % 4 == 3 and ahead_s > 0)):
+        return 1 if zone_known else 2
+    return 1 if skew <= 60 and quarters % 4 == 0 else 0
+
+
+def _peaks(pairs: Sequence[tuple[Sighting, Leg]], local_zone_s: float, width_s: float) -> list[_Peak]:
+    """The differences that pairs propose, those that explain most first; peaks that overlap count once."""
+    votes = []
+    for one, leg in pairs:
+        for ahead_s in _proposed(one, leg):
+            if abs(ahead_s) <= FARTHEST_S:
+                votes.append((ahead_s, one, leg))
+    votes.sort(key=lambda vote: vote[0])
+    requests: Counter[int] = Counter()
+    legs: Counter[tuple[str, int]] = Counter()
+    sharp: Counter[bool] = Counter()
+    found: list[tuple[int, bool, int, float]] = []
+    first = 0
+    for ahead_s, one, leg in votes:
+        requests[id(one)] += 1
+        legs[leg.turn_id, leg.number] += 1
+        sharp[particular(one, leg)] += 1
+        while votes[first][0] < ahead_s - width_s:
+            _, gone, gone_leg = votes[first]
+            _less(requests, id(gone))
+            _less(legs, (gone_leg.turn_id, gone_leg.number))
+            _less(sharp, particular(gone, gone_leg))
+            first += 1
+        middle = (votes[first][0] + ahead_s) / 2
+        score = min(len(requests), len(legs))
+        found.append(
+            (
+                score,
+                sharp[True] > 0,
+                natural(middle, zone_known=one.zone_known, local_zone_s=local_zone_s),
+                middle,
+            )
+        )
+    found.sort(key=lambda peak: (peak[0], peak[1], peak[2], -abs(peak[3])), reverse=True)
+    peaks: list[_Peak] = []
+    for score, is_sharp, how_natural, middle in found:
+        if all(abs(middle - peak.ahead_s) > 2 * width_s for peak in peaks):
+            peaks.append(_Peak(middle, score, how_natural, is_sharp))
+            if len(peaks) == 8:
+                break
+    return peaks
+
+
+def _less(counts: Counter[Any], key: object) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+def _proposed(one: Sighting, leg: Leg) -> list[float]:
+    """The differences of clocks at which this sighting would be of this leg."""
+    if one.began_s is not None:
+        return [one.began_s - leg.began_s]
+    if one.ended_s is not None and leg.ended_s is not None:
+        return [one.ended_s - leg.ended_s]
+    return []

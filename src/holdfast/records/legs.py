@@ -1,0 +1,195 @@
+"""Our own side of the comparison: each connection of a turn as a span that somebody else may have seen.
+
+A turn has a leg per client connection (reader) and one per attempt upstream. A proxy in front of Holdfast saw the
+first kind, one behind it the second. Times are those of our wall clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from holdfast.flight import moments as m
+from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from holdfast.flight.reading import StoredTurn
+from holdfast.records.sighting import Sighting, Vantage, host_of, path_of
+
+ENOUGH_S = 2.0
+"A duration from here on is particular enough to be recognised by."
+
+
+class Kind(Enum):
+    """Which of a turn's connections."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One connection of a turn."""
+
+    turn_id: str
+    kind: Kind
+    number: int
+    "Of the reader, or of the attempt; from 1."
+    began_s: float
+    "Seconds since the epoch, on our wall clock."
+    ended_s: float | None
+    method: str
+    path: str
+    host: str
+    "Upstream's, of an attempt; empty for a client's connection."
+    status: int | None
+    ids: frozenset[str]
+    answer_bytes: int | None
+    ending: Ending | None
+    "Who ended it and how, as far as we know; None while it lasts."
+
+    @property
+    def took_s(self) -> float | None:
+        """Seconds; None while it lasts."""
+        return None if self.ended_s is None else self.ended_s - self.began_s
+
+
+_STOPPED = Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_BODY)
+
+
+def legs_of(turn: StoredTurn) -> list[Leg]:
+    """The connections of a turn, client's first."""
+    record = turn.record
+    joined: dict[int, float] = {}
+    left: dict[int, tuple[float, Ending]] = {}
+    started: dict[int, float] = {}
+    ended: dict[int, tuple[float, Ending]] = {}
+    statuses: dict[int, tuple[int, frozenset[str]]] = {}
+    heard: dict[int, float] = {}
+    for at, moment in record.moments:
+        wall_s = at.wall_ms / 1000
+        match moment:
+            case m.ReaderJoined(reader=reader):
+                joined.setdefault(reader, wall_s)
+            case m.ReaderLeft(reader=reader, ending=ending):
+                left[reader] = wall_s, ending
+            case m.AnswerHeard(reader=reader):
+                heard[reader] = wall_s
+            case m.AttemptStarted(attempt=attempt):
+                started.setdefault(attempt, wall_s)
+            case m.UpstreamStopped(attempt=attempt):
+                ended[attempt] = wall_s, _STOPPED
+            case m.AttemptEnded(attempt=attempt, ending=ending):
+                ended.setdefault(attempt, (wall_s, ending))
+            case m.HeadersArrived(attempt=attempt, status=status, request_id=request_id, edge_id=edge_id):
+                statuses[attempt] = status, frozenset(one for one in (request_id, edge_id) if one)
+            case _:
+                pass
+    began_s = record.started.wall_ms / 1000
+    joined[min(joined, default=1)] = began_s
+    over_s = record.ended.wall_ms / 1000 if record.ended else None
+    seen_ids = frozenset(one for _, ids in statuses.values() for one in ids)
+    ids = seen_ids | {one for one in (record.turn_id, record.request_id, record.edge_id) if one}
+    last = max(joined)
+    found = []
+    for reader, at_s in joined.items():
+        if reader in left:
+            end_s, ending = left[reader]
+            end: tuple[float | None, Ending | None] = end_s, ending
+        elif reader in heard:
+            end = heard[reader], COMPLETED
+        else:
+            end = over_s, record.ending
+        found.append(
+            Leg(
+                record.turn_id,
+                Kind.CLIENT,
+                reader,
+                at_s,
+                end[0],
+                method=record.method,
+                path=path_of(record.path),
+                host="",
+                status=record.status,
+                ids=ids,
+                answer_bytes=record.answer_bytes if reader == last and reader not in left else None,
+                ending=end[1],
+            )
+        )
+    for attempt, at_s in started.items():
+        stop_s, stop = ended.get(attempt, (over_s, None))
+        answered = statuses.get(attempt)
+        found.append(
+            Leg(
+                record.turn_id,
+                Kind.UPSTREAM,
+                attempt,
+                at_s,
+                stop_s,
+                method=record.method,
+                path=path_of(record.path),
+                host=host_of(record.upstream),
+                status=answered[0] if answered else None,
+                ids=answered[1] if answered else frozenset(),
+                answer_bytes=record.answer_bytes if len(started) == 1 else None,
+                ending=stop,
+            )
+        )
+    return found
+
+
+def window(legs: Sequence[Leg]) -> tuple[float, float]:
+    """From the first beginning to the last end."""
+    return (
+        min((leg.began_s for leg in legs), default=0.0),
+        max((leg.ended_s if leg.ended_s is not None else leg.began_s for leg in legs), default=0.0),
+    )
+
+
+# ----- what can be one and the same, whatever the clocks say
+
+
+def knows(seen: Sighting, leg: Leg) -> bool:
+    """Whether an id says that this sighting is of this leg's turn."""
+    return any(one in leg.ids for one in seen.ids)
+
+
+def same_path(one: str, other: str) -> bool:
+    """Whether two paths can be one: a proxy or gateway may have put a prefix before it, or taken one off."""
+    if not one or not other:
+        return True
+    return one == other or one.endswith(other) or other.endswith(one)
+
+
+def could_be(seen: Sighting, leg: Leg) -> bool:
+    """Whether method, path, duration and vantage allow that this sighting is of this leg."""
+    if seen.vantage is Vantage.CLIENT and leg.kind is Kind.UPSTREAM:
+        return False
+    if seen.method and leg.method and seen.method != leg.method:
+        return False
+    if not same_path(seen.path, leg.path):
+        return False
+    if seen.took_s is not None and leg.took_s is not None:
+        return abs(seen.took_s - leg.took_s) <= slack_s(seen, leg)
+    return True
+
+
+def slack_s(seen: Sighting, leg: Leg) -> float:
+    """How much two durations of one exchange may differ: buffers and clocks are between them."""
+    return max(0.3, 0.02 * (leg.took_s or 0.0), min(seen.precision_s, 1.0) * 0.5)
+
+
+def particular(seen: Sighting, leg: Leg) -> bool:
+    """Whether durations agree that are long enough to be no accident."""
+    return (
+        seen.took_s is not None
+        and leg.took_s is not None
+        and leg.took_s >= ENOUGH_S
+        and abs(seen.took_s - leg.took_s) <= slack_s(seen, leg)
+    )
+
+
+def same_size(seen: Sighting, leg: Leg) -> bool | None:
+    """Whether the answers have one size (framing and headers aside); None where either is not known."""
+    if seen.sent_bytes is None or leg.answer_bytes is None or leg.answer_bytes < 200:
+        return None
+    return abs(seen.sent_bytes - leg.answer_bytes) <= 0.05 * leg.answer_bytes + 600

@@ -1,0 +1,276 @@
+"""Sightings put to turns, and told: who saw what, and whether it agrees with our own record. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from holdfast.flight.endings import Ending, Mechanism, Side
+from holdfast.flight.flights import Line, duration, ending_sentence
+from holdfast.flight.record import TurnRecord
+from holdfast.records.align import Clock
+from holdfast.records.legs import Kind, Leg, could_be, knows, same_path, same_size, window
+from holdfast.records.sighting import Sighting, Vantage
+
+ABOUT_S = 60.0
+"Around our turns: what was seen then and fits none of them is counted."
+
+
+class Verdict(Enum):
+    """What a sighting does to our own account."""
+
+    AGREES = "agrees"
+    CONTRADICTS = "contradicts"
+    ADDS = "adds"
+    "It saw more than we can see from here, and that fits."
+    SILENT = "says nothing on who"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A sighting that is of a turn."""
+
+    seen: Sighting
+    leg: Leg
+    by_id: bool
+    began_s: float | None
+    "Our clock."
+    ended_s: float | None
+    verdict: Verdict
+    note: str
+    "Why, in a clause; may be empty."
+
+
+@dataclass(slots=True)
+class Matched:
+    """What came of a file."""
+
+    matches: list[Match] = field(default_factory=list)
+    unclear: list[tuple[Sighting, tuple[str, ...]]] = field(default_factory=list)
+    "Sightings that fit several turns equally, with their ids."
+    strangers: list[Sighting] = field(default_factory=list)
+    "Seen while our turns ran, and none of them."
+    never_came: int = 0
+    "Those of the strangers that asked for a path of ours: they may never have reached us."
+    unplaced: list[Sighting] = field(default_factory=list)
+    "Without a time, or in a file whose clock could not be compared; and without an id of ours."
+
+
+def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matched:
+    """Put each sighting to the turn that it is of, if that is clear."""
+    found = Matched()
+    first_s, last_s = window(legs)
+    paths = {leg.path for leg in legs if leg.path}
+    for one in seen:
+        known = [leg for leg in legs if knows(one, leg)]
+        ahead_s = clock.ahead_s
+        if known:
+            best = min(known, key=lambda leg: _cost(one, leg, ahead_s))
+            found.matches.append(_matched(one, best, ahead_s, by_id=True))
+            continue
+        if ahead_s is None or one.at_s is None:
+            found.unplaced.append(one)
+            continue
+        near = [leg for leg in legs if could_be(one, leg) and _close(one, leg, ahead_s)]
+        if not near:
+            if first_s - ABOUT_S <= one.at_s - ahead_s <= last_s + ABOUT_S:
+                found.strangers.append(one)
+                found.never_came += bool(one.path) and any(same_path(one.path, path) for path in paths)
+            continue
+        near.sort(key=lambda leg: _cost(one, leg, ahead_s))
+        best, margin = near[0], 0.25 + one.precision_s / 2
+        rivals = {
+            leg.turn_id
+            for leg in near[1:]
+            if leg.turn_id != best.turn_id and _cost(one, leg, ahead_s) - _cost(one, best, ahead_s) < margin
+        }
+        if rivals:
+            found.unclear.append((one, (best.turn_id, *sorted(rivals))))
+        else:
+            found.matches.append(_matched(one, best, ahead_s, by_id=False))
+    return found
+
+
+def _apart(one: Sighting, leg: Leg, ahead_s: float) -> tuple[float | None, float | None]:
+    """Seconds between the two beginnings and the two ends."""
+    began = abs(one.began_s - ahead_s - leg.began_s) if one.began_s is not None else None
+    if one.ended_s is None or leg.ended_s is None:
+        return began, None
+    return began, abs(one.ended_s - ahead_s - leg.ended_s)
+
+
+def _close(one: Sighting, leg: Leg, ahead_s: float) -> bool:
+    began, ended = _apart(one, leg, ahead_s)
+    allowed = one.precision_s + 1.0
+    if began is None and ended is None:
+        return False
+    if began is not None and began > allowed:
+        return False
+    return ended is None or ended <= allowed + 0.02 * (leg.took_s or 0.0)
+
+
+def _cost(one: Sighting, leg: Leg, ahead_s: float | None) -> float:
+    """How badly a leg fits, in seconds; sizes that differ weigh like two of them."""
+    cost = {True: -0.5, None: 0.0, False: 2.0}[same_size(one, leg)]
+    cost += 5.0 if one.vantage is Vantage.CLIENT and leg.kind is Kind.UPSTREAM else 0.0
+    if one.host and leg.host:
+        cost -= 0.5 if one.host.partition(":")[0] == leg.host.partition(":")[0] else 0.0
+    if one.took_s is not None and leg.took_s is not None:
+        cost += min(abs(one.took_s - leg.took_s), 60.0)
+    if ahead_s is not None:
+        cost += sum(min(apart, 60.0) for apart in _apart(one, leg, ahead_s) if apart is not None)
+    return cost
+
+
+def _matched(one: Sighting, leg: Leg, ahead_s: float | None, *, by_id: bool) -> Match:
+    verdict, note = judged(one, leg)
+    ours = [None if at is None or ahead_s is None else at - ahead_s for at in (one.began_s, one.ended_s)]
+    return Match(one, leg, by_id, ours[0], ours[1], verdict, note)
+
+
+# ----- does it agree?
+
+
+def judged(one: Sighting, leg: Leg) -> tuple[Verdict, str]:
+    """Compare who ended it as we know it with who ended it as that program tells it."""
+    ending, said = leg.ending, one.side
+    if said is None:
+        return Verdict.SILENT, ""
+    if ending is None:
+        return Verdict.SILENT, "our own record has no ending for it"
+    ours = Side.NOBODY if ending.completed else ending.side
+    if ours is Side.NOBODY or said is Side.NOBODY:
+        return _orderly(one, leg, ending, ours)
+    if leg.kind is Kind.CLIENT:
+        return _client_side(one, ending, ours)
+    return _upstream_side(one, ending, ours)
+
+
+def _orderly(one: Sighting, leg: Leg, ending: Ending, ours: Side) -> tuple[Verdict, str]:
+    if ours is one.side:
+        return _how(one, ending)
+    if one.side is Side.NOBODY and ending.mechanism in (Mechanism.HTTP_ERROR, Mechanism.STREAM_ERROR):
+        same = one.status is None or leg.status is None or one.status == leg.status
+        return (Verdict.AGREES, "") if same else (Verdict.CONTRADICTS, "another status")
+    if one.side is Side.NOBODY:
+        return Verdict.CONTRADICTS, f"we saw it break ({ending.code})"
+    return Verdict.CONTRADICTS, "we saw it come to its proper end"
+
+
+def _client_side(one: Sighting, ending: Ending, ours: Side) -> tuple[Verdict, str]:
+    """It stands between the client and us, or is the client: its upstream is Holdfast."""
+    left = ours is Side.CLIENT
+    if one.side is Side.CLIENT:
+        return _how(one, ending) if left else (Verdict.CONTRADICTS, f"we have {ending.code}")
+    if one.side is Side.PROVIDER:
+        if left:
+            return Verdict.CONTRADICTS, "it says we ended it, we say the client's side did"
+        return (Verdict.AGREES, "its upstream is Holdfast, which passed on what had happened")
+    if left and one.mechanism is Mechanism.DEADLINE and one.program == "HAProxy":
+        return (
+            Verdict.ADDS,
+            "what we took for the client was its limit; or the client had left and it did not look (abortonclose)",
+        )
+    if left:
+        return Verdict.ADDS, "what looked like the client from here was this program"
+    return Verdict.CONTRADICTS, f"we have {ending.code}"
+
+
+def _upstream_side(one: Sighting, ending: Ending, ours: Side) -> tuple[Verdict, str]:
+    """It stands between us and the provider: its client is Holdfast."""
+    theirs = ours in (Side.PROVIDER, Side.PATH)
+    if one.side is Side.CLIENT:
+        if not theirs:
+            return Verdict.AGREES, "its client is Holdfast"
+        if ours is Side.PATH:
+            return Verdict.AGREES, "we gave the connection up as dead, and that is what it saw"
+        return Verdict.CONTRADICTS, "it says we left, we say its side ended it"
+    if not theirs:
+        return Verdict.CONTRADICTS, "we say that we left"
+    if one.side is Side.PROVIDER:
+        return _how(one, ending) if ours is Side.PROVIDER else (Verdict.ADDS, "")
+    return Verdict.ADDS, "what looked like upstream from here was this program"
+
+
+def _how(one: Sighting, ending: Ending) -> tuple[Verdict, str]:
+    """Agreed on who; does it agree on how?"""
+    plain = {Mechanism.FIN: "closed", Mechanism.RST: "reset", Mechanism.FIN_THEN_RST: "closed, then reset"}
+    if one.mechanism in plain and ending.mechanism in plain and one.mechanism is not ending.mechanism:
+        return Verdict.AGREES, f"on who; we saw it {plain[ending.mechanism]}"
+    return Verdict.AGREES, ""
+
+
+# ----- told
+
+
+def since_start_s(record: TurnRecord, wall_s: float) -> float:
+    """A wall time as seconds since the turn's start on the monotonic clock, by the moment before it."""
+    anchor = record.started
+    after = None
+    for at, _ in record.moments:
+        if at.wall_ms / 1000 > wall_s:
+            after = at
+            break
+        anchor = at
+    mono_s = anchor.mono_s + (wall_s - anchor.wall_ms / 1000)
+    if after is not None:
+        mono_s = min(mono_s, after.mono_s)
+    return mono_s - record.started.mono_s
+
+
+def lines_of(matches: Iterable[Match], record: TurnRecord) -> list[Line]:
+    """What others saw of this turn as lines of its story, to be merged by time."""
+    lines = []
+    for one in matches:
+        if one.leg.turn_id != record.turn_id:
+            continue
+        seen = one.seen
+        at_s = one.ended_s if one.ended_s is not None else one.began_s
+        if at_s is None:
+            continue
+        if (
+            one.began_s is not None
+            and one.ended_s is not None
+            and seen.took_s is not None
+            and seen.took_s >= 1
+        ):
+            asked = f"{seen.method} {seen.path}".strip() or "a connection"
+            lines.append(
+                Line(
+                    since_start_s(record, one.began_s),
+                    "Seen",
+                    f"Line {seen.line}: {asked} began.",
+                    seen.source,
+                )
+            )
+        after = f", after {duration(seen.took_s)}" if seen.took_s is not None else ""
+        lines.append(
+            Line(since_start_s(record, at_s), "Seen", f"Line {seen.line}: {seen.says}{after}.", seen.source)
+        )
+    return sorted(lines, key=lambda line: line.at_s)
+
+
+def merged(ours: Sequence[Line], others: Sequence[Line]) -> list[Line]:
+    """One story: our lines keep their order, others stand where their time puts them."""
+    return sorted([*ours, *others], key=lambda line: line.at_s)
+
+
+def table(matches: Sequence[Match], record: TurnRecord) -> list[tuple[str, str, str, str]]:
+    """Who, when it ended, what they say, what that does to our account. Our own legs come first."""
+    mine = [one for one in matches if one.leg.turn_id == record.turn_id]
+    rows = []
+    for leg in dict.fromkeys(one.leg for one in mine):
+        which = f"Holdfast, {'connection' if leg.kind is Kind.CLIENT else 'attempt'} {leg.number}"
+        what = ending_sentence(leg.ending) if leg.ending else "not over"
+        rows.append((which, _at(record, leg.ended_s), what, ""))
+        for one in mine:
+            if one.leg == leg:
+                took = f", after {duration(one.seen.took_s)}" if one.seen.took_s is not None else ""
+                note = one.verdict.value + (f": {one.note}" if one.note else "")
+                rows.append((one.seen.place, _at(record, one.ended_s), f"{one.seen.says}{took}", note))
+    return rows
+
+
+def _at(record: TurnRecord, wall_s: float | None) -> str:
+    return "-" if wall_s is None else f"{since_start_s(record, wall_s):+.1f} s"
