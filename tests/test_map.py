@@ -78,6 +78,8 @@ MAY_WAIT = {
     "gateway.upstream.pool": {"asyncio"},
     "gateway.upstream.tls": {"ssl"},
     "gateway.upstream.watch": {"asyncio", "socket"},
+    # what was read before
+    "sessions.store": {"sqlite3"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},

@@ -7,12 +7,11 @@ SQLite's `user_version` and the list `MIGRATIONS`.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from holdfast.flight.state import JOURNAL, PRIVATE_FILE, make_private
+from holdfast.flight.state import JOURNAL, make_private, open_private
 
 BUSY_MS = 1000
 "How long one transaction waits for another gateway's; then the records wait for the next flush."
@@ -121,7 +120,7 @@ def connect(state_dir: Path) -> sqlite3.Connection:
     """Open the journal of a state directory, make or upgrade it as needed. Raises `JournalError`."""
     path = make_private(state_dir) / JOURNAL
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
+        open_private(path)
         connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(

@@ -77,6 +77,11 @@ def _is_ours(directory: Path) -> bool:
     return all(entry.name in OURS or entry.name.startswith(".") for entry in directory.iterdir())
 
 
+def open_private(path: Path) -> None:
+    """Make `path` a file that only its owner can read, if it is not there; a link is refused. Raises `OSError`."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
+
+
 @contextmanager
 def locked(directory: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold the directory's lock: shared while a journal is being opened, exclusive while all is erased."""

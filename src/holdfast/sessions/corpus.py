@@ -1,0 +1,65 @@
+"""All transcripts of a home, read as far as they are new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from holdfast.sessions.places import Transcript
+from holdfast.sessions.store import Store
+from holdfast.sessions.transcript import Place, read
+
+_place = msgspec.json.Decoder(Place)
+FILES_AT_ONCE = 200
+"Kept in one transaction."
+
+
+@dataclass(slots=True)
+class Update:
+    """What one scan did."""
+
+    files: int = 0
+    "Transcripts there are."
+    read_files: int = 0
+    "Of them, those with something new."
+    read_bytes: int = 0
+    copies: int = 0
+    "Rows that were known already, from another file or an earlier scan."
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def update(
+    store: Store,
+    found: Sequence[Transcript],
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Update:
+    """Read what is new in these transcripts into the store. `progress` is told how many bytes were looked at.
+
+    A file that grew is gone on with; one that was replaced, or shrank, is read again from its start. A file
+    that cannot be read is named, and the others are read all the same. Raises `StoreError`, `sqlite3.Error`.
+    """
+    done, known = Update(files=len(found)), store.known()
+    changed = []
+    for transcript in found:
+        old = known.get(str(transcript.path))
+        if old is None or not old.unchanged(transcript):
+            changed.append((transcript, old))
+    for start in range(0, len(changed), FILES_AT_ONCE):
+        with store.transaction():
+            for transcript, old in changed[start : start + FILES_AT_ONCE]:
+                since = _place.decode(old.place) if old is not None and old.grown(transcript) else None
+                try:
+                    facts, place = read(transcript.path, since=since)
+                except OSError as error:
+                    done.unreadable.append((transcript.path, error.strerror or type(error).__name__))
+                    continue
+                done.copies += store.put(transcript, old, facts, place)
+                done.read_files += 1
+                done.read_bytes += place.end - (since.end if since else 0)
+                progress(transcript.size - (old.size if since is not None and old is not None else 0))
+    store.scanned(done.read_files, done.read_bytes)
+    return done

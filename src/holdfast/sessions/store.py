@@ -1,0 +1,282 @@
+"""What was found in transcripts, kept between runs: a second run reads only what is new.
+
+One private SQLite file per home that is looked at. A row here outlives the transcript it came from: clients
+delete theirs after a month, and a pattern that shows in a year must not vanish with them. Nothing that
+anybody said is in it: times, codes, counts, ids, and the words of the client's own error messages.
+
+The copies that resumed and forked sessions leave behind are known by the client's own ids (`uuid` of an error,
+`id` of a message) and counted once; of an answer the copy outside a sidechain is preferred.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import sqlite3
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from holdfast.flight.redact import safe
+from holdfast.flight.state import make_private, open_private
+from holdfast.sessions.facts import ApiError, Chain, Compacted, DeadTurn, FileFacts, Request, TurnTime
+from holdfast.sessions.places import Transcript
+from holdfast.sessions.transcript import Place
+
+VERSION = 1
+"Of the tables below. They hold nothing that cannot be read again, so another version begins anew."
+
+_TABLES: dict[str, tuple[type, str]] = {
+    "error": (ApiError, "uuid"),
+    "dead": (DeadTurn, "uuid"),
+    "request": (Request, "message_id"),
+    "turn_time": (TurnTime, ""),
+    "compaction": (Compacted, ""),
+}
+"Table -> what its rows are, and the column by which a copy is known."
+
+_SQL = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "INTEGER"}
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text says why and what to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A transcript that was read before."""
+
+    file: int
+    inode: int
+    size: int
+    mtime_ms: int
+    place: bytes
+    "A `Place`, encoded."
+
+    def unchanged(self, found: Transcript) -> bool:
+        """Whether nothing can have been added."""
+        return (self.inode, self.size, self.mtime_ms) == (found.inode, found.size, found.mtime_ms)
+
+    def grown(self, found: Transcript) -> bool:
+        """Whether it is the same file with more in it; otherwise it was replaced, and is read from its start."""
+        return self.inode == found.inode and found.size >= self.size
+
+
+@cache
+def _columns(kind: type) -> list[tuple[str, str]]:
+    """Column names and SQL types of a dataclass's fields."""
+    hints = get_type_hints(kind)
+    found = []
+    for field in dataclasses.fields(kind):
+        told = hints[field.name]
+        if get_origin(told) in (Union, types.UnionType):
+            told = next(part for part in get_args(told) if part is not type(None))
+        found.append((field.name, _SQL[told]))
+    return found
+
+
+def _schema() -> Iterator[str]:
+    yield (
+        "CREATE TABLE file (file INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, subagent INTEGER NOT NULL, "
+        "inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ms INTEGER NOT NULL, place BLOB NOT NULL, "
+        "lines INTEGER NOT NULL, loose INTEGER NOT NULL, dirt INTEGER NOT NULL, first_dirt TEXT, "
+        "first_ms INTEGER, last_ms INTEGER, scan INTEGER NOT NULL)"
+    )
+    yield "CREATE TABLE scan (scan INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, files INTEGER, bytes INTEGER)"
+    yield (
+        "CREATE TABLE chain (chain TEXT PRIMARY KEY, session TEXT NOT NULL, agent TEXT, tries INTEGER NOT NULL, "
+        "outcome TEXT NOT NULL, ended_ms INTEGER, file INTEGER NOT NULL, scan INTEGER NOT NULL)"
+    )
+    for table, (kind, key) in _TABLES.items():
+        columns = [f"{name} {sql}{' PRIMARY KEY' if name == key else ''}" for name, sql in _columns(kind)]
+        if table == "error":
+            columns.append("chain TEXT")
+        yield f"CREATE TABLE {table} ({', '.join([*columns, 'scan INTEGER NOT NULL'])})"
+        if not key:
+            yield f"CREATE UNIQUE INDEX {table}_once ON {table} (session, at_ms)"
+
+
+class Store:
+    """Facts of one home's transcripts. Its methods wait for the disk and raise `StoreError`."""
+
+    def __init__(self, path: Path | None, *, now_ms: int) -> None:
+        """Open or make the file; None keeps everything in memory. One `Store` is one scan."""
+        self.path = path
+        try:
+            if path is not None:
+                make_private(path.parent)
+                open_private(path)
+            self.connection = sqlite3.connect(path or ":memory:", timeout=10.0, isolation_level=None)
+            self._prepare()
+            with self.transaction():
+                self.connection.execute("INSERT INTO scan (at_ms) VALUES (?)", (now_ms,))
+            self.scan: int = self.connection.execute("SELECT max(scan) FROM scan").fetchone()[0]
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"what was read of earlier transcripts cannot be kept in {path} ({error}); "
+                "remove that file, or set HOLDFAST_STATE_DIR to another directory"
+            ) from error
+
+    def _prepare(self) -> None:
+        run = self.connection.execute
+        if self.path is not None:
+            run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version == VERSION:
+            return
+        with self.transaction():
+            names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for name in names:
+                run(f'DROP TABLE "{name}"')
+            for statement in _schema():
+                run(statement)
+            run(f"PRAGMA user_version = {VERSION}")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Kept or undone as a whole."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Nothing is lost without it."""
+        self.connection.close()
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def known(self) -> dict[str, Known]:
+        """Every transcript that was read before, by its path."""
+        rows = self.connection.execute("SELECT path, file, inode, size, mtime_ms, place FROM file")
+        return {path: Known(*rest) for path, *rest in rows}
+
+    def put(self, found: Transcript, known: Known | None, facts: FileFacts, place: Place) -> int:
+        """Keep what was read of a transcript; returns how many rows were copies of known ones. Within a transaction."""
+        first_dirt = f"line {facts.first_dirt[0]}: {safe(facts.first_dirt[1])}" if facts.first_dirt else None
+        row = {
+            "path": str(found.path),
+            "subagent": found.subagent,
+            "inode": found.inode,
+            "size": found.size,
+            "mtime_ms": found.mtime_ms,
+            "place": msgspec.json.encode(place),
+            "lines": facts.lines,
+            "loose": facts.loose,
+            "dirt": facts.dirt,
+            "first_dirt": first_dirt,
+            "first_ms": facts.first_ms,
+            "last_ms": facts.last_ms,
+            "scan": self.scan,
+        }
+        changes = [f"{name} = excluded.{name}" for name in row if name != "path"]
+        if known is not None and known.grown(found):
+            added = {"lines", "loose", "dirt"}
+            changes = [
+                f"{name} = file.{name} + excluded.{name}"
+                if name in added
+                else f"{name} = coalesce(file.{name}, excluded.{name})"
+                if name in ("first_dirt", "first_ms")
+                else f"{name} = coalesce(excluded.{name}, file.{name})"
+                for name in row
+                if name != "path"
+            ]
+        file: int = self.connection.execute(
+            f"INSERT INTO file ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
+            f"ON CONFLICT (path) DO UPDATE SET {', '.join(changes)} RETURNING file",
+            tuple(row.values()),
+        ).fetchone()[0]
+        return self._rows(file, facts)
+
+    def _rows(self, file: int, facts: FileFacts) -> int:
+        chain_of = {error.uuid: chain.errors[0].uuid for chain in facts.chains for error in chain.errors}
+        copies = self._insert("error", facts.errors, file, lambda row: (chain_of.get(row.uuid),))
+        copies += self._insert("dead", facts.dead, file)
+        if known := self._insert("request", facts.requests, file):
+            self._merge(facts.requests, file)
+        copies += known
+        self._insert("turn_time", facts.durations, file)
+        self._insert("compaction", facts.compactions, file)
+        self.connection.executemany(
+            "INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) DO UPDATE SET "
+            "tries = max(tries, excluded.tries), outcome = excluded.outcome, ended_ms = excluded.ended_ms, "
+            "scan = excluded.scan WHERE chain.outcome = 'unknown'",
+            [self._chain(chain, file) for chain in facts.chains],
+        )
+        return copies
+
+    def _chain(self, chain: Chain, file: int) -> tuple[Any, ...]:
+        first, tries = chain.errors[0].uuid, len(chain.errors)
+        return first, chain.session, chain.agent, tries, chain.outcome, chain.ended_ms, file, self.scan
+
+    def _insert(
+        self,
+        table: str,
+        rows: Sequence[Any],
+        file: int,
+        more: Callable[[Any], tuple[Any, ...]] = lambda _: (),
+    ) -> int:
+        """Insert the rows that are new; returns how many were not."""
+        names = [name for name, _ in _columns(_TABLES[table][0])]
+        written = [*names, *(["chain"] if table == "error" else []), "scan"]
+        values = []
+        for row in rows:
+            row.file = file
+            values.append((*[_told(getattr(row, name)) for name in names], *more(row), self.scan))
+        before = self.connection.total_changes
+        self.connection.executemany(
+            f"INSERT INTO {table} ({', '.join(written)}) VALUES ({', '.join('?' * len(written))}) "
+            "ON CONFLICT DO NOTHING",
+            values,
+        )
+        return len(values) - (self.connection.total_changes - before)
+
+    def _merge(self, answers: Sequence[Request], file: int) -> None:
+        """Answers some of which were known: another block of one came, or a copy of it from elsewhere."""
+        self.connection.executemany(
+            "UPDATE request SET output_tokens = max(output_tokens, ?), stop_reason = coalesce(?, stop_reason) "
+            "WHERE message_id = ?",
+            [(one.output_tokens, one.stop_reason, one.message_id) for one in answers],
+        )
+        self.connection.executemany(
+            "UPDATE request SET session = ?, agent = ?, at_ms = ?, before_ms = ?, file = ?, sidechain = 0 "
+            "WHERE message_id = ? AND sidechain",
+            [
+                (_told(one.session), _told(one.agent), one.at_ms, one.before_ms, file, one.message_id)
+                for one in answers
+                if not one.sidechain
+            ],
+        )
+
+    def scanned(self, files: int, size: int) -> None:
+        """Note what this scan has read."""
+        self.connection.execute(
+            "UPDATE scan SET files = ?, bytes = ? WHERE scan = ?", (files, size, self.scan)
+        )
+
+    # -- rows ----------------------------------------------------------------------------------------
+
+    def rows(self, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """A table's column names and all of its rows."""
+        cursor = self.connection.execute(f'SELECT * FROM "{table}"')
+        return [column[0] for column in cursor.description], cursor.fetchall()
+
+
+_AN_ID = re.compile(r"(?:msg|req)_\w{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _told(value: Any) -> Any:
+    """Text from a file of somebody else's, safe to keep. Ids are most of it, and no secret has their shape."""
+    if not isinstance(value, str) or _AN_ID.fullmatch(value):
+        return value
+    return safe(value)
