@@ -333,7 +333,7 @@ def _last_packet_to_client(port: int, server: socket.socket) -> int:
 
 
 def _sum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -376,7 +376,12 @@ def zero_window(port: int) -> None:
     client.sendall(ASK)
     exactly(server, len(ASK))
     body = b"x" * 200_000
-    threading.Thread(target=lambda: (server.sendall(OK + chunk(body) + b"0\r\n\r\n"), server.close())).start()
+
+    def speak() -> None:
+        server.sendall(OK + chunk(body) + b"0\r\n\r\n")
+        server.close()
+
+    threading.Thread(target=speak).start()
     time.sleep(1.5)
     heard(client)
     client.close()
