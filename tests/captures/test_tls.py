@@ -21,7 +21,12 @@ class Ends:
     """A client and a server of the ssl module, joined in memory; all that they say is noted."""
 
     def __init__(
-        self, version: ssl.TLSVersion, *, trusting: bool = True, alpn: tuple[str, ...] = ("http/1.1",)
+        self,
+        version: ssl.TLSVersion,
+        *,
+        trusting: bool = True,
+        wanting_certificate: bool = False,
+        alpn: tuple[str, ...] = ("http/1.1",),
     ) -> None:
         near, far = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if trusting:
