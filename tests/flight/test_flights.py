@@ -138,6 +138,47 @@ def test_a_doomed_request_is_told_with_what_was_seen_and_how_sure_that_is() -> N
     ]
 
 
+def test_what_the_socket_told_is_said_once_and_in_words() -> None:
+    """A break is written down where it was met and again as the turn's end; a reader is spared the second time."""
+    facts: dict[str, str | int | float | bool | None] = {
+        "errno": 104, "so_error": 0, "tcp_state": "CLOSE", "rtt_ms": 23.0, "retransmits": 0, "probes": 0,
+        "last_ack_recv_ms": 40, "unacked_bytes": 0, "silence_s": 304.2, "age_s": 310.0, "peer_closed": False,
+        "window": 7, "reused": None,
+    }  # fmt: skip
+    broke = Ending(Side.PROVIDER, Mechanism.RST, Phase.IN_TEXT, "[Errno 104] Connection reset by peer", facts)
+    told = texts((310, m.AttemptEnded(1, broke)), (310, m.TurnEnded(broke)))
+    assert told == [
+        "Attempt 1 ended: upstream reset the connection inside text (P.rst.text): [Errno 104] Connection reset by "
+        "peer [TCP state CLOSE, silent for 304 s, last acknowledgement 40 ms before, round trip 23 ms, "
+        "connection 310 s old, window 7].",
+        "The turn was over, by what is told above (P.rst.text).",
+    ]
+
+
+def test_an_end_that_nothing_above_told_is_told_in_full() -> None:
+    """The gateway's own end after a client had left is another fact than the leaving."""
+    stopped = Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_TEXT, "nobody wants the answer any more")
+    told = texts((4, m.ReaderLeft(1, "cancelled", None, None, HUNG_UP)), (6, m.TurnEnded(stopped)))
+    assert told[-1] == (
+        "The turn was over: the gateway ended it as asked inside text (G.cancel.text): "
+        "nobody wants the answer any more."
+    )
+
+
+def test_an_outage_that_was_waited_out_is_noted_in_the_list() -> None:
+    """Seven seconds more than usual have a reason, and it was not the provider's silence."""
+    record = tell(turn(), (1, m.NetworkGone("it refuses connections")))
+    assert flights.saved(record) == "upstream is away"
+    tell(
+        record,
+        (8, m.NetworkBack(7.0)),
+        (9, m.NetworkGone("it refuses connections")),
+        (14, m.NetworkBack(5.0)),
+    )
+    assert flights.saved(end(record, 15)) == "12.0 s of outage waited out"
+    assert flights.saved(end(tell(turn(), (1, m.NetworkGone("gone"))), 900, HUNG_UP)) == ""
+
+
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 def test_every_moment_has_a_sentence(kind: type[Moment]) -> None:
     """No kind of moment is told by its bare name, and each sentence is one."""
@@ -155,7 +196,7 @@ def test_every_ending_has_a_sentence() -> None:
         assert (
             said == "it ran to its proper end"
             if ending.completed
-            else f"({ending.code}) [silence_s 3.25]" in said
+            else f"({ending.code}) [silent for 3.25 s]" in said
         )
 
 

@@ -92,7 +92,7 @@ def _outcome(turn: StoredTurn) -> list[str]:
     record, lines = turn.record, []
     lines.append("In short: " + flights.summary(record) + ".")
     if record.ending is not None and not record.ending.completed:
-        lines.append(f"It ended: {flights.ending_sentence(record.ending)}.")
+        lines.append(f"It ended: {flights.ending_sentence(record.ending, evidence=False)}.")
         lines.append(f"What that means: holdfast explain {record.ending.code}")
     elif turn.ending_code and record.ending is None:
         lines.append(f"Ended as {clean(turn.ending_code)}, a word of another version of holdfast.")

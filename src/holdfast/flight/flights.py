@@ -5,8 +5,9 @@ Every text here may hold names that came from clients and providers; all of it i
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -121,15 +122,74 @@ _DEED = {
 }
 
 
-def ending_sentence(ending: Ending) -> str:
-    """`the client reset the connection inside a tool call (C.rst.tool): [Errno 104] ...`, without a full stop."""
+def ending_sentence(ending: Ending, *, evidence: bool = True) -> str:
+    """`the client reset the connection inside a tool call (C.rst.tool): [Errno 104] ...`, without a full stop.
+
+    With `evidence`, what the socket told stands behind it, as far as a person reads it; all of it is in the JSON.
+    """
     if ending.completed:
         return "it ran to its proper end"
     subject = _SUBJECT.get(ending.side, "nobody")
     detail = f": {clean(ending.detail)}" if ending.detail else ""
-    numbers = ", ".join(f"{clean(k)} {_number(v)}" for k, v in ending.evidence.items() if v is not None)
-    evidence = f" [{numbers}]" if numbers else ""
-    return f"{subject} {_DEED[ending.mechanism]} {_PHASE[ending.phase]} ({ending.code}){detail}{evidence}"
+    facts = evidence_words(ending) if evidence else []
+    return f"{subject} {_DEED[ending.mechanism]} {_PHASE[ending.phase]} ({ending.code}){detail}" + (
+        f" [{', '.join(facts)}]" if facts else ""
+    )
+
+
+def error_name(number: int) -> str:
+    """`ECONNRESET`; `errno 999` for one that this system has no name for."""
+    return errno.errorcode.get(number, f"errno {number}")
+
+
+def evidence_words(ending: Ending) -> list[str]:
+    """What the socket told at the end, in few words each; what was not measured, or is as always, is left out."""
+    facts, words = ending.evidence, []
+
+    def number(name: str) -> float | None:
+        value = facts.get(name)
+        return None if value is None or isinstance(value, bool | str) else float(value)
+
+    for name in ("errno", "so_error"):
+        code = number(name)
+        if code and "[Errno" not in ending.detail and error_name(int(code)) not in words:
+            words.append(error_name(int(code)))
+    if isinstance(state := facts.get("tcp_state"), str):
+        words.append(f"TCP state {clean(state)}")
+    silent = number("silence_s") if number("silence_s") is not None else number("since_byte_s")
+    if silent is not None:
+        words.append(f"silent for {duration(silent)}")
+    if (event := number("since_event_s")) is not None and silent is not None and event - silent > 1:
+        words.append(f"no event for {duration(event)}")
+    if (ack := number("last_ack_recv_ms")) is not None:
+        words.append(f"last acknowledgement {duration(ack / 1000)} before")
+    if unacked := number("unacked_bytes"):
+        words.append(f"{size(int(unacked))} unacknowledged")
+    if probes := number("probes"):
+        words.append(f"{counted(int(probes), 'probe')} unanswered")
+    if lost := number("retransmits"):
+        words.append(f"{counted(int(lost), 'retransmission')} unanswered")
+    if (rtt := number("rtt_ms")) is not None:
+        words.append(f"round trip {duration(rtt / 1000)}")
+    if (age := number("age_s")) is not None:
+        words.append(f"connection {duration(age)} old")
+    if facts.get("reused") is True:
+        words.append("kept from an earlier request")
+    if facts.get("peer_closed") is True:
+        words.append("a FIN had come before")
+    words += [
+        f"{clean(name)} {_number(value)}"
+        for name, value in facts.items()
+        if name not in _IN_WORDS and value is not None
+    ]
+    return words
+
+
+_QUIET_NAMES = """errno so_error tcp_state silence_s since_byte_s since_event_s since_request_s last_ack_recv_ms
+unacked_bytes probes retransmits rtt_ms age_s reused peer_closed backoff total_retrans unacked last_data_sent_ms
+last_data_recv_ms acked_bytes tcp_received_bytes sent_bytes received_bytes"""
+_IN_WORDS = frozenset(_QUIET_NAMES.split())
+"Evidence that is told in words, or is left to the JSON."
 
 
 def _number(value: str | int | float | bool) -> str:
@@ -162,6 +222,8 @@ class _Scene:
     quiet_inside: str = ""
     readers: int = 0
     "Client connections that follow the answer at this point."
+    ended: list[Ending] = field(default_factory=list)
+    "Endings that were told with their evidence."
 
 
 def story(record: TurnRecord) -> list[Line]:
@@ -201,8 +263,11 @@ def _follow(moment: Moment, scene: _Scene) -> None:
             scene.inside = "before the headers"
         case m.ReaderJoined():
             scene.readers += 1
-        case m.ReaderLeft():
+        case m.ReaderLeft(ending=ending):
             scene.readers -= 1
+            scene.ended.append(ending)
+        case m.AttemptEnded(ending=ending):
+            scene.ended.append(ending)
         case _:
             pass
 
@@ -322,11 +387,11 @@ _VERDICT = {
 }
 
 
-def _reader_left(x: m.ReaderLeft, _: _Scene) -> str:
+def _reader_left(x: m.ReaderLeft, scene: _Scene) -> str:
     limit = f" at its {x.limit} limit" if x.limit else ""
     after = f" of {duration(x.limit_s)}" if x.limit and x.limit_s is not None else ""
     went = f"The client {_VERDICT.get(x.verdict, x.verdict)}{limit}{after} (connection {x.reader})"
-    return f"{went}: {ending_sentence(x.ending)}."
+    return f"{went}: {ending_sentence(x.ending, evidence=not _told(x.ending, scene))}."
 
 
 def _orphaned(x: m.TurnOrphaned, _: _Scene) -> str:
@@ -343,8 +408,16 @@ _EXPIRED = {
 }
 
 
-def _attempt_ended(x: m.AttemptEnded, _: _Scene) -> str:
-    return f"Attempt {x.attempt} ended: {ending_sentence(x.ending)}."
+def _attempt_ended(x: m.AttemptEnded, scene: _Scene) -> str:
+    return f"Attempt {x.attempt} ended: {ending_sentence(x.ending, evidence=not _told(x.ending, scene))}."
+
+
+def _told(ending: Ending, scene: _Scene) -> bool:
+    """Whether what the socket told was said before: one break is written down where it was met, and in what it ended."""
+    return any(
+        before.code == ending.code and ending.evidence.items() <= before.evidence.items()
+        for before in scene.ended
+    )
 
 
 def _planned(x: m.AttemptPlanned, _: _Scene) -> str:
@@ -394,8 +467,12 @@ def _error_said(x: m.ErrorSaid, _: _Scene) -> str:
     return f"The client was told an error {where}: {x.kind}."
 
 
-def _turn_ended(x: m.TurnEnded, _: _Scene) -> str:
-    return "The turn was over." if x.ending.completed else f"The turn was over: {ending_sentence(x.ending)}."
+def _turn_ended(x: m.TurnEnded, scene: _Scene) -> str:
+    if x.ending.completed:
+        return "The turn was over."
+    if _told(x.ending, scene) and any(before.detail == x.ending.detail for before in scene.ended):
+        return f"The turn was over, by what is told above ({x.ending.code})."
+    return f"The turn was over: {ending_sentence(x.ending, evidence=not _told(x.ending, scene))}."
 
 
 _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
@@ -481,6 +558,9 @@ def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     if record.healed:
         gone_on = record.ending is None or record.ending.completed
         parts.append(f"{'healed' if gone_on else 'not healed'} ({clean(record.healed)})")
+    if (away_s := outage_s(record)) is not None:
+        away = f"{duration(away_s)} of outage waited out" if away_s else "upstream is away"
+        parts.append(away)
     if record.held:
         parts.append(f"{counted(record.held, 'silence')} bridged")
     if record.spared:
@@ -492,6 +572,17 @@ def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     if record.kind == "opaque":
         parts.append("carried, not protected")
     return ", ".join(parts)
+
+
+def outage_s(record: TurnRecord) -> float | None:
+    """How long the turn waited for an upstream that could not be reached and came back.
+
+    0 where it waits now; None where it never had to, or gave up waiting: then its ending says so.
+    """
+    waited = [moment.absent_s for _, moment in record.moments if isinstance(moment, m.NetworkBack)]
+    if record.ended is None and any(isinstance(moment, m.NetworkGone) for _, moment in record.moments[-1:]):
+        return 0.0
+    return sum(waited) if waited else None
 
 
 def summary(record: TurnRecord) -> str:
