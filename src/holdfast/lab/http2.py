@@ -24,6 +24,8 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
+from holdfast.lab.script import Ends, GoAway, ResetStream
+
 if TYPE_CHECKING:
     from holdfast.lab.provider import Wire
 
@@ -139,6 +141,22 @@ class Front(asyncio.Protocol):
     def abort(self) -> None:
         """The real transport's: a RST, where the socket is told to."""
         self._real.abort()
+
+    def end_early(self, end: Ends) -> bool:
+        """HTTP/2's own endings; True where it was one, or one of TLS's below."""
+        stream = self._asked[0][0] if self._asked else 0
+        if isinstance(end, ResetStream):
+            self._h2.reset_stream(stream, error_code=end.code)
+            self._flush()
+            return True
+        if isinstance(end, GoAway):
+            last = stream if end.processed else max(0, stream - 2)
+            self._h2.close_connection(end.code, additional_data=end.debug or None, last_stream_id=last)
+            self._flush()
+            self._real.close()
+            return True
+        below = getattr(self._real, "end_early", None)
+        return below is not None and bool(below(end))
 
     # from the parser
 

@@ -11,11 +11,13 @@ went, `connections` how each connection ended, by whom and after which step.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 import json
 import os
 import socket
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +30,14 @@ import httptools
 from holdfast.flight.endings import Phase
 from holdfast.lab import script
 from holdfast.lab.hosting import Hosted
-from holdfast.lab.script import Answer, End, Gzip, Pause, Say
+from holdfast.lab.script import Answer, End, Ends, GoAway, Gzip, Pause, ResetStream, Say
+from holdfast.lab.tls import Cipher
 
 DEFAULT_MODEL = "claude-lab-1"
 SETTLE_S = 0.05
 "Real seconds between the last byte and a reset: what is not read yet may be lost with it."
+BETWEEN_FIN_AND_RST_S = 0.02
+"Real seconds; the FIN is read by then, and nobody waits longer than a few hundred ms to see what follows it."
 LONGEST_GOODBYE_S = 2.0
 "How long a client may take to close after our FIN before its connection is dropped."
 
@@ -228,19 +233,19 @@ class Provider(Hosted):
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._protocol(), self._host, self._port, ssl=self._ssl, backlog=4096
-        )
+        self._server = await loop.create_server(self._protocol(), self._host, self._port, backlog=4096)
         self._port = self._server.sockets[0].getsockname()[1]
 
     def _protocol(self) -> Callable[[], asyncio.Protocol]:
-        if not self._http2:
-            return lambda: Wire(self)
-        from holdfast.lab.http2 import Front
+        inner: Callable[[], asyncio.Protocol] = lambda: Wire(self)  # noqa: E731
+        if self._http2:
+            from holdfast.lab.http2 import Front
 
-        if self._ssl is not None:
-            self._ssl.set_alpn_protocols(["h2", "http/1.1"])
-        return lambda: Front(Wire(self))
+            if self._ssl is not None:
+                self._ssl.set_alpn_protocols(["h2", "http/1.1"])
+            inner = lambda: Front(Wire(self))  # noqa: E731
+        context = self._ssl
+        return inner if context is None else lambda: Cipher(context, inner())
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -411,6 +416,10 @@ class Wire(asyncio.Protocol):
             exchange.status = told.status
             self._write_whole(exchange, _json_headers(exchange, told), told.body, keep_alive)
             exchange.finished = True
+        elif told.instead is not None:
+            await self._pause(exchange, Pause(told.before_headers_s))
+            self._transport.write(told.instead)
+            await self._finish(exchange, told, None)
         elif request.streaming:
             await self._stream(exchange, told, keep_alive)
         else:
@@ -457,6 +466,9 @@ class Wire(asyncio.Protocol):
             await self._finish(exchange, told, None)
 
     async def _say(self, exchange: Exchange, said: Say, body: _Body) -> None:
+        if said.bare:
+            self._transport.write(said.data)
+            return
         self._keep(exchange, said.data)
         await self._write(body.encode(said.data), body.piece_bytes)
         exchange.steps += 1
@@ -493,16 +505,40 @@ class Wire(asyncio.Protocol):
             return
         if told.end is not End.SILENCE:
             await self._flushed()
-            self.end_connection(f"provider {told.end.value}")
-        if told.end is End.FIN or (told.end is End.BARE_FIN and self._provider._ssl is None):
-            self._transport.close()
-        elif told.end is End.RST:
-            _reset(self._transport)
-        elif told.end is End.BARE_FIN:
-            _shutdown_below_tls(self._transport)
-            await asyncio.sleep(LONGEST_GOODBYE_S)
-            self._transport.abort()
+            self.end_connection(f"provider {_name_of(told.end)}")
+        await self._carry_out(told.end)
         await self._gone.wait()
+
+    async def _carry_out(self, end: Ends) -> None:
+        """End the connection, or make it useless."""
+        # Said by the fronts of HTTP/2 and TLS; where the connection has none, the nearest that TCP has.
+        say = getattr(self._transport, "end_early", None)
+        if isinstance(end, GoAway | ResetStream):
+            if say is not None and say(end):
+                return
+            end = End.FIN if isinstance(end, GoAway) else End.RST
+        sock = self._transport.get_extra_info("socket")
+        tls = self._provider._ssl is not None
+        match end:
+            case End.RST:
+                _reset(self._transport)
+            case End.FIN_THEN_RST:
+                reset_on_close(sock)  # now: the other end may close meanwhile, and then so do we
+                _shutdown_below_tls(self._transport)
+                await asyncio.sleep(BETWEEN_FIN_AND_RST_S)
+                _reset(self._transport)
+            case End.BARE_FIN if tls:
+                _shutdown_below_tls(self._transport)
+                await asyncio.sleep(LONGEST_GOODBYE_S)
+                self._transport.abort()
+            case End.ALERT | End.BROKEN_RECORD if say is not None and say(end):
+                pass
+            case End.DARK:
+                deafen(sock)
+            case End.SILENCE:
+                pass
+            case _:
+                self._transport.close()
 
     async def _flushed(self) -> None:
         while self._transport.get_write_buffer_size():  # noqa: ASYNC110 (transports have no event for it)
@@ -629,6 +665,33 @@ def _overridden(own: list[tuple[str, str]], told: Answer) -> list[tuple[str, str
 def reset_on_close(sock: Any) -> None:
     """Make the close of this socket a reset: linger on, for no time (socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def deafen(sock: Any) -> None:
+    """Let the kernel drop every packet that comes for this socket, so that nothing is heard and nothing acknowledged.
+
+    A socket filter that accepts nothing (socket(7), SO_ATTACH_FILTER): no right is needed, and no other connection
+    is touched. To the other end it is a dead path. Raises `OSError` where there is no such thing (macOS).
+    """
+    if sys.platform != "linux":
+        raise OSError("a path can be made dark on Linux only")
+    nothing = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+
+
+_SO_ATTACH_FILTER = 26
+_BPF_RETURN = 0x06
+"`BPF_RET | BPF_K`: so many bytes of the packet are let through (linux/filter.h)."
+
+
+def _name_of(end: Ends) -> str:
+    match end:
+        case GoAway():
+            return f"goaway {end.code}"
+        case ResetStream():
+            return f"rst_stream {end.code}"
+        case _:
+            return end.value
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -119,8 +119,27 @@ class Flood:
     piece: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Bytes on the connection itself, outside the body's framing: what HTTP never said."""
+
+    data: bytes
+
+
 Step = (
-    Start | Open | Delta | Close | Ping | Comment | MessageDelta | MessageStop | Fault | Raw | Pause | Flood
+    Start
+    | Open
+    | Delta
+    | Close
+    | Ping
+    | Comment
+    | MessageDelta
+    | MessageStop
+    | Fault
+    | Raw
+    | Wire
+    | Pause
+    | Flood
 )
 
 
@@ -139,6 +158,37 @@ class End(Enum):
     "Nothing more comes and nothing is closed, until the client leaves."
     BARE_FIN = "bare fin"
     "TCP is closed in order under TLS, without TLS's own goodbye (`close_notify`). As FIN without TLS."
+    FIN_THEN_RST = "fin+rst"
+    "The connection is closed in order and reset right after, as by a process that had not read everything."
+    ALERT = "alert"
+    "TLS sends a fatal alert and the connection is closed. As FIN without TLS."
+    BROKEN_RECORD = "broken record"
+    "A TLS record that no key deciphers, as from a box that changes bytes. As FIN without TLS."
+    DARK = "dark"
+    "Nothing that is sent here arrives any more, so nothing is acknowledged: the path is dead. Linux only."
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """HTTP/2's goodbye to the whole connection, then its close. Over HTTP/1.1 the close alone (a FIN)."""
+
+    code: int
+    "RFC 9113, section 7: 0 is NO_ERROR, 2 INTERNAL_ERROR, 11 ENHANCE_YOUR_CALM."
+    debug: bytes = b""
+    "Where servers and proxies put their reason."
+    processed: bool = True
+    "Whether the answer's own stream is among those that were worked on; False promises that nothing was done."
+
+
+@dataclass(frozen=True, slots=True)
+class ResetStream:
+    """HTTP/2's end of this stream alone; the connection lives on. Over HTTP/1.1 a RST."""
+
+    code: int
+    "As in `GoAway`; 7 is REFUSED_STREAM, 8 CANCEL."
+
+
+Ends = End | GoAway | ResetStream
 
 
 class Gzip(Enum):
@@ -160,7 +210,7 @@ class Answer:
 
     steps: tuple[Step, ...] = ()
     "None at all: not even headers are sent before the ending."
-    end: End = End.PROPER
+    end: Ends = End.PROPER
     before_headers_s: float = 0.0
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -174,6 +224,8 @@ class Answer:
     "Cut every write into pieces of this many bytes; None writes whole events."
     label: str = ""
     "A name to count by, such as `first` or `side`."
+    instead: bytes | None = None
+    "In place of HTTP: these bytes, then the ending."
 
     @property
     def tokens(self) -> int:
@@ -199,7 +251,7 @@ class Answer:
         return replace(self, label=label)
 
 
-Part = Step | Sequence[Step] | End
+Part = Step | Sequence[Step] | Ends
 
 
 def answer(
@@ -213,11 +265,11 @@ def answer(
 ) -> Answer:
     """Build an answer with status 200 from its parts, in order."""
     steps: list[Step] = []
-    end: End | None = None
+    end: Ends | None = None
     for part in parts:
         if end is not None:
             raise ValueError("an ending is the last part of an answer; move what follows it before it")
-        if isinstance(part, End):
+        if isinstance(part, End | GoAway | ResetStream):
             end = part
         elif isinstance(part, Sequence):
             steps.extend(part)
@@ -258,14 +310,19 @@ def http_error(
     return Answer(status=status, headers=tuple(added.items()), body=body, before_headers_s=before_headers_s)
 
 
-def unanswered(end: End, *, after_s: float = 0.0) -> Answer:
+def unanswered(end: Ends, *, after_s: float = 0.0) -> Answer:
     """No header at all: only an ending (or silence), after a while."""
     return Answer(end=end, before_headers_s=after_s)
 
 
-def headers_only(end: End, *, after_s: float = 0.0) -> Answer:
+def headers_only(end: Ends, *, after_s: float = 0.0) -> Answer:
     """Status 200 and headers at once, then only an ending (or silence), after a while."""
     return Answer(steps=(Pause(after_s),), end=end)
+
+
+def no_http(said: bytes, end: Ends = End.FIN) -> Answer:
+    """Bytes that are no HTTP, then an ending."""
+    return Answer(instead=said, end=end)
 
 
 ERROR_KINDS = {
@@ -453,6 +510,11 @@ def raw(data: bytes) -> Raw:
     return Raw(data)
 
 
+def wire(data: bytes) -> Wire:
+    """Bytes outside the body's framing: a chunk that announces more than follows, say."""
+    return Wire(data)
+
+
 def stop(reason: str | None = "end_turn", *, output_tokens: int | None = None) -> list[Step]:
     """The message's proper end: `message_delta` with the reason, `message_stop`."""
     return [MessageDelta(reason, output_tokens), MessageStop()]
@@ -488,6 +550,36 @@ def bare_fin() -> End:
     return End.BARE_FIN
 
 
+def fin_then_reset() -> End:
+    """Close the connection in order, and reset it right after."""
+    return End.FIN_THEN_RST
+
+
+def alert() -> End:
+    """Send a fatal TLS alert."""
+    return End.ALERT
+
+
+def broken_record() -> End:
+    """Send a TLS record that cannot be deciphered."""
+    return End.BROKEN_RECORD
+
+
+def dark() -> End:
+    """Hear nothing any more, and acknowledge nothing: the path is dead."""
+    return End.DARK
+
+
+def go_away(code: int = 0, debug: bytes = b"", *, processed: bool = True) -> GoAway:
+    """HTTP/2: end the connection with a code."""
+    return GoAway(code, debug, processed)
+
+
+def reset_stream(code: int) -> ResetStream:
+    """HTTP/2: end the stream with a code."""
+    return ResetStream(code)
+
+
 # --- playing -------------------------------------------------------------------------------------------
 
 
@@ -498,6 +590,8 @@ class Say:
     data: bytes
     tokens: int
     phase: Phase
+    bare: bool = False
+    "Whether they go out as they are, outside the body's framing."
 
 
 def play(told: Answer, *, message_id: str, model: str, input_tokens: int) -> Iterator[Say | Pause]:
@@ -548,6 +642,9 @@ def play(told: Answer, *, message_id: str, model: str, input_tokens: int) -> Ite
                 data = event("error", error={"type": step.kind, "message": step.message})
             case Raw():
                 data = step.data
+            case Wire():
+                yield Say(step.data, 0, phase, bare=True)
+                continue
         yield Say(data, _tokens_of(step), phase)
 
 
