@@ -49,6 +49,7 @@ COMMANDS: dict[str, Lazy] = {
     "flight": Lazy("flight", "Tell the story of one turn."),
     "attic": Lazy("attic", "List, show and save answers whose client had gone."),
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
+    "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
     "demo": Lazy("demo", "Play the freeze without and with the gateway."),
     "forget": Lazy("forget", "Erase what was recorded."),
     "lab": Lazy("lab", "Run the built-in provider that breaks on purpose."),
