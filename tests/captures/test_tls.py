@@ -36,7 +36,7 @@ class Ends:
             far.verify_mode = ssl.CERT_REQUIRED
         near.maximum_version = version
         near.set_alpn_protocols(["h2", "http/1.1"])
-        far.set_alpn_protocols(list(alpn))
+        far.set_alpn_protocols(["http/1.1"])
         self.said: list[tuple[bool, Piece]] = []
         self.at_s = 0.0
         self._bios = [ssl.MemoryBIO() for _ in range(4)]
