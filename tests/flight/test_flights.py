@@ -143,14 +143,14 @@ def test_what_the_socket_told_is_said_once_and_in_words() -> None:
     facts: dict[str, str | int | float | bool | None] = {
         "errno": 104, "so_error": 0, "tcp_state": "CLOSE", "rtt_ms": 23.0, "retransmits": 0, "probes": 0,
         "last_ack_recv_ms": 40, "unacked_bytes": 0, "silence_s": 304.2, "age_s": 310.0, "peer_closed": False,
-        "window": 7, "reused": None,
+        "slept_s": 7, "window": 7, "reused": None,
     }  # fmt: skip
     broke = Ending(Side.PROVIDER, Mechanism.RST, Phase.IN_TEXT, "[Errno 104] Connection reset by peer", facts)
     told = texts((310, m.AttemptEnded(1, broke)), (310, m.TurnEnded(broke)))
     assert told == [
         "Attempt 1 ended: upstream reset the connection inside text (P.rst.text): [Errno 104] Connection reset by "
         "peer [TCP state CLOSE, silent for 304 s, last acknowledgement 40 ms before, round trip 23 ms, "
-        "connection 310 s old, window 7].",
+        "connection 310 s old, slept_s 7].",
         "The turn was over, by what is told above (P.rst.text).",
     ]
 

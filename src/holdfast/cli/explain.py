@@ -20,6 +20,7 @@ _HEADINGS = {
     "side": "Sides: who ended it (first part of an ending's code)",
     "mechanism": "Mechanisms: how it ended (second part)",
     "phase": "Phases: what was under way (third part)",
+    "evidence": "Evidence: what an ending is told with (None is not measured)",
     "moment": "Moments: what a flight is made of",
     "remedy": "Remedies: what is done when an answer breaks (the healing table)",
     "scenario": "Scenarios: what the built-in provider can do wrong (holdfast lab)",

@@ -582,7 +582,12 @@ MOMENTS: Final[Mapping[str, Mapping[str, Policy]]] = {
 _MEASURED = (
     "errno so_error rtt_ms retransmits backoff total_retrans probes unacked unacked_bytes last_data_sent_ms "
     "last_data_recv_ms last_ack_recv_ms acked_bytes tcp_received_bytes sent_bytes received_bytes age_s silence_s "
-    "reused peer_closed close_notify not_processed pings pings_unanswered ping_ms status goaway_last_stream"
+    "reused peer_closed close_notify not_processed pings pings_unanswered ping_ms status goaway_last_stream "
+    "min_rtt_ms rto_ms retrans_bytes lost notsent_bytes tcp_sent_bytes busy_ms rwnd_limited_ms sndbuf_limited_ms "
+    "snd_wnd_bytes pmtu_bytes exchanges half_closed_ms since_request_s since_headers_s since_byte_s since_event_s slept_s "
+    "request_bytes answer_bytes answer_events blocks input_tokens output_tokens session_turns open_turns vpn "
+    "x_envoy_upstream_service_time_ms x_envoy_attempt_count x_envoy_overloaded x_envoy_ratelimited x_envoy_degraded "
+    "x_envoy_immediate_health_check_fail"
 )
 
 EVIDENCE: Final[Mapping[str, Policy]] = {
@@ -592,6 +597,28 @@ EVIDENCE: Final[Mapping[str, Policy]] = {
     "stream_error": _T,
     "goaway": _T,
     "goaway_debug": _T,
+    **{
+        name: _T
+        for name in (
+            "family tls tls_alert underneath context profile interface server via cf_cache_status x_cache "
+            "x_envoy_response_flags retry_after x_should_retry ratelimit x_amz_cf_pop"
+        ).split()
+    },
+    "address": Policy.ADDRESS,
+    "tool": Policy.TOOL,
+    "model": Policy.MODEL,
+    "session": Policy.SESSION,
+    "agent": Policy.AGENT,
+    "network": Policy.ID,
+    "request_id": Policy.REQUEST_ID,
+    "cf_ray": Policy.EDGE_ID,
+    **{
+        name: Policy.ID
+        for name in (
+            "x_served_by x_envoy_decorator_operation x_amzn_requestid x_amzn_trace_id x_amz_cf_id x_cloud_trace_context "
+            "x_google_trace traceparent x_azure_ref apim_request_id x_ms_request_id x_vercel_id fly_request_id"
+        ).split()
+    },
 }
 "Name in an ending's evidence -> policy. A name that is not here is left out."
 

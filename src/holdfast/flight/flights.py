@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.evidence import TOLD
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.reading import StoredTurn, UnknownMoment
@@ -180,16 +181,9 @@ def evidence_words(ending: Ending) -> list[str]:
     words += [
         f"{clean(name)} {_number(value)}"
         for name, value in facts.items()
-        if name not in _IN_WORDS and value is not None
+        if name in TOLD and value is not None
     ]
     return words
-
-
-_QUIET_NAMES = """errno so_error tcp_state silence_s since_byte_s since_event_s since_request_s last_ack_recv_ms
-unacked_bytes probes retransmits rtt_ms age_s reused peer_closed backoff total_retrans unacked last_data_sent_ms
-last_data_recv_ms acked_bytes tcp_received_bytes sent_bytes received_bytes"""
-_IN_WORDS = frozenset(_QUIET_NAMES.split())
-"Evidence that is told in words, or is left to the JSON."
 
 
 def _number(value: str | int | float | bool) -> str:

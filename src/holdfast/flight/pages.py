@@ -17,6 +17,7 @@ from enum import Enum
 from functools import cache
 
 from holdfast.flight.endings import Mechanism, Phase, Side, shown, taken_apart
+from holdfast.flight.evidence import EVIDENCE
 from holdfast.flight.moments import Moment
 from holdfast.flight.reading import KINDS
 
@@ -28,7 +29,7 @@ class Page:
     name: str
     "As it is printed: `rst`, `QuietNoticed`, `orphan`, `C.rst.tool`."
     kind: str
-    "`side`, `mechanism`, `phase`, `ending`, `moment`, `word` or `scenario`."
+    "`side`, `mechanism`, `phase`, `ending`, `evidence`, `moment`, `word` or `scenario`."
     text: str
     aliases: tuple[str, ...] = ()
 
@@ -147,6 +148,7 @@ def all_pages() -> tuple[Page, ...]:
         *_enum_pages(Side, "side"),
         *_enum_pages(Mechanism, "mechanism"),
         *_enum_pages(Phase, "phase"),
+        *(Page(name, "evidence", text) for name, text in EVIDENCE.items() if name not in WORDS),
         *(_moment_page(kind) for kind in KINDS.values()),
     )
 
