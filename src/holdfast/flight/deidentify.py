@@ -590,6 +590,16 @@ _MEASURED = (
     "x_envoy_immediate_health_check_fail"
 )
 
+_WORDS = (
+    "family tls tls_alert underneath context profile interface server via cf_cache_status x_cache "
+    "x_envoy_response_flags retry_after x_should_retry ratelimit x_amz_cf_pop"
+)
+
+_TRACES = (
+    "x_served_by x_envoy_decorator_operation x_amzn_requestid x_amzn_trace_id x_amz_cf_id x_cloud_trace_context "
+    "x_google_trace traceparent x_azure_ref apim_request_id x_ms_request_id x_vercel_id fly_request_id"
+)
+
 EVIDENCE: Final[Mapping[str, Policy]] = {
     **dict.fromkeys(_MEASURED.split(), _K),
     "tcp_state": _T,
@@ -597,13 +607,7 @@ EVIDENCE: Final[Mapping[str, Policy]] = {
     "stream_error": _T,
     "goaway": _T,
     "goaway_debug": _T,
-    **{
-        name: _T
-        for name in (
-            "family tls tls_alert underneath context profile interface server via cf_cache_status x_cache "
-            "x_envoy_response_flags retry_after x_should_retry ratelimit x_amz_cf_pop"
-        ).split()
-    },
+    **dict.fromkeys(_WORDS.split(), _T),
     "address": Policy.ADDRESS,
     "tool": Policy.TOOL,
     "model": Policy.MODEL,
@@ -612,13 +616,7 @@ EVIDENCE: Final[Mapping[str, Policy]] = {
     "network": Policy.ID,
     "request_id": Policy.REQUEST_ID,
     "cf_ray": Policy.EDGE_ID,
-    **{
-        name: Policy.ID
-        for name in (
-            "x_served_by x_envoy_decorator_operation x_amzn_requestid x_amzn_trace_id x_amz_cf_id x_cloud_trace_context "
-            "x_google_trace traceparent x_azure_ref apim_request_id x_ms_request_id x_vercel_id fly_request_id"
-        ).split()
-    },
+    **dict.fromkeys(_TRACES.split(), Policy.ID),
 }
 "Name in an ending's evidence -> policy. A name that is not here is left out."
 

@@ -56,7 +56,7 @@ CONNECTION: Final[Mapping[str, str]] = MappingProxyType(
         "http": "The HTTP version: 1.1 or 2.",
         "tls": "The TLS version; None where the connection was plain.",
         "tls_alert": "The peer's alert, in the standard's words.",
-        "close_notify": "Whether the peer said goodbye inside TLS before its FIN; without it something below TLS cut the line.",
+        "close_notify": "Whether the peer said goodbye inside TLS before its FIN; without it the line was cut below TLS.",
         "age_s": "The connection's age: the fourth clock of a silence.",
         "reused": "Whether it had carried an exchange before.",
         "exchanges": "How many exchanges it carried, this one included.",
@@ -106,8 +106,8 @@ NETWORK: Final[Mapping[str, str]] = MappingProxyType(
     {
         "interface": "What the packets left by: ethernet, wifi, cellular, loopback, tunnel, or other.",
         "vpn": "Whether they left by a tunnel, or the default route does.",
-        "network": "Names this machine's network: a keyed hash of its default route and gateway, the same for the same network "
-        "on this machine only. The key stays in the state directory.",
+        "network": "Names this machine's network: a keyed hash of its default route and gateway, the same for the same "
+        "network on this machine only. The key stays in the state directory.",
     }
 )
 
@@ -120,7 +120,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "via": "`via`: proxies that named themselves.",
         "x_served_by": "`x-served-by`: the edge's machines.",
         "x_cache": "`x-cache`.",
-        "x_envoy_upstream_service_time_ms": "`x-envoy-upstream-service-time`: how long Envoy waited for what lies behind it.",
+        "x_envoy_upstream_service_time_ms": "`x-envoy-upstream-service-time`: how long what lies behind Envoy took.",
         "x_envoy_attempt_count": "`x-envoy-attempt-count`: how often Envoy itself asked.",
         "x_envoy_response_flags": "`x-envoy-response-flags`, such as UT, UC, SI.",
         "x_envoy_overloaded": "`x-envoy-overloaded`.",
