@@ -80,6 +80,9 @@ MAY_WAIT = {
     "gateway.upstream.watch": {"asyncio", "socket"},
     # what was read before
     "sessions.store": {"sqlite3"},
+    # what leaves for other systems of observation
+    "telemetry.loading": {"sqlite3"},
+    "telemetry.query": {"sqlite3"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},

@@ -16,6 +16,7 @@ import click
 from holdfast.cli import catalogue
 from holdfast.cli.main import main
 from holdfast.flight import endings, moments
+from holdfast.telemetry import tables
 
 WIDTH = 100
 
@@ -29,6 +30,7 @@ def reference() -> str:
         *_settings(),
         *_moments(),
         *_endings(),
+        *_tables(),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -106,6 +108,22 @@ def _endings() -> Iterable[str]:
     for kind in kinds:
         rows = [f"| {kind.__name__.lower()} | name |", "| --- | --- |"]
         rows += [f"| `{member.value}` | {member.name.lower().replace('_', ' ')} |" for member in kind]
+        yield "\n".join(rows)
+
+
+def _tables() -> Iterable[str]:
+    yield "## Tables of the journal"
+    yield (
+        "What `holdfast flights --sql` asks and `holdfast export` writes. Times are whole milliseconds: `_wall_ms` is wall "
+        "time since 1970 (UTC), `_at_ms` is counted from the turn's start, `_ms` alone is a duration. NULL is \"not "
+        f'measured" or "did not happen", never 0. This is version {tables.SCHEMA_VERSION} of the schema; it goes up when '
+        "a column changes its name, type or meaning, or goes."
+    )
+    for table in tables.TABLES:
+        yield f"### Table {table.name}"
+        yield table.says
+        rows = ["| column | type | what it is |", "| --- | --- | --- |"]
+        rows += [f"| `{column.name}` | {column.type} | {column.says} |" for column in table.columns]
         yield "\n".join(rows)
 
 

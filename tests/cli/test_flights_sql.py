@@ -1,0 +1,176 @@
+"""`holdfast flights --sql`: the journal asked in SQL."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.viewed import recorded, typed
+from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, turn
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Three turns: a short one, the frozen one, one whose client hung up."""
+    gone = end(turn(at(900), turn_id="ccc"), 9, HUNG_UP)
+    recorded(tmp_path, short_turn(turn_id="aaa"), frozen_turn(at(60), turn_id="bbb"), gone)
+    return tmp_path
+
+
+def test_the_answer_is_an_aligned_table(state: Path) -> None:
+    """Numbers to the right, NULL as a dash."""
+    result = typed(
+        state, "flights", "--sql", "SELECT turn_id, took_ms, saved_from FROM turn ORDER BY took_ms DESC;"
+    )
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "turn_id  took_ms  saved_from",
+        "bbb       330100  silence past 300 s",
+        "ccc         9000  -",
+        "aaa         1800  -",
+    ]
+
+
+def test_the_answer_as_json_and_as_csv(state: Path) -> None:
+    """For programs: typed values, one object per line; or cells, empty for NULL."""
+    question = "SELECT turn_id, took_ms, 1.5 AS x, status, true AS yes FROM turn WHERE turn_id = 'ccc'"
+    told = typed(state, "flights", "--sql", question, "--json").stdout
+    assert json.loads(told) == {"turn_id": "ccc", "took_ms": 9000, "x": 1.5, "status": None, "yes": True}
+
+    rows = list(csv.reader(io.StringIO(typed(state, "flights", "--sql", question, "--csv").stdout)))
+    assert rows == [["turn_id", "took_ms", "x", "status", "yes"], ["ccc", "9000", "1.5", "", "true"]]
+
+
+def test_the_question_may_come_from_stdin(state: Path) -> None:
+    """For long ones: `--sql - < question.sql`."""
+    result = typed(
+        state, "flights", "--sql", "-", answer="SELECT count(*) AS turns\nFROM turn\n-- all of them\n"
+    )
+
+    assert result.stdout.split() == ["turns", "3"]
+
+
+def test_since_narrows_what_is_read(state: Path) -> None:
+    """The same `--since` as without a question."""
+    assert (
+        typed(state, "flights", "--sql", "SELECT count(*) FROM turn", "--since", "2100-01-01").stdout.split()[
+            1
+        ]
+        == "0"
+    )
+
+
+def test_types_that_json_has_not_are_told_as_text(state: Path) -> None:
+    """Times with a zone, dates, lists: as DuckDB writes them, whatever is installed beside it."""
+    question = (
+        "SELECT epoch_ms(started_wall_ms) AS began, now() AS zoned, [1, 2] AS list, began FROM turn LIMIT 1"
+    )
+    told = json.loads(typed(state, "flights", "--sql", question, "--json").stdout)
+
+    assert told["began"] == told["began_2"] == "2027-01-15 08:00:00"
+    assert told["list"] == "[1, 2]" and "+00" in told["zoned"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "SELECT * FROM read_text('{file}')",
+        "SELECT * FROM read_csv('{file}')",
+        "SELECT * FROM '{file}'",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+        "SELECT * FROM sqlite_scan('{file}', 'turn')",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM question",
+        "COPY turn TO '{file}.out'",
+        "ATTACH '{file}.db' AS other",
+        "INSTALL httpfs",
+        "LOAD icu",
+        "SET enable_external_access = true",
+        "DELETE FROM turn",
+        "CREATE TABLE mine (x INTEGER)",
+        "PRAGMA database_list",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM query('SELECT * FROM read_text(''{file}'')')",
+        "EXPLAIN ANALYZE SELECT * FROM read_text('{file}')",
+        "WITH x AS (SELECT * FROM read_text('{file}')) SELECT * FROM x",
+        "PIVOT read_csv('{file}') ON a",
+    ],
+)  # fmt: skip
+def test_a_question_sees_the_journal_and_nothing_else(state: Path, tmp_path: Path, question: str) -> None:
+    """No file, no network, no extension, no setting, nothing of Python's; and it writes nothing."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a,b\nhush,hush\n")
+    result = typed(state, "flights", "--sql", question.format(file=secret))
+
+    assert result.exit_code == 1, result.stdout
+    assert result.stderr.startswith("Error: ") and "defect" not in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+    assert not list(tmp_path.glob("secret.csv.*"))
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("SELECT * FROM trun", "there is no table 'trun'. Did you mean turn?"),
+        ("SELECT * FROM trun", "The tables are turn, moment, attempt, ending, answer, note"),
+        ("SELECT modle FROM turn", "turn has turn_id, instance_id"),
+        ("SELECT t.modle FROM turn t", "turn has turn_id, instance_id"),
+        ("SELEC 1", "syntax error"),
+        ("", "the question is empty"),
+        ("SELECT frobnicate(1)", "functions are DuckDB's own"),
+        ("SELECT 'x'::INTEGER FROM turn", "Conversion Error"),
+    ],
+)
+def test_a_mistake_is_told_with_what_there_is(state: Path, question: str, said: str) -> None:
+    """One error, where it is, and the tables or columns near it."""
+    result = typed(state, "flights", "--sql", question)
+
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_the_mark_stands_below_the_mistake(state: Path) -> None:
+    """As the question was typed."""
+    lines = typed(state, "flights", "--sql", "SELECT 1,\n modle FROM turn").stderr.splitlines()
+    place = next(i for i, line in enumerate(lines) if "LINE 2" in line)
+
+    assert lines[place].index("modle") == lines[place + 1].index("^")
+
+
+def test_hostile_texts_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """Escaped in the table, in CSV, in JSON, and in errors and column names."""
+    record = end(turn(turn_id="aaa"), 1)
+    record.model = "\x1b]0;owned\x07\u202e"
+    recorded(tmp_path, record)
+    for question in (
+        'SELECT model, 1 AS "\x1b[2J" FROM turn',
+        'SELECT "\x1b[2J" FROM turn',
+        "SELECT '\x1b' FROM x\x1b",
+    ):
+        for options in ([], ["--json"], ["--csv"]):
+            result = typed(tmp_path, "flights", "--sql", question, *options)
+            assert not {"\x1b", "\x07", "\u202e"} & set(result.stdout + result.stderr)
+
+
+def test_options_that_do_not_go_together(state: Path) -> None:
+    """Each says what to do instead."""
+    for arguments, said in (
+        (["--sql", "SELECT 1", "--follow"], "leave --follow out"),
+        (["--sql", "SELECT 1", "--csv", "--json"], "give one of"),
+        (["--csv"], "--sql"),
+    ):
+        result = typed(state, "flights", *arguments)
+        assert result.exit_code == 2 and said in result.stderr
+
+
+def test_the_schema_needs_no_journal(tmp_path: Path) -> None:
+    """For people, and for programs."""
+    assert "  longest_quiet_ms  BIGINT   Longest silence" in typed(tmp_path, "flights", "--schema").stdout
+    told = json.loads(typed(tmp_path, "flights", "--schema", "--json").stdout)
+    assert {column["name"] for column in told["tables"]["note"]["columns"]} >= {"wall_ms", "text"}
