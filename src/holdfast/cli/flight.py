@@ -5,41 +5,49 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 
 import click
 
+from holdfast.cli import add as adding
 from holdfast.cli.viewing import json_line, local_time, opened_library, the_turn
 from holdfast.flight import flights
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.redact import clean
+from holdfast.records.match import merged
 
 
 @click.command("flight")
 @click.argument("turn", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: the turn with its moments.")
-def command(turn: str, as_json: bool) -> None:
+@adding.adds
+def command(turn: str, as_json: bool, add: tuple[Path, ...] = (), clock: float | None = None) -> None:
     """Tell the story of one turn, moment by moment.
 
     ID is a turn's id or its beginning (see holdfast flights), the provider's request id, or the
-    edge's (cf-ray).
+    edge's (cf-ray). With --add, what others wrote down of this turn stands in its story at our time.
 
     \b
     Examples:
       holdfast flight 01m7x2
       holdfast flight req_011CSHoEeqs5C35K2UUqR7Fy --json
+      holdfast flight 01m7x2 --add nginx/access.log --add nginx/error.log
 
     \b
     Exit codes: 0 done, 1 not found, 2 wrong usage.
     """
     with opened_library() as library:
         found = the_turn(library, turn)
+        beside = adding.look_near(add, library, found, clock)
     lines = flights.story(found.record)
     if as_json:
-        click.echo(
-            json_line(flights.as_json(found) | {"moments": flights.moments_as_json(found.record, lines)})
-        )
+        told_json = flights.as_json(found) | {"moments": flights.moments_as_json(found.record, lines)}
+        click.echo(json_line(told_json | (adding.as_json(beside, found) if beside else {})))
         return
-    click.echo("\n".join(told(found, lines, _width())))
+    if beside:
+        lines = merged(lines, adding.lines(beside, found))
+    page = told(found, lines, _width())
+    click.echo("\n".join([*page, "", *adding.page(beside, found, _width())] if beside else page))
 
 
 def _width() -> int | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
+from holdfast.cli import add as adding
 from holdfast.cli.errors import FAILED
+from holdfast.cli.sql import asks_in_sql
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library, when
 from holdfast.flight import flights, instant
 from holdfast.flight.instant import Instant
@@ -19,8 +22,8 @@ LEAST = (14, 14, 20, 18, 8, 7, 7, 0)
 POLL_S = 1.0
 
 
-def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
-    """One turn's cells."""
+def row(turn: StoredTurn, now: Instant, seen_by: str = "") -> tuple[str, ...]:
+    """One turn's cells; `seen_by` is who else saw it."""
     record = turn.record
     took = flights.took_s(record, now)
     return (
@@ -31,7 +34,7 @@ def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
         flights.outcome(record, turn.ending_code),
         flights.duration(took) if took is not None else "-",
         flights.duration(record.longest_quiet_s) if record.longest_quiet_s >= 1 else "-",
-        flights.saved(record, turn.kept_bytes),
+        ", ".join(part for part in (flights.saved(record, turn.kept_bytes), seen_by) if part),
     )
 
 
@@ -43,32 +46,51 @@ def row(turn: StoredTurn, now: Instant) -> tuple[str, ...]:
 @click.option(
     "--follow", "-f", is_flag=True, help="Go on showing turns as they begin and end; Ctrl-C ends it."
 )
+@adding.adds
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def command(limit: int, since: int | None, follow: bool, as_json: bool) -> None:
+@asks_in_sql
+def command(
+    limit: int,
+    since: int | None,
+    follow: bool,
+    as_json: bool,
+    add: tuple[Path, ...] = (),
+    clock: float | None = None,
+) -> None:
     """List recent turns, one line each, the newest last.
 
     ENDED is done, running, waiting for its client (finished and not yet heard), or the code of an ending:
     holdfast explain C.rst.tool.
     QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
+    With --add, NOTE says which line of which file saw the turn too, and whether it agrees.
 
     \b
     Examples:
       holdfast flights
       holdfast flights --since 2h --json
       holdfast flights --follow
+      holdfast flights --since 1d --add /var/log/nginx/access.log
+      holdfast flights --sql "SELECT model, count(*) AS turns FROM turn GROUP BY model"
 
     \b
     Exit codes: 0 done, 1 nothing found, 2 wrong usage.
     """
+    if add and follow:
+        raise click.UsageError("--add looks at what was written so far; leave --follow out")
+    if clock is not None and not add:
+        raise click.UsageError("--clock is for the files of --add")
     with opened_library() as library:
         turns = library.recent(limit, since or 0)[::-1]
         if not turns and not follow:
             click.echo("No turn is recorded" + (" since then." if since else " yet."), err=True)
             raise SystemExit(FAILED)
+        beside = adding.look(add, turns, clock) if add else None
         widths = _widths(turns)
         if not as_json:
             click.echo(columns([HEAD], widths)[0])
-        _show(turns, widths, as_json)
+        _show(turns, widths, as_json, beside)
+        if beside:
+            _notes(beside, turns, as_json)
         if not follow:
             return
         shown = {turn.record.turn_id: turn.ending_code for turn in turns}
@@ -91,7 +113,22 @@ def _widths(turns: list[StoredTurn]) -> list[int]:
     return [max(least, *(len(cells[i]) for cells in rows)) if least else 0 for i, least in enumerate(LEAST)]
 
 
-def _show(turns: list[StoredTurn], widths: list[int], as_json: bool) -> None:
+def _show(
+    turns: list[StoredTurn], widths: list[int], as_json: bool, beside: adding.Beside | None = None
+) -> None:
     now = instant.now()
     for turn in turns:
-        click.echo(json_line(flights.as_json(turn)) if as_json else columns([row(turn, now)], widths)[0])
+        if as_json:
+            seen = {"seen": adding.turn_json(beside, turn)} if beside else {}
+            click.echo(json_line(flights.as_json(turn) | seen))
+        else:
+            seen_by = adding.seen_by(beside, turn) if beside else ""
+            click.echo(columns([row(turn, now, seen_by)], widths)[0])
+
+
+def _notes(beside: adding.Beside, turns: list[StoredTurn], as_json: bool) -> None:
+    """What is to be known about the added files; beside JSON on stderr, so that its lines stay turns."""
+    if not as_json:
+        click.echo()
+    for line in adding.told_notes(beside, turns):
+        click.echo(line, err=as_json)

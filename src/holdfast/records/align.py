@@ -45,15 +45,18 @@ class _Peak:
     particular: bool
 
 
-def shown(ahead_s: float) -> str:
-    """A difference of clocks: `8 h ahead of ours`, `5 h 45 min and 3.2 s behind ours`, `the same as ours`."""
-    if abs(ahead_s) < 0.05:
+def shown(ahead_s: float, precision_s: float = 0.01) -> str:
+    """A difference of clocks: `8 h ahead of ours`, `5 h 45 min and 3.2 s behind ours`, `the same as ours`.
+
+    Told no finer than it can be known: of a log of whole seconds, `3 s`.
+    """
+    if abs(ahead_s) < max(0.05, precision_s):
         return "the same as ours"
     quarters = round(ahead_s / 900)
     skew = ahead_s - quarters * 900
     way = "ahead of ours" if ahead_s > 0 else "behind ours"
     if not quarters or abs(skew) > 120:
-        return f"{duration(abs(ahead_s))} {way}"
+        return f"{_told(abs(ahead_s), precision_s)} {way}"
     minutes = abs(quarters) * 15
     zone = " ".join(
         part
@@ -63,9 +66,15 @@ def shown(ahead_s: float) -> str:
         )
         if part
     )
-    if abs(skew) < 1:
+    if abs(skew) < max(1.0, precision_s):
         return f"{zone} {way}"
-    return f"{zone} {'and' if (skew > 0) == (ahead_s > 0) else 'less'} {duration(abs(skew))} {way}"
+    return f"{zone} {'and' if (skew > 0) == (ahead_s > 0) else 'less'} {_told(abs(skew), precision_s)} {way}"
+
+
+def _told(seconds: float, precision_s: float) -> str:
+    if precision_s >= 1 and seconds < 100:
+        return f"about {seconds:.0f} s"
+    return duration(seconds)
 
 
 def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0.0) -> Clock:
@@ -75,6 +84,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         return Clock(None, "nothing in it could be of these turns")
     if not timed:
         return Clock(None, "no times are written in it")
+    fine_s = max(one.precision_s for one in timed)
     known = [one for one in timed if any(knows(one, leg) for leg in legs)][:MOST_SIGHTINGS]
     if known:
         pairs = [(one, leg) for one in known for leg in legs if knows(one, leg)]
@@ -82,7 +92,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         if found:
             several = f"{found[0].score} matching ids" if found[0].score > 1 else "a matching id"
             return Clock(
-                found[0].ahead_s, f"its clock is {shown(found[0].ahead_s)} (by {several})", sure=True
+                found[0].ahead_s, f"its clock is {shown(found[0].ahead_s, fine_s)} (by {several})", sure=True
             )
     near = legs[:MOST_LEGS]
     pairs = [(one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg)]
@@ -95,7 +105,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     if rival is not None:
         return Clock(
             None,
-            f"its clock could be {shown(best.ahead_s)} or {shown(rival.ahead_s)}: either explains "
+            f"its clock could be {shown(best.ahead_s, fine_s)} or {shown(rival.ahead_s, fine_s)}: either explains "
             f"{_requests(best.score)}, and nothing tells them apart",
         )
     if best.natural < 2 and best.score < 3 and not (best.particular and best.score > _next(peaks)):
@@ -103,11 +113,14 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     of = min(len({id(one) for one, _ in pairs}), len({(leg.turn_id, leg.number) for _, leg in pairs}))
     following = _next(peaks)
     sure = best.score >= 3 and best.score >= 2 * following
-    how = f"by {best.score} of {of} {'request' if of == 1 else 'requests'}; " + (
-        f"the next best explains {following}" if following else "no other explains any"
-    )
+    how = "by the one request that could be ours" if of == 1 else f"by {best.score} of {of} requests"
+    if following:
+        how += f"; the next best explains {following}"
+        how += ", but is no difference that zones make" if following == best.score else ""
+    elif of > 1:
+        how += "; no other difference explains any"
     unsure = "" if sure else ("; likely, not sure" if best.natural >= 2 else "; not sure")
-    return Clock(best.ahead_s, f"its clock is {shown(best.ahead_s)} ({how}{unsure})", sure=sure)
+    return Clock(best.ahead_s, f"its clock is {shown(best.ahead_s, fine_s)} ({how}{unsure})", sure=sure)
 
 
 def _next(peaks: Sequence[_Peak]) -> int:
@@ -171,7 +184,7 @@ def _peaks(pairs: Sequence[tuple[Sighting, Leg]], local_zone_s: float, width_s: 
                 middle,
             )
         )
-    found.sort(key=lambda peak: (peak[0], peak[1], peak[2], -abs(peak[3])), reverse=True)
+    found.sort(key=lambda peak: (peak[0], peak[1], peak[2], -_crooked_s(peak[3])), reverse=True)
     peaks: list[_Peak] = []
     for score, is_sharp, how_natural, middle in found:
         if all(abs(middle - peak.ahead_s) > 2 * width_s for peak in peaks):
@@ -179,6 +192,11 @@ def _peaks(pairs: Sequence[tuple[Sighting, Leg]], local_zone_s: float, width_s: 
             if len(peaks) == 8:
                 break
     return peaks
+
+
+def _crooked_s(ahead_s: float) -> float:
+    """How far a difference is from whole quarters of an hour, which are what zones are made of."""
+    return abs(ahead_s - round(ahead_s / 900) * 900)
 
 
 def _less(counts: Counter[Any], key: object) -> None:

@@ -226,29 +226,28 @@ def lines_of(matches: Iterable[Match], record: TurnRecord) -> list[Line]:
         if one.leg.turn_id != record.turn_id:
             continue
         seen = one.seen
-        at_s = one.ended_s if one.ended_s is not None else one.began_s
+        began_s = _as_ours(one.began_s, one.leg.began_s, seen)
+        ended_s = _as_ours(one.ended_s, one.leg.ended_s, seen)
+        at_s = ended_s if ended_s is not None else began_s
         if at_s is None:
             continue
-        if (
-            one.began_s is not None
-            and one.ended_s is not None
-            and seen.took_s is not None
-            and seen.took_s >= 1
-        ):
-            asked = f"{seen.method} {seen.path}".strip() or "a connection"
-            lines.append(
-                Line(
-                    since_start_s(record, one.began_s),
-                    "Seen",
-                    f"Line {seen.line}: {asked} began.",
-                    seen.source,
-                )
-            )
+        if began_s is not None and ended_s is not None and seen.took_s is not None and seen.took_s >= 1:
+            asked = f"{seen.method} {seen.path}".strip() or "A connection"
+            lines.append(Line(since_start_s(record, began_s), "Seen", f"{asked} began.", seen.place))
         after = f", after {duration(seen.took_s)}" if seen.took_s is not None else ""
-        lines.append(
-            Line(since_start_s(record, at_s), "Seen", f"Line {seen.line}: {seen.says}{after}.", seen.source)
-        )
+        lines.append(Line(since_start_s(record, at_s), "Seen", f"{_upper(seen.says)}{after}.", seen.place))
     return sorted(lines, key=lambda line: line.at_s)
+
+
+def _as_ours(theirs: float | None, ours: float | None, seen: Sighting) -> float | None:
+    """Where to tell it: at our time, where theirs is too coarse to differ from it."""
+    if theirs is None or ours is None or abs(theirs - ours) > max(seen.precision_s, 0.05):
+        return theirs
+    return ours
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def merged(ours: Sequence[Line], others: Sequence[Line]) -> list[Line]:
@@ -260,7 +259,7 @@ def table(matches: Sequence[Match], record: TurnRecord) -> list[tuple[str, str, 
     """Who, when it ended, what they say, what that does to our account. Our own legs come first."""
     mine = [one for one in matches if one.leg.turn_id == record.turn_id]
     rows = []
-    for leg in dict.fromkeys(one.leg for one in mine):
+    for leg in {(one.leg.kind, one.leg.number): one.leg for one in mine}.values():
         which = f"Holdfast, {'connection' if leg.kind is Kind.CLIENT else 'attempt'} {leg.number}"
         what = ending_sentence(leg.ending) if leg.ending else "not over"
         rows.append((which, _at(record, leg.ended_s), what, ""))
@@ -268,9 +267,18 @@ def table(matches: Sequence[Match], record: TurnRecord) -> list[tuple[str, str, 
             if one.leg == leg:
                 took = f", after {duration(one.seen.took_s)}" if one.seen.took_s is not None else ""
                 note = one.verdict.value + (f": {one.note}" if one.note else "")
-                rows.append((one.seen.place, _at(record, one.ended_s), f"{one.seen.says}{took}", note))
+                rows.append(
+                    (
+                        one.seen.place,
+                        _at(record, one.ended_s, one.seen.precision_s),
+                        f"{one.seen.says}{took}",
+                        note,
+                    )
+                )
     return rows
 
 
-def _at(record: TurnRecord, wall_s: float | None) -> str:
-    return "-" if wall_s is None else f"{since_start_s(record, wall_s):+.1f} s"
+def _at(record: TurnRecord, wall_s: float | None, precision_s: float = 0.1) -> str:
+    if wall_s is None:
+        return "-"
+    return f"{since_start_s(record, wall_s):+.{0 if precision_s >= 1 else 1}f} s"
