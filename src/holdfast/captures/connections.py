@@ -307,7 +307,8 @@ class _Follower:
         if side.timestamps is None and not flags & SYN:
             side.timestamps = has_timestamp(buffer, options, payload)
         if connection.resets:
-            _note_after_reset(side, at, length > 0 and 0 < (seq + length - side.next & _MASK) < _HALF)
+            new = length > 0 and 0 < (seq + length - side.next & _MASK) < _HALF
+            _note_after_reset(side, at, ack if flags & ACK else -1, new)
         if flags & SYN:
             self._syn(side, at, seq, flags, options_of(buffer, options, payload))
             seq = seq + 1 & _MASK
@@ -332,7 +333,12 @@ class _Follower:
             self._judge_holes(other, at)
         for one in (side, other):
             one.slow = bool(
-                connection.closing or connection.fresh or one.waiting or one.zero_since_ns or one.next < 0
+                connection.closing
+                or connection.fresh
+                or one.waiting
+                or one.zero_since_ns
+                or one.next < 0
+                or one.timestamps is None
             )
 
     def _begins_anew(self, side: Side, seq: int) -> bool:
@@ -394,9 +400,7 @@ class _Follower:
 
     def _deliver(self, side: Side, at: int, length: int, payload: bytes) -> None:
         """The next bytes in order; of a packet that was not kept whole, the rest is a gap."""
-        if not side.first_data_ns:
-            side.first_data_ns = at
-        elif at - side.last_data_ns > side.silence_ns:
+        if side.last_data_ns and at - side.last_data_ns > side.silence_ns:
             side.silence_ns = at - side.last_data_ns
             side.silence_at_ns = side.last_data_ns
         side.last_data_ns = at
@@ -567,6 +571,8 @@ class _Follower:
             other.timed_ns = 0
         if ack != side.acked:
             side.dup_run = 0
+        if side.acked < 0:
+            side.first_acked = ack
         side.acked = ack
         if other.probe_ns:
             other.probe_ns = 0
@@ -670,6 +676,9 @@ class _Follower:
                     own_fin_acked=side.fin_acked_ns is not None,
                     other_fin_acked=other.fin_acked_ns is not None,
                     unread=other.unread,
+                    unanswered=side.unanswered,
+                    unanswered_since_ns=side.unanswered_since_ns,
+                    probing=bool(side.probe_ns),
                 )
             )
         self._over(connection, at)
@@ -677,11 +686,12 @@ class _Follower:
         side.slow = other.slow = True
 
 
-def _note_after_reset(side: Side, at: int, new_data: bool) -> None:
+def _note_after_reset(side: Side, at: int, ack: int, new_data: bool) -> None:
     for reset in side.connection.resets:
         if reset.side is side:
             reset.packets_after += 1
             reset.data_after += new_data
+            reset.last_ack_after = ack
             if reset.first_after_ns is None:
                 reset.first_after_ns = at
         else:

@@ -119,11 +119,18 @@ class Reset:
     "What had been closed in order before it."
     unread: int
     "Bytes of the other side since this side last sent any payload of its own."
+    unanswered: int
+    "Retransmissions and probes of this side since the other last said anything, and when the first was."
+    unanswered_since_ns: int
+    probing: bool
+    "Whether the last of these was a keepalive probe."
     packets_after: int = 0
     "Packets of this side after it that are no resets."
     data_after: int = 0
     "Of these, how many carried new payload."
     first_after_ns: int | None = None
+    last_ack_after: int = -1
+    "The last acknowledgement number of these; -1 is none."
     others_after: int = 0
     "Packets of the other side after it."
     captured_twice: int = 0
@@ -149,7 +156,6 @@ class Side:
     first_ns: int = 0
     last_ns: int = 0
     "Times of its first and last packet; 0 is none."
-    first_data_ns: int = 0
     last_data_ns: int = 0
     silence_ns: int = 0
     "The longest time between two of its packets with payload."
@@ -163,6 +169,8 @@ class Side:
     "The sequence number that comes next; -1 is not known yet."
     acked: int = -1
     "The last acknowledgement number it sent; -1 is none."
+    first_acked: int = -1
+    "The first one."
     window: int = 0
     view: int = 0
     hops: int = -1
@@ -301,10 +309,17 @@ class Connection:
     def one_sided(self) -> Side | None:
         """The only side of which there are packets, where the other's are missing though they must have existed.
 
-        That is so where one side acknowledges more and more that the capture never shows.
+        That is so where a side acknowledges what the capture does not show, or goes on without ever repeating itself.
+        Keepalive probes into the dark do neither.
         """
         for side in self.sides:
-            if side.packets and not side.other.packets and side.acked >= 0 and side.recent:
+            if side.other.packets or not side.packets or side.acked < 0:
+                continue
+            if (
+                side.acked != side.first_acked
+                or side.isn is not None
+                or (side.data_packets > 1 and not side.retransmits)
+            ):
                 return side
         return None
 
