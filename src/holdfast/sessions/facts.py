@@ -86,6 +86,7 @@ class Request:
     session: str
     agent: str | None
     version: str
+    project: str
     model: str
     stop_reason: str | None
     context_tokens: int

@@ -41,7 +41,7 @@ _TABLES: dict[str, tuple[type, str]] = {
 }
 "Table -> what its rows are, and the column by which a copy is known."
 
-_SQL = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "INTEGER"}
+_SQL = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "BOOLEAN"}
 
 
 class StoreError(Exception):
@@ -81,23 +81,48 @@ def _columns(kind: type) -> list[tuple[str, str]]:
     return found
 
 
-def _schema() -> Iterator[str]:
-    yield (
-        "CREATE TABLE file (file INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, subagent INTEGER NOT NULL, "
-        "inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ms INTEGER NOT NULL, place BLOB NOT NULL, "
-        "lines INTEGER NOT NULL, loose INTEGER NOT NULL, dirt INTEGER NOT NULL, first_dirt TEXT, "
-        "first_ms INTEGER, last_ms INTEGER, scan INTEGER NOT NULL)"
-    )
-    yield "CREATE TABLE scan (scan INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, files INTEGER, bytes INTEGER)"
-    yield (
-        "CREATE TABLE chain (chain TEXT PRIMARY KEY, session TEXT NOT NULL, agent TEXT, tries INTEGER NOT NULL, "
-        "outcome TEXT NOT NULL, ended_ms INTEGER, file INTEGER NOT NULL, scan INTEGER NOT NULL)"
-    )
+_MORE: dict[str, tuple[tuple[str, str], ...]] = {
+    "file": (
+        ("file", "INTEGER PRIMARY KEY"), ("path", "TEXT UNIQUE NOT NULL"), ("subagent", "BOOLEAN NOT NULL"),
+        ("inode", "INTEGER NOT NULL"), ("size", "INTEGER NOT NULL"), ("mtime_ms", "INTEGER NOT NULL"),
+        ("place", "BLOB NOT NULL"), ("lines", "INTEGER NOT NULL"), ("loose", "INTEGER NOT NULL"),
+        ("dirt", "INTEGER NOT NULL"), ("first_dirt", "TEXT"), ("first_ms", "INTEGER"), ("last_ms", "INTEGER"),
+        ("scan", "INTEGER NOT NULL"),
+    ),
+    "scan": (
+        ("scan", "INTEGER PRIMARY KEY"), ("at_ms", "INTEGER NOT NULL"), ("files", "INTEGER"), ("bytes", "INTEGER"),
+    ),
+    "chain": (
+        ("chain", "TEXT PRIMARY KEY"), ("session", "TEXT NOT NULL"), ("agent", "TEXT"), ("tries", "INTEGER NOT NULL"),
+        ("outcome", "TEXT NOT NULL"), ("ended_ms", "INTEGER"), ("file", "INTEGER NOT NULL"),
+        ("scan", "INTEGER NOT NULL"),
+    ),
+}  # fmt: skip
+
+
+def _tables() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Every table's columns, in order, with their SQL types."""
+    made = dict(_MORE)
     for table, (kind, key) in _TABLES.items():
-        columns = [f"{name} {sql}{' PRIMARY KEY' if name == key else ''}" for name, sql in _columns(kind)]
+        columns = [(name, f"{sql} PRIMARY KEY" if name == key else sql) for name, sql in _columns(kind)]
         if table == "error":
-            columns.append("chain TEXT")
-        yield f"CREATE TABLE {table} ({', '.join([*columns, 'scan INTEGER NOT NULL'])})"
+            columns.append(("chain", "TEXT"))
+        made[table] = (*columns, ("scan", "INTEGER NOT NULL"))
+    return made
+
+
+def column_types() -> dict[str, list[tuple[str, str]]]:
+    """Table -> its columns with their plain types (TEXT, INTEGER, REAL, BOOLEAN), the reader's own bookmark left out."""
+    return {
+        table: [(name, sql.partition(" ")[0]) for name, sql in columns if name != "place"]
+        for table, columns in _tables().items()
+    }
+
+
+def _schema() -> Iterator[str]:
+    for table, columns in _tables().items():
+        yield f"CREATE TABLE {table} ({', '.join(f'{name} {sql}' for name, sql in columns)})"
+    for table, (_, key) in _TABLES.items():
         if not key:
             yield f"CREATE UNIQUE INDEX {table}_once ON {table} (session, at_ms)"
 
@@ -267,9 +292,17 @@ class Store:
     # -- rows ----------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """A table's column names and all of its rows."""
-        cursor = self.connection.execute(f'SELECT * FROM "{table}"')
-        return [column[0] for column in cursor.description], cursor.fetchall()
+        """A table's column names, as in `column_types`, and all of its rows; truths are bools."""
+        columns = column_types()[table]
+        names = [name for name, _ in columns]
+        rows = self.connection.execute(f'SELECT {", ".join(names)} FROM "{table}"').fetchall()
+        truths = [place for place, (_, kind) in enumerate(columns) if kind == "BOOLEAN"]
+        if truths:
+            rows = [
+                tuple(bool(value) if place in truths else value for place, value in enumerate(row))
+                for row in rows
+            ]
+        return names, rows
 
 
 _AN_ID = re.compile(r"(?:msg|req)_\w{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -224,6 +224,7 @@ class _Reading:
             session=key[0],
             agent=key[1],
             version=line.version or "",
+            project=line.cwd or "",
             model=message.model,
             stop_reason=message.stop_reason,
             context_tokens=usage.context,

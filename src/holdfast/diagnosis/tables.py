@@ -1,0 +1,393 @@
+"""What failed, how often, where and when: every count of a diagnosis, as Ibis expressions over one small schema.
+
+The same expressions run on DuckDB over one person's logs and on a cluster over the exported files of thousands.
+Therefore: times are integer milliseconds, days and hours are integer arithmetic, quantiles are exact, nothing
+is counted distinct beside a quantile, and a window's order has no ties (reference sessions.md, section 3).
+
+The unit is the *failure*: one request that failed, with all its tries. Records count the client's persistence,
+failures count the user's trouble; both are shown, and rates are failures per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import ibis
+from ibis import Table, _
+from ibis.expr.types import IntegerValue, StringValue
+
+KNOWN_CODES = (
+    "ECONNRESET", "ETIMEDOUT", "EPIPE", "ConnectionRefused", "FailedToOpenSocket", "EAI_AGAIN",
+    "HTTP 429", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 529", "unknown",
+)  # fmt: skip
+"Shown with a zero where there was none: that something never happened is worth a line."
+
+BURST_MS = 60_000
+"Errors no further apart than this are one burst."
+
+AGES_S = ((0, 1), (1, 10), (10, 60), (60, 300), (300, 1800), (1800, None))
+CONTEXTS = ((0, 50_000), (50_000, 100_000), (100_000, 150_000), (150_000, 200_000), (200_000, None))
+"Tokens of the whole prompt. Beyond 200,000 only the large context tier answers."
+
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
+
+Offsets = Sequence[tuple[int, int]]
+"From when (ms, UTC) the local clock is how far ahead of UTC (ms), in order; the first holds before it too."
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The tables that everything here is made of, as `sessions.facts` describes their rows."""
+
+    error: Table
+    chain: Table
+    dead: Table
+    request: Table
+    turn_time: Table
+    compaction: Table
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Table]) -> Sources:
+        """From tables by name; those that are not needed here may be among them."""
+        return cls(**{field.name: tables[field.name] for field in fields(cls)})
+
+
+# ----- the unit
+
+
+def failures(sources: Sources) -> Table:
+    """One row per request that failed: its first error, how many tries it took, and what became of it.
+
+    A turn that died without a failed try on record (older versions, breaks in mid-answer) is one too, with no try.
+
+    Columns: failure, at_ms, begun_ms, ended_ms, session, agent, version, project, model, context_tokens, code,
+    tries, outcome.
+    """
+    first = sources.error.filter(_.uuid == _.chain)
+    tried = sources.chain.join(first, sources.chain.chain == first.uuid).select(
+        failure=sources.chain.chain,
+        at_ms=first.at_ms,
+        begun_ms=first.before_ms,
+        ended_ms=sources.chain.ended_ms,
+        session=first.session,
+        agent=first.agent,
+        version=first.version,
+        project=first.project,
+        model=first.model,
+        context_tokens=first.context_tokens,
+        code=first.code,
+        tries=sources.chain.tries,
+        outcome=sources.chain.outcome,
+    )
+    ends = sources.chain.filter(_.outcome == "died").select(ended_session=_.session, ended_at=_.ended_ms)
+    dead = sources.dead
+    alone = dead.anti_join(ends, (dead.session == ends.ended_session) & (dead.at_ms == ends.ended_at)).select(
+        failure=_.uuid,
+        at_ms=_.at_ms,
+        begun_ms=_.before_ms,
+        ended_ms=_.at_ms,
+        session=_.session,
+        agent=_.agent,
+        version=_.version,
+        project=_.project,
+        model=_.model,
+        context_tokens=_.context_tokens,
+        code=_dead_code(dead),
+        tries=ibis.literal(0, "int64"),
+        outcome=ibis.literal("died"),
+    )
+    return tried.union(alone)
+
+
+def _dead_code(dead: Table) -> StringValue:
+    """What the client's own words say: the `error` field beside them does not tell its own aborts from the server's."""
+    text = dead.text
+    return ibis.cases(
+        (dead.status.notnull(), ibis.literal("HTTP ") + dead.status.cast("string")),
+        (text.contains("ECONNRESET"), "ECONNRESET"),
+        (text.contains("ETIMEDOUT"), "ETIMEDOUT"),
+        (text.contains("ConnectionRefused"), "ConnectionRefused"),
+        (text.contains("stopped arriving") | text.contains("stalled"), "client's idle limit"),
+        (text.contains("timed out"), "client's time limit"),
+        (text.contains("closed mid-response") | text.contains("terminated"), "closed in mid-answer"),
+        else_="unknown",
+    )
+
+
+# ----- what failed
+
+
+def inventory(sources: Sources) -> Table:
+    """Per code: errors, failures, sessions, first and last. Columns: code, errors, failures, sessions, first_ms, last_ms."""
+    seen = sources.error.group_by("code").agg(
+        errors=_.count(),
+        failures=_.chain.nunique(),
+        sessions=_.session.nunique(),
+        first_ms=_.at_ms.min(),
+        last_ms=_.at_ms.max(),
+    )
+    codes = ibis.memtable([{"code": code} for code in KNOWN_CODES]).union(seen.select("code"), distinct=True)
+    joined = codes.left_join(seen, codes.code == seen.code)
+    return joined.select(
+        code=codes.code,
+        errors=seen.errors.fill_null(0),
+        failures=seen.failures.fill_null(0),
+        sessions=seen.sessions.fill_null(0),
+        first_ms=seen.first_ms,
+        last_ms=seen.last_ms,
+    ).order_by(ibis.desc("errors"), "code")
+
+
+def dead_turns(sources: Sources) -> Table:
+    """Turns that the client gave up, by its own words. Columns: code, turns, sessions, without_tries."""
+    failed = failures(sources).filter(_.outcome == "died")
+    return (
+        failed.group_by("code")
+        .agg(turns=_.count(), sessions=_.session.nunique(), without_tries=(_.tries == 0).sum())
+        .order_by(ibis.desc("turns"), "code")
+    )
+
+
+def ladder(sources: Sources) -> Table:
+    """The retries, step by step. A chain reaches step n if its n-th try failed.
+
+    Columns: step, reached, recovered, died, abandoned, unknown; then, of chains whose end is known:
+    still_failing, the share that had not recovered after this step.
+    """
+    chain = sources.chain
+    steps = sources.error.filter(_.attempt.notnull()).select(step=_.attempt).distinct()
+    pairs = steps.join(chain, chain.tries >= steps.step)
+    at_end = pairs.tries == pairs.step
+    counted = pairs.group_by("step").agg(
+        reached=_.count(),
+        recovered=(at_end & (_.outcome == "recovered")).sum(),
+        died=(at_end & (_.outcome == "died")).sum(),
+        abandoned=(at_end & (_.outcome == "abandoned")).sum(),
+        unknown=(at_end & (_.outcome == "unknown")).sum(),
+    )
+    known = chain.filter(_.outcome != "unknown").agg(known=_.count())
+    upto = ibis.window(order_by="step", preceding=None, following=0)
+    told = counted.cross_join(known)
+    return (
+        told.mutate(
+            still_failing=ibis.ifelse(
+                _.known > 0,
+                1.0 - _.recovered.sum().over(upto).cast("float64") / _.known,
+                ibis.null("float64"),
+            )
+        )
+        .drop("known")
+        .order_by("step")
+    )
+
+
+def ages(sources: Sources) -> Table:
+    """How old each failed try was, the wait before it taken off. Columns: from_s, to_s, errors.
+
+    The record before a later try is the failed one before it, so the time since includes the client's own pause.
+    A try whose record has no predecessor is not among them.
+    """
+    timed = _aged(sources).filter(_.age_ms.notnull())
+    return _histogram(timed, timed.age_ms / 1000.0, AGES_S, "errors")
+
+
+def _aged(sources: Sources) -> Table:
+    """Errors with `age_ms`: from the record before to the failure, less the wait that the try before announced."""
+    in_chain = ibis.window(group_by="chain", order_by=["attempt", "at_ms", "uuid"])
+    error = sources.error.mutate(waited_ms=_.wait_ms.lag().over(in_chain).fill_null(0.0))
+    return error.mutate(age_ms=ibis.greatest((_.at_ms - _.before_ms).cast("float64") - _.waited_ms, 0.0))
+
+
+def _histogram(
+    table: Table, value: ibis.Value, spans: Sequence[tuple[float, float | None]], name: str
+) -> Table:
+    rows = ibis.memtable(
+        [{"span": number, "from_": float(low), "to_": None if high is None else float(high)}
+         for number, (low, high) in enumerate(spans)],
+        schema={"span": "int64", "from_": "float64", "to_": "float64"},
+    )  # fmt: skip
+    cases = [
+        ((value >= low) if high is None else (value >= low) & (value < high), number)
+        for number, (low, high) in enumerate(spans)
+    ]
+    found = table.mutate(span=ibis.cases(*cases)).group_by("span").agg(found=_.count())
+    joined = rows.left_join(found, rows.span == found.span)
+    return (
+        joined.select(span=rows.span, from_=rows.from_, to_=rows.to_, count=found.found.fill_null(0))
+        .order_by("span")
+        .select(**{"from_s": _.from_, "to_s": _.to_, name: _["count"]})
+    )
+
+
+# ----- where
+
+
+def rates(sources: Sources, by: str) -> Table:
+    """Failures against requests, per `version`, `model`, `project`, `session` or `agent kind`.
+
+    Columns: the key, failures, errors, died, requests, sessions, per_1000 (failures per thousand requests and
+    failures; None where no request is on record). Requests are those that were answered.
+    """
+    failed = _keyed(failures(sources), by)
+    asked = _keyed(sources.request, by)
+    one = failed.group_by("key").agg(
+        failures=_.count(),
+        errors=_.tries.sum(),
+        died=(_.outcome == "died").sum(),
+        failed_in=_.session.nunique(),
+    )
+    other = asked.group_by("key").agg(requests=_.count(), sessions=_.session.nunique())
+    joined = one.outer_join(other, one.key == other.key)
+    counted = joined.select(
+        key=ibis.coalesce(one.key, other.key),
+        failures=one.failures.fill_null(0),
+        errors=one.errors.fill_null(0),
+        died=one.died.fill_null(0),
+        failed_in=one.failed_in.fill_null(0),
+        requests=other.requests.fill_null(0),
+        sessions=other.sessions.fill_null(0),
+    )
+    return _per_thousand(counted).rename({by: "key"}).order_by(ibis.desc("failures"), by)
+
+
+def _keyed(table: Table, by: str) -> Table:
+    if by == "agent kind":
+        return table.mutate(key=ibis.ifelse(_.agent.isnull(), "main", "subagent"))
+    return table.mutate(key=_[by].fill_null("not known"))
+
+
+def _per_thousand(counted: Table) -> Table:
+    tried = counted.requests + counted.failures
+    return counted.mutate(
+        per_1000=ibis.ifelse(counted.requests > 0, counted.failures * 1000.0 / tried, ibis.null("float64"))
+    )
+
+
+def by_context(sources: Sources) -> Table:
+    """Failures against requests by the true context: tokens of the conversation's prompt at that time.
+
+    Of a failed request it is that of the answer before, the nearest thing on record. Not the file's size, which
+    grows on through compactions. Columns: from_tokens, to_tokens, failures, requests, per_1000.
+    """
+    failed = failures(sources).filter(_.context_tokens.notnull())
+    asked = sources.request
+    one = _histogram(failed, failed.context_tokens, CONTEXTS, "failures")
+    other = _histogram(asked, asked.context_tokens, CONTEXTS, "requests")
+    joined = one.join(other, one.from_s == other.from_s)
+    counted = joined.select(
+        from_tokens=one.from_s.cast("int64"),
+        to_tokens=one.to_s.cast("int64"),
+        failures=one.failures,
+        requests=other.requests,
+    )
+    return _per_thousand(counted).order_by("from_tokens")
+
+
+# ----- when
+
+
+def local_ms(at_ms: IntegerValue, offsets: Offsets) -> IntegerValue:
+    """The local clock's milliseconds; days and hours of it are integer arithmetic."""
+    if not offsets:
+        return at_ms
+    branches = [(at_ms >= begin, ibis.literal(ahead, "int64")) for begin, ahead in reversed(offsets[1:])]
+    first = ibis.literal(offsets[0][1], "int64")
+    return at_ms + (ibis.cases(*branches, else_=first) if branches else first)
+
+
+def per_day(sources: Sources, offsets: Offsets) -> Table:
+    """Per local day: errors, failures, requests. Columns: day (days since 1970), errors, failures, requests."""
+    return _per(sources, offsets, lambda at: (at / DAY_MS).floor().cast("int64"), "day")
+
+
+def per_hour(sources: Sources, offsets: Offsets) -> Table:
+    """Per local hour of the day. Columns: hour (0 to 23), errors, failures, requests."""
+    return _per(sources, offsets, lambda at: ((at % DAY_MS) / HOUR_MS).floor().cast("int64"), "hour")
+
+
+def per_weekday(sources: Sources, offsets: Offsets) -> Table:
+    """Per local weekday. Columns: weekday (0 is Monday), errors, failures, requests."""
+    # The first day of 1970 was a Thursday.
+    return _per(sources, offsets, lambda at: ((at / DAY_MS).floor().cast("int64") + 3) % 7, "weekday")
+
+
+def _per(sources: Sources, offsets: Offsets, unit: object, name: str) -> Table:
+    assert callable(unit)
+    parts = []
+    for kind, table in (
+        ("errors", sources.error),
+        ("failures", failures(sources)),
+        ("requests", sources.request),
+    ):
+        parts.append(table.select(unit=unit(local_ms(table.at_ms, offsets)), kind=ibis.literal(kind)))
+    counted = ibis.union(*parts).group_by("unit")
+    return (
+        counted.agg(**{kind: (_.kind == kind).sum() for kind in ("errors", "failures", "requests")})
+        .rename({name: "unit"})
+        .order_by(name)
+    )
+
+
+def bursts(sources: Sources) -> Table:
+    """Errors that came close together, over all sessions.
+
+    Columns: burst, begun_ms, ended_ms, errors, failures, sessions, recovered, died. Only those with two or more.
+    """
+    in_time = ibis.window(order_by=["at_ms", "uuid"])
+    running = ibis.window(order_by=["at_ms", "uuid"], preceding=None, following=0)
+    marked = sources.error.mutate(since=_.at_ms - _.at_ms.lag().over(in_time))
+    marked = marked.mutate(first=(_.since.isnull() | (_.since > BURST_MS)).cast("int64"))
+    numbered = marked.mutate(burst=_.first.sum().over(running))
+    ends = sources.chain.select(of=_.chain, outcome=_.outcome)
+    told = numbered.left_join(ends, numbered.chain == ends.of)
+    per_chain = told.group_by(["burst", "chain", "outcome"]).agg(errors=_.count())
+    spans = numbered.group_by("burst").agg(
+        begun_ms=_.at_ms.min(), ended_ms=_.at_ms.max(), sessions=_.session.nunique()
+    )
+    counted = per_chain.group_by("burst").agg(
+        errors=_.errors.sum(),
+        failures=_.count(),
+        recovered=(_.outcome == "recovered").sum(),
+        died=(_.outcome == "died").sum(),
+    )
+    joined = spans.join(counted, spans.burst == counted.burst).filter(_.errors >= 2)
+    return joined.select(
+        "burst", "begun_ms", "ended_ms", "errors", "failures", "sessions", "recovered", "died"
+    ).order_by("begun_ms")
+
+
+# ----- what it cost
+
+
+def durations(sources: Sources) -> Table:
+    """How long turns took, where the client says so. Columns: version, turns, median_s, p95_s, longest_s, over_5_min."""
+    seconds = sources.turn_time.duration_ms / 1000.0
+    return (
+        sources.turn_time.mutate(seconds=seconds)
+        .group_by("version")
+        .agg(
+            turns=_.count(),
+            median_s=_.seconds.quantile(0.5),
+            p95_s=_.seconds.quantile(0.95),
+            longest_s=_.seconds.max(),
+            over_5_min=(_.seconds > 300).sum(),
+        )
+        .order_by("version")
+    )
+
+
+def lost(sources: Sources) -> Table:
+    """What failures cost. One row: turns (died), turns_least and turns_most (abandoned and unknown ends counted as
+    kept, and as lost), minutes (from the record before the first try to the end, where both are known), tokens
+    (prompts that were sent and not answered, cached ones included; None where no context is known).
+    """
+    failed = failures(sources)
+    open_ends = (failed.outcome == "abandoned") | (failed.outcome == "unknown")
+    gone = failed.ended_ms.notnull() & failed.begun_ms.notnull()
+    return failed.agg(
+        turns_least=(failed.outcome == "died").sum(),
+        turns_most=((failed.outcome == "died") | open_ends).sum(),
+        minutes=ibis.ifelse(gone, (failed.ended_ms - failed.begun_ms) / 60_000.0, 0.0).sum(),
+        tokens=(failed.context_tokens * ibis.greatest(failed.tries, 1)).sum(),
+    )
