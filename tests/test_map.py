@@ -82,6 +82,7 @@ MAY_WAIT = {
     "sessions.store": {"sqlite3"},
     # what leaves for other systems of observation
     "telemetry.loading": {"sqlite3"},
+    "telemetry.parquet": {"sqlite3"},
     "telemetry.query": {"sqlite3"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Lazy] = {
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
     "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
     "demo": Lazy("demo", "Play the freeze without and with the gateway."),
+    "export": Lazy("export", "Write the journal into Parquet files."),
     "forget": Lazy("forget", "Erase what was recorded."),
     "lab": Lazy("lab", "Run the built-in provider that breaks on purpose."),
 }

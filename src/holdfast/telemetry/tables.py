@@ -214,7 +214,7 @@ ATTEMPT = Table(
     made_of=("moment",),
     made_by=f"SELECT {', '.join(f'{sql} AS {column.name}' for column, sql in _ATTEMPT_COLUMNS)} FROM moment "
     "WHERE attempt IS NOT NULL AND name IN ('AttemptStarted', 'Connected', 'RequestSent', 'HeadersArrived', "
-    "'FirstEventArrived', 'AttemptEnded', 'HedgeStarted') GROUP BY turn_id, attempt",
+    "'FirstEventArrived', 'AttemptEnded', 'HedgeStarted') GROUP BY turn_id, attempt ORDER BY turn_id, attempt",
 )
 
 _ENDING_OF_MOMENT = f"""
@@ -254,6 +254,7 @@ ENDING = Table(
 WITH every AS ({_ENDING_OF_MOMENT} UNION ALL {_ENDING_OF_TURN})
 SELECT turn_id, "of", number, at_ms, wall_ms, code, {_side("code")} AS side, split_part(code, '.', 2) AS mechanism,
     split_part(code, '.', 3) AS phase, detail, evidence, verdict, limit_name, limit_ms FROM every
+ORDER BY turn_id, at_ms, "of", number
 """,
 )  # fmt: skip
 
