@@ -188,7 +188,8 @@ def test_an_older_journal_is_upgraded_with_its_turns(tmp_path: Path) -> None:
     migrate(connection, tmp_path, schema.MIGRATIONS[:1])
     record = frozen_turn()
     row = dict(zip(TURN_COLUMNS, _row(record, "old", encode_moments(record.moments)), strict=True))
-    del row["healed"]  # came with schema 3
+    for later in ("healed", "request_key"):  # came with schema 3 and 4
+        del row[later]
     columns = ", ".join(row)
     connection.execute(f"INSERT INTO turn ({columns}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
     assert schema_version(connection) == 1

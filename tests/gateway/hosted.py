@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from holdfast.flight.moments import Moment
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import NOTHING_KNOWN, About, TurnRecord
 from holdfast.gateway.server import Gateway
 from holdfast.gateway.settings import Settings
 
@@ -33,7 +33,13 @@ class Kept:
         self.records[record.turn_id] = record
 
     def keep_answer(
-        self, record: TurnRecord, pieces: list[bytes], *, complete: bool, content_type: str
+        self,
+        record: TurnRecord,
+        pieces: list[bytes],
+        *,
+        complete: bool,
+        content_type: str,
+        about: About = NOTHING_KNOWN,
     ) -> None:
         self.answers.append((record, b"".join(pieces), complete))
 

@@ -23,7 +23,7 @@ from holdfast.flight import instant
 from holdfast.flight import moments as m
 from holdfast.flight import record as records
 from holdfast.flight.endings import Ending
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import NOTHING_KNOWN, About, TurnRecord
 from holdfast.gateway import engine as engines
 from holdfast.gateway import listener as listening
 from holdfast.gateway import streamlog
@@ -114,7 +114,13 @@ class Kept:
                 self.world.tell(f"turn {list(self.records).index(record.turn_id) + 1}", _moment(moment))
 
     def keep_answer(
-        self, record: TurnRecord, pieces: list[bytes], *, complete: bool, content_type: str
+        self,
+        record: TurnRecord,
+        pieces: list[bytes],
+        *,
+        complete: bool,
+        content_type: str,
+        about: About = NOTHING_KNOWN,
     ) -> None:
         self.answers[record.turn_id] = (b"".join(pieces), complete)
 

@@ -12,9 +12,10 @@ import os
 import re
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from holdfast.flight.record import NOTHING_KNOWN, About
 from holdfast.flight.state import ANSWERS, PRIVATE_FILE, make_private
 
 _TURN_ID = re.compile(r"[0-9a-z]{1,64}")
@@ -35,6 +36,8 @@ class KeptAnswer:
     kept_wall_ms: int
     handed_over: bool = False
     "Whether a retry was given it afterwards."
+    about: About = NOTHING_KNOWN
+    "What it answers, as far as that was kept."
 
     @property
     def file_name(self) -> str:
@@ -65,23 +68,24 @@ class Attic:
                 temporary.unlink(missing_ok=True)
             raise
         self._connection.execute(
-            "INSERT OR REPLACE INTO answer (turn_id, size, complete, content_type, kept_wall_ms, file_name, handed_over) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO answer (turn_id, size, complete, content_type, kept_wall_ms, file_name, handed_over, "
+            "model, messages, request_bytes, tools, tool, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 answer.turn_id, answer.size, answer.complete, answer.content_type,
-                answer.kept_wall_ms, answer.file_name, answer.handed_over,
+                answer.kept_wall_ms, answer.file_name, answer.handed_over, *astuple(answer.about),
             ),
         )  # fmt: skip
 
     def answers(self) -> list[KeptAnswer]:
         """All kept answers, the newest first."""
         rows = self._connection.execute(
-            "SELECT turn_id, size, complete, content_type, kept_wall_ms, handed_over FROM answer "
+            "SELECT turn_id, size, complete, content_type, kept_wall_ms, handed_over, "
+            "model, messages, request_bytes, tools, tool, path FROM answer "
             "ORDER BY kept_wall_ms DESC, turn_id DESC"
         )
         return [
-            KeptAnswer(key, size, bool(whole), kind, at, bool(over))
-            for key, size, whole, kind, at, over in rows
+            KeptAnswer(key, size, bool(whole), kind, at, bool(over), About(*about))
+            for key, size, whole, kind, at, over, *about in rows
         ]
 
     def find(self, start: str) -> list[KeptAnswer]:

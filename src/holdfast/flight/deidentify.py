@@ -528,6 +528,7 @@ RECORD: Final[Mapping[str, Policy]] = {
     "saved_from": _T,
     "healed": _T,
     "wasted_tokens": _K,
+    "request_key": Policy.ID,
     "ended": _K,
     "ending": _K,
     "moments": _K,

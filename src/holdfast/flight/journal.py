@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -43,7 +43,7 @@ from holdfast.flight.instances import (
 )
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
-from holdfast.flight.record import TurnRecord, new_turn_id
+from holdfast.flight.record import NOTHING_KNOWN, About, TurnRecord, new_turn_id
 from holdfast.flight.redact import clean, safe, scrub, scrub_error_event
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
 from holdfast.flight.state import INSTANCES, locked, make_private
@@ -141,7 +141,7 @@ def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...
         r.request_bytes, r.answer_bytes, r.events, r.input_tokens, r.output_tokens,
         safe(r.stop_reason) if r.stop_reason else None,
         r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.held, r.saved_from, r.healed,
-        r.wasted_tokens,
+        r.wasted_tokens, r.request_key,
         _ending_text(ending) if ending else None, moments.decode(),
     )  # fmt: skip
 
@@ -183,6 +183,7 @@ class _PendingAnswer(NamedTuple):
     content_type: str
     kept_wall_ms: int
     size: int
+    about: About
 
 
 class Journal:
@@ -271,7 +272,13 @@ class Journal:
         dirty[record.turn_id] = record
 
     def keep_answer(
-        self, record: TurnRecord, pieces: list[bytes], *, complete: bool, content_type: str
+        self,
+        record: TurnRecord,
+        pieces: list[bytes],
+        *,
+        complete: bool,
+        content_type: str,
+        about: About = NOTHING_KNOWN,
     ) -> None:
         """Put an answer into the attic, unless nothing is to be kept. `pieces` must not change afterwards."""
         if self.record == "none":
@@ -287,7 +294,7 @@ class Journal:
             return
         self._answer_bytes_in += size
         self._answers.append(
-            _PendingAnswer(record.turn_id, pieces, complete, content_type, self._clock().wall_ms, size)
+            _PendingAnswer(record.turn_id, pieces, complete, content_type, self._clock().wall_ms, size, about)
         )
         self._wake.set()
 
@@ -456,7 +463,12 @@ class Journal:
         size = sum(map(len, pieces))
         self._attic.keep(
             KeptAnswer(
-                answer.turn_id, size, answer.complete, clean(answer.content_type), answer.kept_wall_ms
+                answer.turn_id,
+                size,
+                answer.complete,
+                clean(answer.content_type),
+                answer.kept_wall_ms,
+                about=_safe_about(answer.about),
             ),
             pieces,
         )
@@ -478,6 +490,12 @@ class Journal:
                 "UPDATE instance SET seen_wall_ms = ?, ended_wall_ms = ? WHERE id = ?",
                 (at, at, self.instance_id),
             )
+
+
+def _safe_about(about: About) -> About:
+    """The same with every text fit to be stored: names and paths come from a model."""
+    model, tool, path = (safe(text) if text else None for text in (about.model, about.tool, about.path))
+    return replace(about, model=model, tool=tool, path=path)
 
 
 def _take_all(queue: deque[Any]) -> list[Any]:

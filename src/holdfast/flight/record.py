@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from holdfast.flight.endings import Ending
 from holdfast.flight.instant import Instant
@@ -76,6 +76,8 @@ class TurnRecord:
     "What was done about its breaks, in order (`again, restart`); then its tokens are estimated."
     wasted_tokens: int | None = None
     "Output tokens of an answer that nobody fetched."
+    request_key: str | None = None
+    "Tells a request that was sent again, among those of this state directory; only of turns that were disturbed."
     ended: Instant | None = None
     ending: Ending | None = None
     moments: list[tuple[Instant, Moment]] = field(default_factory=list)
@@ -84,6 +86,25 @@ class TurnRecord:
     def note(self, at: Instant, moment: Moment) -> None:
         """Append one moment."""
         self.moments.append((at, moment))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a kept answer was an answer to, without a word of the request. None is "not known"."""
+
+    model: str | None = None
+    messages: int | None = None
+    "How many the request had."
+    request_bytes: int | None = None
+    tools: int | None = None
+    "How many were offered."
+    tool: str | None = None
+    "The last one that the answer called, or was calling when it broke."
+    path: str | None = None
+    "The file that this call was to write, as the model named it."
+
+
+NOTHING_KNOWN: Final = About()
 
 
 class Recorder(Protocol):
@@ -99,6 +120,7 @@ class Recorder(Protocol):
         *,
         complete: bool,
         content_type: str,
+        about: About = NOTHING_KNOWN,
     ) -> None:
         """Put an answer (its exact bytes) into the attic. Never waits, never raises."""
 

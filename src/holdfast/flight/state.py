@@ -4,6 +4,7 @@ journal.sqlite      the flights of all gateways of this user
 answers/            the attic, one file per answer
 instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
+request.salt        chance that makes a request's key mean nothing elsewhere
 run.log             what gateways under `run` said, one line per turn; run.log.1 is the one before
 """
 
@@ -23,8 +24,9 @@ ANSWERS = "answers"
 INSTANCES = "instances"
 SPOOL = "spool"
 LOCK = "state.lock"
+SALT = "request.salt"
 RUN_LOGS = ("run.log", "run.log.1")
-OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, *RUN_LOGS, LOCK)
+OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, *RUN_LOGS, SALT, LOCK)
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600

@@ -15,10 +15,11 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import Instant
 from holdfast.flight.instant import now as instant_now
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import About, TurnRecord
 from holdfast.flight.redact import clean
 from holdfast.gateway import headers as h
 from holdfast.gateway import heal, sameness, telling
+from holdfast.gateway.about import about
 from holdfast.gateway.accounts import bridged
 from holdfast.gateway.alarms import Alarm
 from holdfast.gateway.asking import Asking, Editor, Question
@@ -941,9 +942,24 @@ class Carrier:
             return
         self.kept = True
         content_type = "text/event-stream" if self.streams else "application/json"
-        self.engine.recorder.keep_answer(self.record, pieces, complete=complete, content_type=content_type)
+        self.engine.recorder.keep_answer(
+            self.record,
+            pieces,
+            complete=complete,
+            content_type=content_type,
+            about=self._about(pieces),
+        )
         self.engine.summary.kept += 1
         self.note(m.AnswerKept(size, complete))
+
+    def _about(self, pieces: list[bytes]) -> About:
+        """What the answer was an answer to: numbers and names, no word of the request."""
+        try:
+            body = self.body.whole()
+        except SpoolError:
+            body = None
+        model, size = self.record.model, self.body.size
+        return about(body, b"".join(pieces) if self.streams else b"", model=model, request_bytes=size)
 
     def _end(self) -> None:
         record = self.record
@@ -971,6 +987,8 @@ class Carrier:
         if self.heard_by is None and self.turn.answered:
             record.wasted_tokens = record.output_tokens
         record.ending = ending
+        if not ending.completed or record.attempts > 1 or record.readers > 1:
+            record.request_key = self.engine.request_key(self)
         at = record.ended = instant_now()
         self.note(m.TurnEnded(ending), at)
         if self.healing is not None:

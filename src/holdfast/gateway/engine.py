@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,11 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
 from holdfast.flight.redact import safe
+from holdfast.flight.salt import salt_of
+from holdfast.flight.state import StateError
 from holdfast.gateway import doomed, heal, profiles, sameness
 from holdfast.gateway import headers as h
+from holdfast.gateway.about import request_key
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
@@ -105,6 +109,8 @@ class Engine:
         "Under `run`: the command has exited."
         self._on_turn = on_turn
         self._secret = secrets.token_bytes(32)
+        state_dir = settings.state_dir
+        self._salt = cache(lambda: salt_of(state_dir)) if state_dir is not None else None
         self.ledger = Ledger(settings.retries, chance=random.random)
         self.doom = Doom()
         self._purge_at = 0.0
@@ -212,6 +218,19 @@ class Engine:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
         return carrier.head_key, sameness.digest(carrier.body.whole())
 
+    def request_key(self, carrier: Carrier) -> str | None:
+        """What a journal is to know a disturbed turn's request by, when it comes again; None where it cannot be had."""
+        with suppress(SpoolError):
+            return self._key_of(carrier.head_key, carrier.body.whole()) if carrier.body_complete else None
+        return None
+
+    def _key_of(self, key: sameness.HeadKey, body: bytes) -> str | None:
+        if self._salt is None or self.settings.record == "none":
+            return None
+        with suppress(OSError, StateError):
+            return request_key(key, body, self._salt())
+        return None
+
     def doomed_answer(self, verdict: Verdict, profile: Profile, turn_id: str) -> DoomedAnswer:
         """What a question that is not worth another try is answered, by the settings."""
         return doomed.answer(
@@ -233,6 +252,7 @@ class Engine:
         record.request_bytes, record.readers, record.status = len(body), 1, answer.status
         record.note(instant_now(), m.AnsweredLocally(answer.status, verdict.why))
         record.ending = Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS, verdict.why)
+        record.request_key = self._key_of(arrival.head_key, body)
         at = record.ended = instant_now()
         record.note(at, m.TurnEnded(record.ending))
         exchange.refuse(answer.status, answer.body, doomed.DO_NOT_RETRY)

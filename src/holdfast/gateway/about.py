@@ -1,0 +1,102 @@
+"""What is kept of a request after its turn: never a word of it, only what kind of question it was.
+
+Computed for turns that were disturbed, at their end; an undisturbed turn pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from holdfast.flight import halfjson
+from holdfast.flight.record import About
+from holdfast.gateway import sameness
+from holdfast.gateway.rawjson import array_values, members
+
+PATHS = ("file_path", "notebook_path", "path")
+"Arguments in which the measured agents' tools name a file."
+
+_LOOKED_AT_BYTES = 64 * 1024
+"Of a call's arguments: the path comes first in what models write, the content after it."
+_BLOCKS = 100
+"How many blocks are gone back through to find the last call."
+
+
+def about(body: bytes | None, answer: bytes, *, model: str | None, request_bytes: int) -> About:
+    """A kept answer's question. `body` is the request's, None where it cannot be had; `answer` a stream's bytes."""
+    found = members(body) if body is not None else None
+    tool, path = last_call(answer)
+    return About(
+        model=model,
+        messages=_count(found["messages"].raw) if found and "messages" in found else None,
+        request_bytes=request_bytes,
+        tools=(_count(found["tools"].raw) if "tools" in found else 0) if found is not None else None,
+        tool=tool,
+        path=path,
+    )
+
+
+def _count(raw: msgspec.Raw) -> int | None:
+    values = array_values(raw)
+    return None if values is None else len(values)
+
+
+def last_call(answer: bytes) -> tuple[str | None, str | None]:
+    """The last tool that a stream calls, whole or not, and the file that the call names."""
+    end = len(answer)
+    for _ in range(_BLOCKS):
+        at = answer.rfind(b"event: content_block_start", 0, end)
+        if at < 0:
+            return None, None
+        events = _events(answer[at : at + 2 * _LOOKED_AT_BYTES])
+        block = next(events, {}).get("content_block")
+        if isinstance(block, dict) and str(block.get("type")).endswith("tool_use"):
+            name = block.get("name")
+            return (name if isinstance(name, str) else "tool"), _path(block, events)
+        end = at
+    return None, None
+
+
+def _events(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.splitlines():
+        if line.startswith(b"data:"):
+            try:
+                event = msgspec.json.decode(line[5:])
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                return
+            if isinstance(event, dict):
+                yield event
+
+
+def _path(block: dict[str, Any], events: Iterator[dict[str, Any]]) -> str | None:
+    written = ""
+    for event in events:
+        delta = event.get("delta")
+        if event.get("type") in ("content_block_stop", "content_block_start"):
+            break
+        piece = delta.get("partial_json") if isinstance(delta, dict) else None
+        written += piece if isinstance(piece, str) else ""
+        if len(written) > _LOOKED_AT_BYTES:
+            break
+    half = halfjson.read(written) if written else halfjson.Half(block.get("input"), complete=True)
+    given = half.value if isinstance(half.value, dict) else {}
+    for name in PATHS:
+        value = given.get(name)
+        if isinstance(value, str) and value and half.cut != (name,):
+            return value
+    return None
+
+
+def request_key(key: sameness.HeadKey, body: bytes, salt: bytes) -> str:
+    """The same for a request and its client's own retries of it, in this state directory and in no other.
+
+    The tenant is left out: it is drawn anew by every process, and a retry may come to the next one.
+    """
+    found = hashlib.blake2b(key=salt, digest_size=12)
+    for part in (key.method, key.target, key.upstream, key.session, key.agent, sameness.digest(body)):
+        said = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        found.update(b"-" if said is None else b"%d:%b" % (len(said), said))
+    return found.hexdigest()

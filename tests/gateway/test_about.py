@@ -1,0 +1,91 @@
+"""What is kept of a request after its turn."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.flight.record import About
+from holdfast.gateway.about import about, last_call, request_key
+from holdfast.gateway.sameness import HeadKey
+from tests.cli.viewed import call, event, stream, text
+
+BODY = json.dumps(
+    {
+        "model": "m",
+        "stream": True,
+        "tools": [{"name": "Write"}, {"name": "Bash"}],
+        "messages": [{"role": "user"}] * 7,
+    }
+).encode()
+
+
+def head(**other: str | None) -> HeadKey:
+    """A request's head."""
+    given_: dict[str, str | None] = {"tenant": "run:1", "session": "s", "agent": None} | other
+    return HeadKey(
+        str(given_["tenant"]),
+        b"POST",
+        b"/v1/messages",
+        "https://a",
+        "",
+        "",
+        given_["session"],
+        given_["agent"],
+    )
+
+
+def test_a_broken_write_names_its_file() -> None:
+    """Counts from the request, tool and file from the answer; the content is not part of it."""
+    data = stream(text("I write."), cut='{"file_path": "/src/world_data.py", "content": "COUNTRIES = {\\n')
+    known = about(BODY, data, model="claude", request_bytes=len(BODY))
+    assert known == About("claude", 7, len(BODY), 2, "Write", "/src/world_data.py")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", (None, None)),
+        (stream(text("only text")), (None, None)),
+        (stream(call("Bash", command="ls")), ("Bash", None)),
+        (stream(call("Read", file_path="/a"), call("Edit", file_path="/b", new_string="x"), text("done")), ("Edit", "/b")),
+        (stream(cut='{"file_path": "/half/pa'), ("Write", None)),
+        (stream(cut=""), ("Write", None)),
+        (b'event: content_block_start\ndata: {"content_block": [}\n\n', (None, None)),
+        (event("content_block_start", index=0, content_block={"type": "tool_use", "name": 3}), ("tool", None)),
+    ],
+)  # fmt: skip
+def test_the_last_call_is_found_in_whatever_there_is(
+    data: bytes, found: tuple[str | None, str | None]
+) -> None:
+    """Half a path is none: it would name another file."""
+    assert last_call(data) == found
+
+
+def test_a_body_that_cannot_be_read_leaves_its_counts_open() -> None:
+    """Not known is not none."""
+    assert about(b"{", b"", model=None, request_bytes=1) == About(request_bytes=1)
+    assert about(None, b"", model=None, request_bytes=9).tools is None
+    assert about(b'{"messages": []}', b"", model=None, request_bytes=9) == About(None, 0, 9, 0)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    """Answers come from anywhere."""
+    last_call(b"event: content_block_start\ndata: " + data)
+    about(data, data, model=None, request_bytes=0)
+
+
+def test_the_key_of_a_request_is_its_retry_s_too_and_means_nothing_elsewhere() -> None:
+    """The same under another process's tenant and as a fallback; other by session, words or salt."""
+    salt = bytes(32)
+    key = request_key(head(), BODY, salt)
+    assert key == request_key(head(tenant="run:2"), BODY, salt) and len(key) == 24
+    assert key == request_key(head(), BODY.replace(b'"stream": true, ', b""), salt)
+    others = (head(session="t"), head(session=None), head(agent="a"))
+    assert len({key, *(request_key(other, BODY, salt) for other in others)}) == 4
+    assert key != request_key(head(), BODY.replace(b"Bash", b"Bush"), salt)
+    assert key != request_key(head(), BODY, b"\x01" * 32)
