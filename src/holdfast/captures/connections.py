@@ -130,6 +130,7 @@ def follow(
             or (flags != 16 and flags != 24)
             or not window
             or captured != length
+            or (not length and ack == side.acked)
         ):
             slowly(side, segment)
             if at > sweep_ns:
@@ -169,8 +170,6 @@ def follow(
             side.dup_run = 0
             if other.probe_ns:
                 other.probe_ns = 0
-        elif not length:
-            follower.same_ack(side, at, window)
         side.window = window
         side.last_ns = at
         if other.unanswered:
@@ -322,7 +321,7 @@ class _Follower:
         )
         if flags & ACK:
             if ack == side.acked and not length and not flags & (SYN | FIN):
-                self.same_ack(side, at, window)
+                self._same_ack(side, at, window)
             else:
                 self._ack(side, at, ack)
         self._window(side, at, window, flags)
@@ -586,9 +585,11 @@ class _Follower:
             if side.fin_acked_ns is not None:
                 self._over(side.connection, at)
 
-    def same_ack(self, side: Side, at: int, window: int) -> None:
+    def _same_ack(self, side: Side, at: int, window: int) -> None:
         """A bare acknowledgement of what was acknowledged before: an answer, an update or a complaint."""
         other = side.other
+        if side.probe_ns == at:
+            return  # a probe is no answer
         if other.probe_ns:
             other.probe_ns = 0
             other.probes_answered += 1
@@ -596,7 +597,7 @@ class _Follower:
             side.window_updates += 1
         elif side.isn is None and not side.data_packets and self._repeats_itself(side, at):
             pass
-        elif other.next >= 0 and 0 < (other.next - side.acked & _MASK) < _HALF:
+        elif other.waiting or (other.next >= 0 and 0 < (other.next - side.acked & _MASK) < _HALF):
             side.dup_acks += 1
             side.dup_run += 1
 
