@@ -50,6 +50,7 @@ COMMANDS: dict[str, Lazy] = {
     "attic": Lazy("attic", "List, show and save answers whose client had gone."),
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
     "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
+    "captures": Lazy("captures", "Tell from packets who closed each connection."),
     "demo": Lazy("demo", "Play the freeze without and with the gateway."),
     "export": Lazy("export", "Write the journal into Parquet files."),
     "forget": Lazy("forget", "Erase what was recorded."),

@@ -1,0 +1,197 @@
+"""`holdfast captures`: what a capture file tells of how connections ended."""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast.cli.errors import FAILED, Failed, Misused
+from holdfast.cli.viewing import json_line
+from holdfast.flight.redact import clean
+
+if TYPE_CHECKING:
+    from holdfast.captures.files import Capture, Packet
+    from holdfast.captures.layers import Seen
+    from holdfast.captures.telling import Report
+
+MOST_BLOCKS = 1000
+"Connections that are told one by one; a port scan has a million. `--json` has them all."
+
+
+@click.command("captures")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per connection and line.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="N", help="Only connections from or to this port."
+)
+@click.option("--all", "every", is_flag=True, help="Tell connections that ended properly one by one, too.")
+def command(files: tuple[str, ...], as_json: bool, port: int | None, every: bool) -> None:
+    """Tell from packets who closed each connection, how, and after which silence.
+
+    FILE is a capture of tcpdump, Wireshark or dumpcap: pcap or pcapng, also compressed by gzip; - reads it from
+    standard input. The worst ends come first; of those that ended properly there is one line.
+    For each reset it says who made it, the peer or something between, with what speaks for and against.
+
+    \b
+    Examples:
+      sudo tcpdump -i any -s 200 -w stall.pcap 'tcp port 443'
+      holdfast captures stall.pcap
+      holdfast captures --port 8000 --all client.pcapng server.pcap.gz
+      holdfast captures --json stall.pcap | jq 'select(.proper | not)'
+
+    \b
+    Exit codes: 0 done, 1 a file could not be read or holds no TCP connection, 2 wrong usage.
+    """
+    worked = True
+    for number, name in enumerate(files):
+        try:
+            with _opened(name) as capture:
+                if number and not as_json:
+                    click.echo()
+                worked &= _as_json(capture, port) if as_json else _told(capture, port, every)
+        except Failed as error:
+            if len(files) == 1:
+                raise
+            error.show()
+            worked = False
+    if not worked:
+        raise SystemExit(FAILED)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Capture]:
+    """A capture by its name, or an error that says what to do."""
+    from holdfast.captures.files import NotACapture, capture_from, open_capture
+
+    try:
+        if name == "-":
+            if sys.stdin.isatty():
+                raise Misused(
+                    "standard input is a terminal; try: tcpdump -U -w - 'tcp port 443' | holdfast captures -"
+                )
+            yield capture_from(sys.stdin.buffer, "-")
+            return
+        if Path(name).is_dir():
+            raise Failed(
+                f"{clean(name)} is a directory; name the files in it, for example {clean(name)}/*.pcap"
+            )
+        with open_capture(name) as capture:
+            yield capture
+    except NotACapture as error:
+        raise Failed(f"{clean(name)} cannot be read as a capture: {clean(str(error))}") from error
+    except FileNotFoundError as error:
+        raise Failed(
+            f"there is no file {clean(name)}; a capture is written with: tcpdump -w {clean(name)}"
+        ) from error
+    except PermissionError as error:
+        raise Failed(
+            f"{clean(name)} may not be read; tcpdump writes as root, so try: sudo chown $USER {clean(name)}"
+        ) from error
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise Failed(
+            f"{clean(name)} cannot be read: {clean(str(error))}; copy it somewhere else and try again"
+        ) from error
+
+
+def _until_interrupted(capture: Capture) -> Iterator[Packet]:
+    """Its packets; Ctrl-C ends a capture that comes through a pipe, and what came is still told."""
+    try:
+        yield from capture
+    except KeyboardInterrupt:
+        capture.notes.append("the reading was ended by Ctrl-C")
+
+
+def _reports(capture: Capture, port: int | None, seen: Seen) -> Iterator[Report]:
+    from holdfast.captures.connections import follow
+    from holdfast.captures.telling import Twins, conclude
+
+    packets: Iterable[Packet] = _until_interrupted(capture) if capture.name == "-" else capture
+    twins = Twins()
+    for connection in follow(packets, port=port, seen=seen):
+        yield conclude(connection, twins.of(connection))
+
+
+def _as_json(capture: Capture, port: int | None) -> bool:
+    from holdfast.captures.layers import Seen
+    from holdfast.captures.telling import as_json
+
+    seen, count = Seen(), 0
+    for report in _reports(capture, port, seen):
+        click.echo(json_line(as_json(report, capture.name)))
+        count += 1
+    for note in (*capture.notes, *seen.sentences()):
+        click.echo(f"{clean(capture.name)}: {clean(note)}", err=True)
+    return _found(capture, seen, count, port)
+
+
+def _told(capture: Capture, port: int | None, every: bool) -> bool:
+    from holdfast.captures.layers import Seen
+    from holdfast.captures.telling import block, clock, ended_kind
+
+    seen = Seen()
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    proper: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    worst: list[tuple[tuple[int, ...], list[str]]] = []
+    count = packets = 0
+    first = last = 0
+    for report in _reports(capture, port, seen):
+        count += 1
+        connection = report.connection
+        packets += connection.packets
+        first = min(first or connection.began_ns, connection.began_ns)
+        last = max(last, connection.last_ns)
+        if report.proper and not every:
+            proper[ended_kind(report)] += 1
+            continue
+        rank = tuple(-part for part in report.rank)
+        entry = (rank, block(report, width))
+        if len(worst) < MOST_BLOCKS:
+            heapq.heappush(worst, entry)
+        else:
+            heapq.heappushpop(worst, entry)
+            left_out["more"] += 1
+    head = f"{clean(capture.name)}: {capture.form}, {capture.packets:,} packets, {count:,} TCP connections"
+    if count:
+        head += f", {clock(first)} to {clock(last)}"
+    click.echo(head)
+    for note in (*capture.notes, *seen.sentences()):
+        click.echo(f"  note: {clean(note)}")
+    for _, lines in sorted(worst, reverse=True):
+        click.echo("\n" + "\n".join(lines))
+    if left_out["more"]:
+        click.echo(
+            f"\n{left_out['more']:,} more; all of them: holdfast captures --json {clean(capture.name)}"
+        )
+    if proper:
+        kinds = "; ".join(f"{number:,} {said}" for said, number in proper.most_common(6))
+        click.echo(f"\n{sum(proper.values()):,} without a broken end ({kinds}); --all tells them one by one")
+    return _found(capture, seen, count, port)
+
+
+def _found(capture: Capture, seen: Seen, count: int, port: int | None) -> bool:
+    """Whether there was a connection; if not, say why there may be none."""
+    if count:
+        return True
+    if port is not None and seen.passed_over:
+        why = (
+            f"none from or to port {port}, {seen.passed_over:,} TCP packets of other ports; leave --port out"
+        )
+    elif seen.other or seen.links:
+        why = (
+            f"{seen.other + sum(seen.links.values()):,} packets of other kinds; capture with the filter 'tcp'"
+        )
+    else:
+        why = "capture again while the trouble happens, for example: tcpdump -i any -w FILE 'tcp port 443'"
+    click.echo(f"{clean(capture.name)} holds no TCP connection to tell of: {why}", err=True)
+    return False
