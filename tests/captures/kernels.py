@@ -106,19 +106,8 @@ def _wired(near: int, mid: int, far: int) -> None:
 
 @contextlib.contextmanager
 def _listening(pid: int, interface: str, path: Path) -> Iterator[None]:
-    command = [
-        "tcpdump",
-        "-i",
-        interface,
-        "-n",
-        "-U",
-        "--immediate-mode",
-        "-Z",
-        "root",
-        "-w",
-        str(path),
-        "tcp",
-    ]
+    command = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-B", "16384", "-Z", "root"]
+    command += ["-w", str(path), "tcp"]
     with subprocess.Popen(
         ["nsenter", "-t", str(pid), "-n", *command], stderr=subprocess.PIPE, text=True
     ) as dump:
@@ -132,11 +121,12 @@ def _listening(pid: int, interface: str, path: Path) -> Iterator[None]:
             yield
         finally:
             dump.send_signal(signal.SIGINT)
-            dump.communicate(timeout=5)
+            _, said = dump.communicate(timeout=5)
+    assert "\n0 packets dropped by kernel" in said, said
 
 
 def play(directory: Path, *names: str) -> Captures:
-    """Play these scenes (none: all) and return what tcpdump wrote."""
+    """Play these scenes at once and return what tcpdump wrote."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(directory / "ca.pem")
     authority.issue_cert("api.test").private_key_and_cert_chain_pem.write_to_path(directory / "far.pem")

@@ -16,39 +16,44 @@ class Scene:
     "The function in `stage`."
     port: int
     "The server's; no other scene has it."
-    by: str
-    "`client`, `server`, `middle`, `path`, `this machine`, `nobody`."
     how: str
-    "`fin`, `rst`, `fin+rst`, `refused`, `dark`."
-    seen: str = "near"
-    "Which capture shows it: `near` (on the client's card), `far`, `any` (all of the client's machine)."
+    "The name of `closing.How`."
+    by: str
+    "`client` or `server`: whose packet that was, by its addresses; for silence, who went on asking."
+    made_by: str = ""
+    "Where it is a reset: the name of `forensics.Grade`."
+    seen: tuple[str, ...] = ("near", "far", "any")
+    "Which captures show it: on the client's card, on the server's, on all of the client's interfaces."
+    long: bool = False
 
+
+PEER, INJECTED, LOST_STATE, FIREWALL = "PEER", "INJECTED", "LOST_STATE", "FIREWALL"
+NEAR_ONLY = ("near", "any")
 
 SCENES = (
-    Scene("client_fin", 7001, "client", "fin"),
-    Scene("client_rst", 7002, "client", "rst"),
-    Scene("client_unread", 7003, "client", "rst"),
-    Scene("server_fin", 7004, "server", "fin"),
-    Scene("server_rst", 7005, "server", "rst"),
-    Scene("server_fin_then_rst", 7006, "server", "fin+rst"),
-    Scene("server_killed", 7007, "server", "fin"),
-    Scene("server_killed_unread", 7008, "server", "rst"),
-    Scene("refused", 7009, "server", "refused"),
-    Scene("syn_dropped", 7010, "path", "dark"),
-    Scene("dark_while_sending", 7011, "path", "dark", seen="far"),
-    Scene("keepalive_unanswered", 7012, "path", "dark"),
-    Scene("middle_forgot", 7013, "middle", "rst"),
-    Scene("injected", 7014, "middle", "rst"),
-    Scene("local_firewall", 7015, "this machine", "rst", seen="any"),
-    Scene("zero_window", 7016, "server", "fin"),
-    Scene("half_close", 7017, "client", "fin"),
-    Scene("reused", 7018, "client", "fin"),
-    Scene("over_ipv6", 7019, "server", "rst"),
-    Scene("tls_refused_by_client", 7020, "client", "fin"),
-    Scene("tls_with_farewell", 7021, "server", "fin"),
-    Scene("tls_without_farewell", 7022, "server", "fin+rst"),
-    Scene("tls12_with_farewell", 7023, "server", "fin"),
-    Scene("http2_goaway", 7024, "server", "fin"),
-    Scene("on_loopback", 7025, "client", "rst", seen="any"),
+    Scene("client_fin", 7001, "CLOSED", "client"),
+    Scene("client_rst", 7002, "RESET", "client", PEER),
+    Scene("client_unread", 7003, "RESET", "client", PEER),
+    Scene("server_fin", 7004, "CLOSED", "server"),
+    Scene("server_rst", 7005, "RESET", "server", PEER),
+    Scene("server_fin_then_rst", 7006, "FIN_THEN_RST", "server", PEER),
+    Scene("server_killed", 7007, "CLOSED", "server"),
+    Scene("server_killed_unread", 7008, "RESET", "server", PEER),
+    Scene("refused", 7009, "REFUSED", "server"),
+    Scene("syn_dropped", 7010, "SYN_UNANSWERED", "client", seen=NEAR_ONLY),
+    Scene("dark_while_sending", 7011, "UNANSWERED", "server", seen=("far",), long=True),
+    Scene("keepalive_unanswered", 7012, "UNANSWERED", "client", seen=NEAR_ONLY),
+    Scene("middle_forgot", 7013, "RESET", "server", LOST_STATE, seen=NEAR_ONLY),
+    Scene("injected", 7014, "RESET", "server", INJECTED, seen=NEAR_ONLY),
+    Scene("local_firewall", 7015, "RESET", "server", FIREWALL, seen=("any",)),
+    Scene("zero_window", 7016, "CLOSED", "server"),
+    Scene("half_close", 7017, "CLOSED", "client"),
+    Scene("reused", 7018, "CLOSED", "client"),
+    Scene("over_ipv6", 7019, "RESET", "server", PEER),
+    Scene("tls_refused_by_client", 7020, "CLOSED", "client"),
+    Scene("tls_with_farewell", 7021, "CLOSED", "server"),
+    Scene("tls_without_farewell", 7022, "FIN_THEN_RST", "server", PEER),
+    Scene("tls12_with_farewell", 7023, "CLOSED", "server"),
+    Scene("http2_goaway", 7024, "CLOSED", "server"),
+    Scene("on_loopback", 7025, "RESET", "client", PEER, seen=("any",)),
 )
-BY_NAME = {scene.name: scene for scene in SCENES}

@@ -252,7 +252,7 @@ def dark(port: int) -> None:
 
 def dark_while_sending(port: int) -> None:
     client, server = asked(port)
-    server.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, 3000)
+    server.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, 8000)
     dark(port)
     server.sendall(chunk(PING))
     heard(server)
@@ -434,40 +434,41 @@ def _contexts(
     return near, far
 
 
-def _secured(
-    port: int, **how: ssl.TLSVersion | bool | None
-) -> tuple[ssl.SSLSocket | None, ssl.SSLSocket | None]:
+def _secured(port: int, **how: ssl.TLSVersion | bool | None) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
     client, server = joined(port)
     near, far = _contexts(**how)  # type: ignore[arg-type]
-    ends: list[ssl.SSLSocket | None] = [None]
+    there = far.wrap_socket(server, server_side=True, do_handshake_on_connect=False)
+    here = near.wrap_socket(client, server_hostname="api.test", do_handshake_on_connect=False)
+    _held.extend((here, there))
 
     def serve() -> None:
-        try:
-            ends[0] = far.wrap_socket(server, server_side=True)
-        except (ssl.SSLError, OSError):
-            server.close()
+        with contextlib.suppress(OSError):
+            there.do_handshake()
 
     thread = threading.Thread(target=serve)
     thread.start()
-    try:
-        wrapped = near.wrap_socket(client, server_hostname="api.test")
-    except (ssl.SSLError, OSError):
-        client.close()
-        thread.join()
-        return None, None
+    with contextlib.suppress(OSError):
+        here.do_handshake()
     thread.join()
-    return wrapped, ends[0]
+    return here, there
 
 
 def tls_refused_by_client(port: int) -> None:
     """The client does not know the certificate's authority, and says so (TLS 1.2: in plain sight)."""
-    _secured(port, trusting=False, version=ssl.TLSVersion.TLSv1_2)
+    client, server = _secured(port, trusting=False, version=ssl.TLSVersion.TLSv1_2)
     settled()
+    bare = socket.socket(fileno=client.detach())
+    bare.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while bare.recv(65536):
+            pass
+    bare.close()
+    settled()
+    server.close()
 
 
 def _tls_answered(port: int, version: ssl.TLSVersion | None = None) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
     client, server = _secured(port, version=version)
-    assert client is not None and server is not None
     client.sendall(ASK)
     server.recv(len(ASK))
     server.sendall(OK + chunk(PING))
@@ -486,6 +487,7 @@ def _say_farewell(client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
         heard(client)
         with contextlib.suppress(OSError):
             client.unwrap()
+        settled()
         client.close()
 
     thread = threading.Thread(target=answer)
@@ -550,7 +552,7 @@ def main(near: str, mid: str, far: str, directory: str, *names: str) -> None:
         except Exception as error:
             failures.append(f"{name}: {type(error).__name__}: {error}")
 
-    chosen = [scene for scene in SCENES if not names or scene.name in names]
+    chosen = [scene for scene in SCENES if scene.name in names]
     threads = [
         threading.Thread(target=play, args=(scene.name, globals()[scene.name], scene.port), daemon=True)
         for scene in chosen
