@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from holdfast.flight.flights import duration
@@ -20,8 +21,10 @@ from holdfast.records.sighting import Sighting
 
 FARTHEST_S = 26.5 * 3600
 "Zones reach from -12 h to +14 h; a little more for clocks that are wrong besides."
-MOST_SIGHTINGS = 600
+MOST_SIGHTINGS = 4000
 MOST_LEGS = 600
+MOST_PAIRS = 300_000
+"Sightings come the likelier ones first; what is beyond these bounds votes for nothing."
 EXACT_S = 5.0
 "How wrong a clock may be and still be called right: NTP's and a human hand's difference."
 
@@ -95,7 +98,8 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
                 found[0].ahead_s, f"its clock is {shown(found[0].ahead_s, fine_s)} (by {several})", sure=True
             )
     near = legs[:MOST_LEGS]
-    pairs = [(one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg)]
+    could = ((one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg))
+    pairs = list(islice(could, MOST_PAIRS))
     peaks = _peaks(pairs, local_zone_s, _width(timed))
     if not peaks:
         return Clock(None, "nothing in it could be of these turns")

@@ -6,6 +6,7 @@ first kind, one behind it the second. Times are those of our wall clock.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -176,6 +177,37 @@ def could_be(seen: Sighting, leg: Leg) -> bool:
 def slack_s(seen: Sighting, leg: Leg) -> float:
     """How much two durations of one exchange may differ: buffers and clocks are between them."""
     return max(0.3, 0.02 * (leg.took_s or 0.0), min(seen.precision_s, 1.0) * 0.5)
+
+
+class Candidates:
+    """The same questions to many legs at once, fast enough for every line of a large log."""
+
+    def __init__(self, legs: Sequence[Leg]) -> None:
+        self._ids = frozenset(one for leg in legs for one in leg.ids)
+        self._paths = {leg.path for leg in legs}
+        self._took_s = sorted(leg.took_s for leg in legs if leg.took_s is not None)
+        self._lasting = any(leg.took_s is None for leg in legs)
+        self._known: dict[str, bool] = {}
+
+    def known(self, seen: Sighting) -> bool:
+        """Whether it has an id of ours."""
+        return not self._ids.isdisjoint(seen.ids)
+
+    def possible(self, seen: Sighting) -> bool:
+        """Whether path and duration allow that it is of any of them."""
+        if self.known(seen):
+            return True
+        if seen.path not in self._known:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[seen.path] = any(same_path(seen.path, path) for path in self._paths)
+        if not self._known[seen.path]:
+            return False
+        if seen.took_s is None or self._lasting:
+            return True
+        slack_s = max(0.5, 0.025 * seen.took_s)
+        at = bisect_left(self._took_s, seen.took_s - slack_s)
+        return at < len(self._took_s) and self._took_s[at] <= seen.took_s + slack_s
 
 
 def particular(seen: Sighting, leg: Leg) -> bool:

@@ -1,8 +1,8 @@
 """The one module of this room that opens files: streamed, whatever their size, with bounded memory.
 
-A file is read twice. The first time everything near our turns is kept, some zones away on either side, up to a bound;
-from it the clock is found. If the bound was reached, it is read again, and only what belongs to our turns by that clock
-is kept. What cannot be read is counted, and never ends the reading.
+Everything near our turns is kept, some zones away on either side, up to a bound, and what could be ours before all
+else; from it the clock is found. If the bound was reached, the file is read again, and only what was seen while our
+turns ran, by that clock, is kept. What cannot be read is counted, and never ends the reading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 from holdfast.records import har, mitmproxy
 from holdfast.records.align import FARTHEST_S, Clock, align, shown
 from holdfast.records.formats import Reader
-from holdfast.records.legs import Leg, could_be, knows, window
+from holdfast.records.legs import Candidates, Leg, window
 from holdfast.records.match import ABOUT_S, Matched, match
 from holdfast.records.sighting import Sighting, detail
 
@@ -41,6 +41,7 @@ CAPTURES = (
 "The first bytes of pcap (both orders, micro- and nanoseconds) and pcapng files."
 
 Keep = Callable[[Sighting], bool]
+Rank = Callable[[Sighting], int]
 
 
 class NotReadable(Exception):
@@ -51,7 +52,10 @@ class NotReadable(Exception):
 class Pile:
     """What one reading of a file gave."""
 
-    seen: list[Sighting] = field(default_factory=list)
+    shelves: tuple[list[Sighting], list[Sighting], list[Sighting]] = field(
+        default_factory=lambda: ([], [], [])
+    )
+    "By rank: what could be ours where clocks agree, what could be ours, and what is not; each bounded."
     program: str = ""
     units: str = "line"
     count: int = 0
@@ -64,6 +68,11 @@ class Pile:
     "Sightings at quite other times than our turns."
     problem: str = ""
     "Why the reading ended early; empty where it did not."
+
+    @property
+    def seen(self) -> list[Sighting]:
+        """All that was kept, in the file's order."""
+        return sorted((one for shelf in self.shelves for one in shelf), key=lambda one: one.line)
 
 
 @dataclass(slots=True)
@@ -103,8 +112,16 @@ def _why(error: Exception) -> str:
     )
 
 
-def read(path: Path, near_s: float, keep: Keep, most: int = MOST_KEPT) -> Pile:
-    """Read a file and keep what `keep` says, at most `most`. Raises `NotReadable`.
+def _every(_: Sighting) -> bool:
+    return True
+
+
+def _first(_: Sighting) -> int:
+    return 0
+
+
+def read(path: Path, near_s: float, keep: Keep = _every, rank: Rank = _first) -> Pile:
+    """Read a file and keep what `keep` says, a bounded count, each `rank` by itself. Raises `NotReadable`.
 
     `near_s`, seconds since the epoch, dates times that were written without a day or a year.
     """
@@ -115,25 +132,27 @@ def read(path: Path, near_s: float, keep: Keep, most: int = MOST_KEPT) -> Pile:
     try:
         with _opened(path) as content:
             if _HAR.match(head):
-                _read_har(content, pile, keep, most)
+                _read_har(content, pile, keep, rank)
             elif mitmproxy.starts(head):
-                _read_flows(content, pile, keep, most)
+                _read_flows(content, pile, keep, rank)
             elif b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
                 raise NotReadable(
                     f"{detail(str(path))} is neither text nor a capture, HAR or mitmproxy file that is known"
                 )
             else:
-                _read_lines(content, head, pile, near_s, keep, most)
+                _read_lines(content, head, pile, near_s, keep, rank)
     except (OSError, EOFError, zlib.error) as error:
         pile.problem = f"reading ended early: {_why(error)}"
     return pile
 
 
-def _put(pile: Pile, one: Sighting, keep: Keep, most: int) -> None:
+def _put(pile: Pile, one: Sighting, keep: Keep, rank: Rank) -> None:
     if not keep(one):
         pile.far += 1
-    elif len(pile.seen) < most:
-        pile.seen.append(one)
+        return
+    shelf, most = pile.shelves[rank(one)], MOST_KEPT
+    if len(shelf) < (most if shelf is not pile.shelves[-1] else most // 10):
+        shelf.append(one)
     else:
         pile.left_out += 1
 
@@ -143,16 +162,16 @@ def _dirty(pile: Pile, number: int) -> None:
     pile.first_dirt = pile.first_dirt or number
 
 
-def _read_lines(content: BinaryIO, head: bytes, pile: Pile, near_s: float, keep: Keep, most: int) -> None:
+def _read_lines(content: BinaryIO, head: bytes, pile: Pile, near_s: float, keep: Keep, rank: Rank) -> None:
     reader = Reader(near_s)
     wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
         for number, text in enumerate(_wide_lines(content) if wide else _raw_lines(content), 1):
             for one in reader.line(text.removeprefix("\ufeff") if number == 1 else text, number):
-                _put(pile, one, keep, most)
+                _put(pile, one, keep, rank)
     finally:
         for one in reader.end():
-            _put(pile, one, keep, most)
+            _put(pile, one, keep, rank)
         pile.program, pile.count, pile.dirt = reader.main, reader.lines, reader.dirt
         pile.first_dirt = reader.first_dirt
 
@@ -171,7 +190,7 @@ def _wide_lines(content: BinaryIO) -> Iterator[str]:
         yield line
 
 
-def _read_har(content: BinaryIO, pile: Pile, keep: Keep, most: int) -> None:
+def _read_har(content: BinaryIO, pile: Pile, keep: Keep, rank: Rank) -> None:
     pile.units = "entry"
     document = content.read(LARGEST_HAR + 1)
     if len(document) > LARGEST_HAR:
@@ -184,12 +203,12 @@ def _read_har(content: BinaryIO, pile: Pile, keep: Keep, most: int) -> None:
                 _dirty(pile, number)
             else:
                 pile.program = one.program
-                _put(pile, one, keep, most)
+                _put(pile, one, keep, rank)
     except har.NotHar as error:
         pile.problem = f"it is no whole HAR file: {error}"
 
 
-def _read_flows(content: BinaryIO, pile: Pile, keep: Keep, most: int) -> None:
+def _read_flows(content: BinaryIO, pile: Pile, keep: Keep, rank: Rank) -> None:
     pile.units, pile.program = "flow", "mitmproxy"
     try:
         for number, payload in enumerate(mitmproxy.flows(content.read), 1):
@@ -198,7 +217,7 @@ def _read_flows(content: BinaryIO, pile: Pile, keep: Keep, most: int) -> None:
             if one is None:
                 _dirty(pile, number)
             else:
-                _put(pile, one, keep, most)
+                _put(pile, one, keep, rank)
     except mitmproxy.NotAFlow as error:
         pile.problem = f"reading ended early: {error}"
 
@@ -217,44 +236,34 @@ def beside(path: Path, legs: Sequence[Leg], *, local_zone_s: float, shift_s: flo
     `shift_s`, if given, is how far its clock is ahead of ours, and nothing is guessed.
     """
     first_s, last_s = window(legs)
+    ours = Candidates(legs)
     widest = FARTHEST_S + ABOUT_S
 
     def near(one: Sighting) -> bool:
         at_s = one.at_s
-        if at_s is None or (one.ids and any(knows(one, leg) for leg in legs)):
-            return True
-        return first_s - widest <= at_s <= last_s + widest
+        return at_s is None or first_s - widest <= at_s <= last_s + widest or ours.known(one)
 
-    pile = read(path, first_s, near)
-    if pile.left_out:  # a busy log: look for the clock among those that could be ours
-        candidates = read(
-            path,
-            first_s,
-            lambda one: (
-                near(one)
-                and any(could_be(one, leg) for leg in legs)
-                and (one.path != "" or one.side is not None)
-            ),
-        )
-        clock = _clock(candidates.seen, legs, local_zone_s, shift_s)
-        if clock.ahead_s is not None:
-            ahead_s = clock.ahead_s
-            pile = read(
-                path,
-                first_s,
-                lambda one: (
-                    near(one)
-                    and (
-                        one.at_s is None
-                        or first_s - ABOUT_S <= one.at_s - ahead_s <= last_s + ABOUT_S
-                        or any(knows(one, leg) for leg in legs)
-                    )
-                ),
-            )
-    else:
-        clock = _clock(pile.seen, legs, local_zone_s, shift_s)
+    def rank(one: Sighting) -> int:
+        if not ours.possible(one):
+            return 2
+        expected_s = shift_s if shift_s is not None else 0.0 if one.zone_known else local_zone_s
+        at_s = one.at_s if one.at_s is not None else first_s + expected_s
+        return 0 if ours.known(one) or first_s - 600 <= at_s - expected_s <= last_s + 600 else 1
+
+    pile = read(path, first_s, near, rank)
+    clock = _clock([*pile.shelves[0], *pile.shelves[1]], legs, local_zone_s, shift_s)
+    if pile.left_out and clock.ahead_s is not None:
+        ahead_s = clock.ahead_s
+
+        def meanwhile(one: Sighting) -> bool:
+            at_s = one.at_s
+            if at_s is None or ours.known(one):
+                return True
+            return first_s - ABOUT_S <= at_s - ahead_s <= last_s + ABOUT_S
+
+        pile = read(path, first_s, meanwhile, rank)
     name = named(path, pile.program)
-    seen = [replace(one, source=name) for one in pile.seen]
+    seen = (replace(one, source=name) for one in pile.seen)
     return Source(name, clock, match(seen, legs, clock), pile)
 
 
