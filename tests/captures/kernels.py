@@ -106,8 +106,9 @@ def _wired(near: int, mid: int, far: int) -> None:
 
 @contextlib.contextmanager
 def _listening(pid: int, interface: str, path: Path) -> Iterator[None]:
-    command = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-B", "16384", "-Z", "root"]
-    command += ["-w", str(path), "tcp"]
+    command = ["tcpdump", "-i", interface, "-n", "-U", "--immediate-mode", "-Z", "root"]
+    # A slot of the kernel's ring has room for the whole of -s: 256 kB by default, and 64 slots are soon full.
+    command += ["-s", "4096", "-B", "32768", "-w", str(path), "tcp"]
     with subprocess.Popen(
         ["nsenter", "-t", str(pid), "-n", *command], stderr=subprocess.PIPE, text=True
     ) as dump:
