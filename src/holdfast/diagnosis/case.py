@@ -1,0 +1,142 @@
+"""What there is to explain, and what is known beside it. Values only; times are integer milliseconds, UTC.
+
+The unit is the failure: one request that failed, with all its tries. What a source does not cover is not known,
+and nothing may be concluded from its silence there: every source comes with the time that it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from holdfast.sessions.desktop import Outage
+
+ACTIVE_MS = 15 * 60_000
+"A session is taken to be in use for so long around each of its answers and tries."
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a request, which failed."""
+
+    at_ms: int
+    age_s: float | None
+    "From the try's beginning, as near as the records tell (the client's wait taken off); None where they do not."
+    code: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One request that failed."""
+
+    id: str
+    tries: tuple[Try, ...]
+    "None where the client noted only that it gave up."
+    outcome: str
+    "`recovered`, `died`, `abandoned`, `unknown`."
+    at_ms: int
+    "Of the first failed try, or of the giving up."
+    ended_ms: int | None
+    session: str
+    version: str
+    model: str | None = None
+    project: str = ""
+    context_tokens: int | None = None
+    idle_s: float | None = None
+    "How long the conversation had been silent before this request began; None where it is not known."
+    text: str = ""
+    "What the client said when it gave up."
+
+    @property
+    def codes(self) -> set[str]:
+        return {one.code for one in self.tries}
+
+    @property
+    def statuses(self) -> set[int]:
+        return {one.status for one in self.tries if one.status is not None}
+
+    @property
+    def ages_s(self) -> list[float]:
+        return [one.age_s for one in self.tries if one.age_s is not None]
+
+
+class Answer(NamedTuple):
+    """A request that was answered."""
+
+    at_ms: int
+    session: str
+    version: str
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when to when."""
+
+    begun_ms: int
+    ended_ms: int
+
+    def __contains__(self, at_ms: int) -> bool:
+        return self.begun_ms <= at_ms <= self.ended_ms
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that the hypotheses may look at."""
+
+    failures: Sequence[Failure]
+    answers: Sequence[Answer] = ()
+    "In the order of time: the denominators, and when the client was in use."
+    outages: Sequence[Outage] = ()
+    "Times without network on this machine, by the desktop app's log or the system's."
+    watched: Sequence[Span] = ()
+    "The times that such logs cover."
+
+    @cached_property
+    def active(self) -> tuple[Span, ...]:
+        """When the client was in use, by its answers and its failures; in order, without overlaps."""
+        spans: list[list[int]] = []
+        for at in sorted([one.at_ms for one in self.answers] + [one.at_ms for one in self.failures]):
+            if spans and at - ACTIVE_MS <= spans[-1][1]:
+                spans[-1][1] = at + ACTIVE_MS
+            else:
+                spans.append([at - ACTIVE_MS, at + ACTIVE_MS])
+        return tuple(Span(*span) for span in spans)
+
+    @property
+    def requests(self) -> int:
+        """Answered ones and failed ones."""
+        return len(self.answers) + len(self.failures)
+
+    @cached_property
+    def idle_share(self) -> dict[int, float]:
+        """Seconds -> the share of answers before which the session had been silent for at least that long."""
+        last: dict[str, int] = {}
+        gaps = []
+        for one in self.answers:
+            before = last.get(one.session)
+            if before is not None:
+                gaps.append((one.at_ms - before) / 1000)
+            last[one.session] = one.at_ms
+        steps = (10, 60, 300, 900)
+        return {step: sum(gap >= step for gap in gaps) / len(gaps) if gaps else 1.0 for step in steps}
+
+    def watched_at(self, at_ms: int) -> bool:
+        """Whether a source of outages covers this time."""
+        return any(at_ms in span for span in self.watched)
+
+
+def overlap_ms(spans: Sequence[Span], others: Sequence[Span]) -> int:
+    """How long both are; each in order and without overlaps of its own."""
+    total, first, second = 0, 0, 0
+    while first < len(spans) and second < len(others):
+        one, other = spans[first], others[second]
+        total += max(0, min(one.ended_ms, other.ended_ms) - max(one.begun_ms, other.begun_ms))
+        if one.ended_ms < other.ended_ms:
+            first += 1
+        else:
+            second += 1
+    return total

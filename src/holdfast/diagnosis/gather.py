@@ -1,0 +1,102 @@
+"""Rows of sources made a case. Values in, values out; missing times stay missing."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try
+from holdfast.sessions.desktop import DesktopLog, outages
+
+Row = Mapping[str, Any]
+
+
+def case(
+    errors: Iterable[Row],
+    chains: Iterable[Row],
+    dead: Iterable[Row],
+    requests: Iterable[Row],
+    desktop: Iterable[DesktopLog] = (),
+) -> Case:
+    """A case from the rows of transcripts (as `sessions.facts` describes them) and from the desktop app's logs."""
+    answers = sorted(
+        Answer(row["at_ms"], row["session"], row["version"], row["context_tokens"]) for row in requests
+    )
+    heard: dict[str, list[int]] = defaultdict(list)
+    for answer in answers:
+        heard[answer.session].append(answer.at_ms)
+    tries: dict[str, list[Row]] = defaultdict(list)
+    for row in errors:
+        tries[row["chain"]].append(row)
+    ends = {(row["session"], row["at_ms"]): row for row in dead}
+    failures = [
+        _failure(row, sorted(tries[row["chain"]], key=lambda one: (one["at_ms"], one["uuid"])), ends, heard)
+        for row in chains
+        if tries.get(row["chain"])
+    ]
+    failures += [_gave_up(row, heard) for row in ends.values()]
+    logs = list(desktop)
+    return Case(
+        failures=sorted(failures, key=lambda one: (one.at_ms, one.id)),
+        answers=answers,
+        outages=[outage for log in logs for outage in outages(log.notes)],
+        watched=[
+            Span(log.first_ms, log.last_ms)
+            for log in logs
+            if log.first_ms is not None and log.last_ms is not None
+        ],
+    )
+
+
+def _failure(
+    chain: Row, rows: list[Row], ends: dict[tuple[str, int], Row], heard: Mapping[str, list[int]]
+) -> Failure:
+    first, waited, made = rows[0], 0.0, []
+    for row in rows:
+        age = None
+        if row["before_ms"] is not None:
+            age = max((row["at_ms"] - row["before_ms"] - waited) / 1000, 0.0)
+        made.append(Try(row["at_ms"], age, row["code"], row["status"]))
+        waited = row["wait_ms"] or 0.0
+    end = ends.pop((chain["session"], chain["ended_ms"]), None) if chain["outcome"] == "died" else None
+    return Failure(
+        id=chain["chain"],
+        tries=tuple(made),
+        outcome=chain["outcome"],
+        at_ms=first["at_ms"],
+        ended_ms=chain["ended_ms"],
+        session=first["session"],
+        version=first["version"],
+        model=first["model"],
+        project=first["project"],
+        context_tokens=first["context_tokens"],
+        idle_s=_idle_s(heard.get(first["session"], []), first["before_ms"]),
+        text=end["text"] if end is not None else "",
+    )
+
+
+def _gave_up(row: Row, heard: Mapping[str, list[int]]) -> Failure:
+    return Failure(
+        id=row["uuid"],
+        tries=(),
+        outcome="died",
+        at_ms=row["at_ms"],
+        ended_ms=row["at_ms"],
+        session=row["session"],
+        version=row["version"],
+        model=row["model"],
+        project=row["project"],
+        context_tokens=row["context_tokens"],
+        idle_s=_idle_s(heard.get(row["session"], []), row["before_ms"]),
+        text=row["text"],
+    )
+
+
+def _idle_s(answers: list[int], begun_ms: int | None) -> float | None:
+    """From the conversation's last answer to the request's begin; None where either is not known."""
+    if begun_ms is None:
+        return None
+    before = bisect_right(answers, begun_ms)
+    return (begun_ms - answers[before - 1]) / 1000 if before else None

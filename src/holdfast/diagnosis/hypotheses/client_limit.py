@@ -1,0 +1,37 @@
+"""The client's own patience ran out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._told import TOLD
+from holdfast.diagnosis.hypotheses._words import counted, outcomes
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+
+_OWN_WORDS = re.compile(r"stopped arriving|stalled|timed out|idle[- ]timeout", re.IGNORECASE)
+
+
+class ClientLimit(Hypothesis):
+    """The client waited for a byte, or for the answer, as long as its own limit, and hung up.
+
+    It predicts: the client's own words ("The response stopped arriving", "Request timed out"), the same age each time,
+    and the same request hung up on again, because the model needs as long again. The provider was working: behind
+    a gateway that sends keepalives the turn finishes.
+    """
+
+    name = "client-limit"
+    title = "The client gave up waiting, by its own limit"
+    falsifier = "with keepalives on the wire (holdfast run) the same request dies at the same age"
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        return [
+            TOLD if _OWN_WORDS.search(failure.text) and not failure.statuses else 0.0
+            for failure in case.failures
+        ]
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        said = f"The client says so of {counted(len(mine), 'turn')}: {outcomes(mine)}."
+        settle = "holdfast run -- claude: keepalives hold the client, and the flight tells the silence"
+        return Brief((Evidence(said, "transcripts"),), (), settle)

@@ -1,0 +1,56 @@
+"""A kept connection was dead before it was used again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._words import counted
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+
+FAST_S = 1.5
+"A dead connection shows within a round trip or two."
+FAST_BY_CHANCE = 0.2
+"Of ages spread evenly over the decades from 0.3 to 900 s, so many are that short."
+IDLE_S = (60, 300)
+MOST = 30.0
+
+
+class IdleSocket(Hypothesis):
+    """Between two requests something on the way, or the edge itself, closed or forgot the idle connection.
+
+    It predicts: the first request after a pause fails at once, the second goes through on a fresh connection, and
+    the longer the pause the more often. Nothing is lost but a moment; it never costs a turn.
+    """
+
+    name = "idle-socket"
+    title = "Kept connections were closed while they were idle"
+    falsifier = "failures at once without a pause before them, or a second try that fails like the first"
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        return [self._ratio(case, failure) for failure in case.failures]
+
+    def _ratio(self, case: Case, failure: Failure) -> float:
+        if failure.statuses or not failure.tries or failure.outcome == "died":
+            return 0.0
+        age, idle = failure.tries[0].age_s, failure.idle_s
+        if age is None or idle is None or age > FAST_S:
+            return 0.0
+        ratio = 0.9 / FAST_BY_CHANCE
+        step = max((step for step in IDLE_S if idle >= step), default=None)
+        if step is None:
+            return 0.02 * ratio
+        ratio *= min(0.95 / max(case.idle_share[step], 0.03), MOST)
+        return ratio if len(failure.tries) == 1 else 0.1 * ratio
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        pauses = sorted(one.idle_s for one in mine if one.idle_s is not None)
+        said = (
+            f"{counted(len(mine), 'request')} failed within {FAST_S:g} s after a pause of {pauses[0]:.0f} to "
+            f"{pauses[-1]:.0f} s, and went through at the next try; only {case.idle_share[60]:.0%} of all requests follow "
+            "a pause of a minute."
+        )
+        return Brief(
+            pro=(Evidence(said, "transcripts"),),
+            settle="holdfast probe idle: holds connections idle for 15 s to 15 min, and finds the limit",
+        )

@@ -1,0 +1,58 @@
+"""Large prompts fail more often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._words import counted
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+
+POWER = 3
+"How steeply the risk grows with the prompt: eight times as likely at twice the size. Gentler slopes are not worth a claim."
+MOST = 50.0
+ENOUGH = 20
+"Answered requests whose size is known: with fewer there is nothing to compare with."
+
+
+class LargeRequest(Hypothesis):
+    """The larger the prompt, the likelier the request breaks: uploads that are cut, prompts that take too long to read.
+
+    It predicts: failures grow with the true context at that request, against the requests of the same size that were
+    answered (not with the size of the session's file, which only grows); compacting cures it for a while; the same
+    request breaks again. Whether upload or reading is at fault shows in the age: an upload breaks within seconds.
+    """
+
+    name = "large-request"
+    title = "Large prompts failed more often than small ones"
+    falsifier = "the failure rate per request is the same at every context size"
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        sizes = [one.context_tokens for one in case.answers]
+        if len(sizes) < ENOUGH:
+            return [0.0] * len(case.failures)
+        middle = sorted(sizes)[len(sizes) // 2] or 1
+        usual = fmean((size / middle) ** POWER for size in sizes)
+        return [
+            0.0
+            if failure.statuses
+            else 1.0
+            if failure.context_tokens is None
+            else min((failure.context_tokens / middle) ** POWER / usual, MOST)
+            for failure in case.failures
+        ]
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        sizes = sorted(one.context_tokens for one in case.answers)
+        cut = sizes[(9 * len(sizes)) // 10]
+        known = [
+            one.context_tokens for one in case.failures if one.context_tokens is not None and not one.statuses
+        ]
+        above = sum(size >= cut for size in known)
+        said = (
+            f"{above} of {counted(len(known), 'failure')} had a prompt of {cut:,} tokens or more, where a tenth of the "
+            f"answered requests had; {0.1 * len(known):.1f} were to be expected."
+        )
+        settle = "compact earlier for a week (holdfast mark 'compacting at 60%'), then: holdfast diagnose"
+        return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

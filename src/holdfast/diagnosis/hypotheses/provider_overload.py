@@ -1,0 +1,33 @@
+"""The provider had no room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._told import Told
+from holdfast.diagnosis.hypotheses._words import counted, days, outcomes
+from holdfast.diagnosis.hypothesis import Brief, Evidence
+
+
+class ProviderOverload(Told):
+    """The provider answered that it is overloaded (529), properly and with a request id.
+
+    It predicts: status 529, headers with request ids, other users and other networks at the same time, an end by
+    itself. Nothing on this machine or its network can bring it about. Retrying with growing waits is right, and the
+    client does that.
+    """
+
+    name = "provider-overload"
+    title = "The provider was overloaded"
+    falsifier = "a 529 without the provider's own request id: then something on the way made it"
+
+    def names(self, failure: Failure) -> bool:
+        return 529 in failure.statuses or (not failure.tries and "529" in failure.text)
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        said = f"{counted(len(mine), 'request')} got status 529, on {counted(days(mine), 'day')}: {outcomes(mine)}."
+        return Brief(
+            pro=(Evidence(said, "transcripts"),),
+            settle="the provider's status page for those days; the request ids name each one to its support",
+        )

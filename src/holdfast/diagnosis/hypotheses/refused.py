@@ -1,0 +1,32 @@
+"""Nobody listened where the client connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._told import Told
+from holdfast.diagnosis.hypotheses._words import counted, outcomes
+from holdfast.diagnosis.hypothesis import Brief, Evidence
+
+CODES = frozenset({"ConnectionRefused", "ECONNREFUSED"})
+
+
+class Refused(Told):
+    """The connection was refused: the host was reached, and no program listened on that port.
+
+    The provider's edge does not refuse. It is nearly always a proxy or gateway on this machine or network, named by
+    a base URL or a proxy variable, that does not run (any more).
+    """
+
+    name = "refused"
+    title = "A proxy or gateway that the client was told to use did not run"
+    falsifier = "no base URL and no proxy is configured, and a refusal all the same"
+
+    def names(self, failure: Failure) -> bool:
+        return bool(failure.codes & CODES)
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        said = f"{counted(len(mine), 'request')} found nobody listening: {outcomes(mine)}."
+        settle = "ANTHROPIC_BASE_URL, HTTPS_PROXY and the settings files: what they name must be listening"
+        return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

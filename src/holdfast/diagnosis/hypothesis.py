@@ -1,0 +1,69 @@
+"""What a hypothesis is: a cause that predicts things, and says of each failure how well it would explain it.
+
+Each file in `hypotheses/` holds one mechanism. It answers two questions.
+
+*For one failure*: how much likelier are its features if this was the cause than if it came from nowhere? That is
+a likelihood ratio. 1 says nothing, 0 excludes. What a source does not cover is 1, never 0.
+
+*For all of them*: what speaks for it and against it, in sentences with their numbers; what would prove it wrong;
+and the command that settles it here.
+
+How many failures each cause gets is not for the hypotheses to decide: `examine` weighs them against each other
+and against no cause at all.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.diagnosis.case import Case, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing that was seen, in a sentence with its numbers, and where."""
+
+    text: str
+    source: str
+    "`transcripts`, `desktop log`, `flights`, `captures`, `probes`."
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What there is to say about a cause, given the failures that it was found to explain."""
+
+    pro: tuple[Evidence, ...] = ()
+    con: tuple[Evidence, ...] = ()
+    settle: str = ""
+    "The command that would tell, and what it would show either way."
+
+
+class Hypothesis:
+    """One mechanism. The class's docstring is its page."""
+
+    name: str
+    "As in `holdfast explain`: lower case with dashes."
+    title: str
+    "A sentence without a full stop that a finding begins with."
+    falsifier: str
+    "What would prove it wrong."
+    price_bits: float = 1.0
+    "What its free choices cost: the logarithm of how many places it could have looked in. One bit for being there."
+    rivals: Mapping[str, str] = {}
+    "Other hypotheses that predict the same features -> the observation that tells the two apart."
+
+    @abstractmethod
+    def ratios(self, case: Case) -> Sequence[float]:
+        """For each failure of the case, in order: the likelihood ratio of its features, this cause to none.
+
+        Never negative; all 0 where the case cannot show this cause at all.
+        """
+
+    @abstractmethod
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        """What speaks for and against it, where these are the failures that it explains best."""
+
+    def __repr__(self) -> str:
+        return f"<Hypothesis {self.name}>"
