@@ -57,6 +57,7 @@ MAY_WAIT = {
     "flight.forgetting": {"fcntl", "sqlite3"},
     "flight.instances": {"fcntl", "sqlite3", "subprocess"},
     "flight.journal": {"sqlite3", "threading"},
+    "flight.marks": {"sqlite3"},
     "flight.reading": {"sqlite3"},
     "flight.schema": {"sqlite3"},
     "flight.state": {"fcntl"},
@@ -81,9 +82,12 @@ MAY_WAIT = {
     # what was read before
     "sessions.store": {"sqlite3"},
     # what leaves for other systems of observation
+    "telemetry.following": {"sqlite3", "threading"},
     "telemetry.loading": {"sqlite3"},
+    "telemetry.metrics": {"threading"},
     "telemetry.parquet": {"sqlite3"},
     "telemetry.query": {"sqlite3"},
+    "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
@@ -91,6 +95,8 @@ MAY_WAIT = {
     "cli.forget": {"sqlite3"},
     "cli.gateway_process": {"asyncio", "signal", "socket"},
     "cli.lab": {"asyncio", "signal"},
+    "cli.observing": {"asyncio"},
+    "cli.mark": {"sqlite3"},
     "cli.run": {"socket"},
     "cli.serve": {"asyncio", "signal", "ssl"},
     "cli.turnlog": {"threading"},

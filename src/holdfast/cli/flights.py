@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,8 +13,10 @@ from holdfast.cli import add as adding
 from holdfast.cli.errors import FAILED
 from holdfast.cli.sql import asks_in_sql
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library, when
-from holdfast.flight import flights, instant
+from holdfast.diagnosis import loops
+from holdfast.flight import flights, instant, marks
 from holdfast.flight.instant import Instant
+from holdfast.flight.marks import Mark
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.redact import clean
 
@@ -62,6 +66,7 @@ def command(
     ENDED is done, running, waiting for its client (finished and not yet heard), or the code of an ending:
     holdfast explain C.rst.tool.
     QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
+    Marks (holdfast mark) stand where they fall; below the list, requests that came again and ended alike.
     With --add, NOTE says which line of which file saw the turn too, and whether it agrees.
 
     \b
@@ -88,7 +93,11 @@ def command(
         widths = _widths(turns)
         if not as_json:
             click.echo(columns([HEAD], widths)[0])
-        _show(turns, widths, as_json, beside)
+        set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)
+        marked = [] if as_json else marks.marks(library.connection, set_since)
+        _show(turns, widths, as_json, beside, marked)
+        if not as_json:
+            _loops(turns)
         if beside:
             _notes(beside, turns, as_json)
         if not follow:
@@ -99,7 +108,9 @@ def command(
             time.sleep(POLL_S)
             recent = library.recent(1000, min(start, _oldest_running(turns, start)))[::-1]
             news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
-            _show(news, widths, as_json)
+            later = [] if as_json else marks.marks(library.connection, start)
+            _show(news, widths, as_json, marked=[mark for mark in later if mark not in marked])
+            marked += [mark for mark in later if mark not in marked]
             shown |= {turn.record.turn_id: turn.ending_code for turn in news}
 
 
@@ -114,16 +125,34 @@ def _widths(turns: list[StoredTurn]) -> list[int]:
 
 
 def _show(
-    turns: list[StoredTurn], widths: list[int], as_json: bool, beside: adding.Beside | None = None
+    turns: list[StoredTurn],
+    widths: list[int],
+    as_json: bool,
+    beside: adding.Beside | None = None,
+    marked: Sequence[Mark] = (),
 ) -> None:
-    now = instant.now()
+    now, waiting = instant.now(), deque(marked)
     for turn in turns:
+        while waiting and waiting[0].wall_ms < turn.record.started.wall_ms:
+            click.echo(_mark(waiting.popleft(), widths))
         if as_json:
             seen = {"seen": adding.turn_json(beside, turn)} if beside else {}
             click.echo(json_line(flights.as_json(turn) | seen))
         else:
             seen_by = adding.seen_by(beside, turn) if beside else ""
             click.echo(columns([row(turn, now, seen_by)], widths)[0])
+    for mark in waiting:
+        click.echo(_mark(mark, widths))
+
+
+def _mark(mark: Mark, widths: list[int]) -> str:
+    return columns([(f"mark {mark.id}", local_time(mark.wall_ms), clean(mark.text))], [*widths[:2], 0])[0]
+
+
+def _loops(turns: list[StoredTurn]) -> None:
+    """Requests that came again and ended alike: one finding each, below the list."""
+    for loop in loops.found(turns):
+        click.echo(f"\n{clean(loop.sentence(), limit=None)} The first: holdfast flight {loop.turn_ids[0]}")
 
 
 def _notes(beside: adding.Beside, turns: list[StoredTurn], as_json: bool) -> None:

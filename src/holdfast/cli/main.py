@@ -48,6 +48,7 @@ COMMANDS: dict[str, Lazy] = {
     "flights": Lazy("flights", "List recent turns, one line each."),
     "flight": Lazy("flight", "Tell the story of one turn."),
     "attic": Lazy("attic", "List, show and save answers whose client had gone."),
+    "mark": Lazy("mark", "Write a note onto the timeline."),
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
     "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
     "captures": Lazy("captures", "Tell from packets who closed each connection."),

@@ -16,6 +16,7 @@ from holdfast.flight.attic import Attic
 from holdfast.flight.endings import Ending
 from holdfast.flight.instances import living_instances, mark_interrupted
 from holdfast.flight.instant import Instant
+from holdfast.flight.marks import Mark, marks
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.schema import TURN_COLUMNS, connect
@@ -139,6 +140,10 @@ class Library:
             "SELECT wall_ms, name, text FROM note WHERE wall_ms >= ? ORDER BY id", (since_wall_ms,)
         )
         return [tuple(row) for row in rows]
+
+    def marks(self, since_wall_ms: int = 0, until_wall_ms: int | None = None) -> list[Mark]:
+        """What people wrote onto the timeline in this span of wall time, both ends included, the oldest first."""
+        return marks(self.connection, since_wall_ms, until_wall_ms)
 
     def _turns(self, condition: str, *values: str | int) -> list[StoredTurn]:
         return [_stored(row) for row in self.connection.execute(f"{self._SELECT} {condition}", values)]
