@@ -23,6 +23,9 @@ QUIET_NS = 1_000_000_000
 AT_ONCE_NS = 3_000_000_000
 "An answer to a packet comes within a round trip; the slowest path that people bear has 3 s."
 
+AS_AN_ANSWER_NS = 10_000_000
+"A program that resets because of what it was just told needs no longer, besides the round trip."
+
 
 class How(Enum):
     """How a connection ended, as far as its packets tell; the worst first."""
@@ -47,6 +50,8 @@ class How(Enum):
     REUSED = "ports reused"
     "No end was captured before a new connection took its ports."
     OPEN = "open at the capture's end"
+    CLOSED_UNSEEN = "closed, as far as one side shows"
+    "The only side that was captured closed; who was first, and whether the other did, is not in the capture."
     RESET_AFTER_END = "closed in order, a reset behind"
     "Both had closed; a late packet met no socket any more. Nothing was lost."
     CLOSED = "closed in order"
@@ -55,7 +60,7 @@ class How(Enum):
     @property
     def proper(self) -> bool:
         """Whether there is nothing to explain."""
-        return self in (How.CLOSED, How.RESET_AFTER_END)
+        return self in (How.CLOSED, How.CLOSED_UNSEEN, How.RESET_AFTER_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +111,9 @@ def closing(connection: Connection) -> Closing:
         return _told(connection, How.CLOSED, Mechanism.FIN, first, first.fin_ns or 0)
     dark = _dark_side(connection)
     if client.syns and not server.packets:
-        if client.acked >= 0 or client.data_packets:
-            pass  # it went on, so it had an answer that the capture lacks
-        else:
+        waited = max(connection.capture_ends_ns, client.last_ns) - connection.began_ns
+        # If it went on, there was an answer that the capture lacks; if it asked once just now, one may come.
+        if client.acked < 0 and not client.data_packets and (client.syns > 1 or waited > AT_ONCE_NS):
             return _told(
                 connection, How.SYN_UNANSWERED, Mechanism.KEEPALIVE_UNANSWERED, client, client.syn_ns or 0
             )
@@ -116,11 +121,13 @@ def closing(connection: Connection) -> Closing:
         return _told(
             connection, How.UNANSWERED, Mechanism.KEEPALIVE_UNANSWERED, dark, dark.unanswered_since_ns
         )
+    if finned and connection.one_sided is not None:
+        return _told(connection, How.CLOSED_UNSEEN, Mechanism.FIN, finned[0], finned[0].fin_ns or 0)
     if finned:
         return _told(connection, How.HALF_CLOSED, Mechanism.FIN, finned[0], finned[0].fin_ns or 0)
     if connection.finish is Finish.REUSED:
         return _told(connection, How.REUSED, None, None, connection.last_ns)
-    if _stalled(connection):
+    if connection.one_sided is None and _stalled(connection):
         return _told(connection, How.STALLED, None, None, connection.last_ns)
     return _told(connection, How.OPEN, None, None, connection.last_ns)
 
@@ -173,10 +180,9 @@ def _by_reset(connection: Connection, reset: Reset) -> Closing:
         how, mechanism = How.RESET_AFTER_END, Mechanism.FIN
         first = min(connection.sides, key=lambda one: one.fin_ns or 0)
         return _told(connection, how, mechanism, first, first.fin_ns or 0, reset=reset, trigger=trigger)
-    if not reset.others and not other.packets:
-        how, mechanism = How.RESET, Mechanism.RST
-    elif (
+    if (
         reset.unanswered
+        and other.packets
         and last_heard <= reset.unanswered_since_ns
         and (waited > DARK_AFTER_NS or (reset.unanswered >= 2 and waited > QUIET_NS))
     ):
@@ -184,7 +190,7 @@ def _by_reset(connection: Connection, reset: Reset) -> Closing:
         return _told(
             connection, How.UNANSWERED, Mechanism.KEEPALIVE_UNANSWERED, side, at, reset=reset, trigger=None
         )
-    elif side is connection.server and not reset.own and other.syns and not other.data_packets:
+    if _refuses(connection, reset):
         how, mechanism = How.REFUSED, Mechanism.REFUSED
     elif connection.server.isn is not None and connection.fresh and not (reset.own_fin or reset.other_fin):
         how, mechanism = How.SYN_RESET, Mechanism.RST
@@ -197,6 +203,14 @@ def _by_reset(connection: Connection, reset: Reset) -> Closing:
     else:
         how, mechanism = How.RESET, Mechanism.RST
     return _told(connection, how, mechanism, side, reset.at_ns, reset=reset, trigger=trigger)
+
+
+def _refuses(connection: Connection, reset: Reset) -> bool:
+    """Whether a reset answers a SYN: it acknowledges it, from a sequence number of 0 under most stacks."""
+    side, other = reset.side, reset.side.other
+    if reset.own or other.data_packets or reset.ack is None:
+        return False
+    return bool(other.syns and side is connection.server) or (not other.packets and not reset.seq)
 
 
 def trigger_of(reset: Reset) -> Recent | None:
@@ -212,7 +226,12 @@ def trigger_of(reset: Reset) -> Recent | None:
 
 def triggers_of(reset: Reset) -> list[Recent]:
     """All packets that a reset may answer, the oldest first: those of the last seconds that fit its numbers."""
-    others = [one for one in reset.others if 0 <= reset.at_ns - one[0] <= AT_ONCE_NS]
+    within = AT_ONCE_NS
+    if (
+        reset.ack is not None and reset.own
+    ):  # an abort comes when its program likes: only at once is it an answer
+        within = max(AS_AN_ANSWER_NS, 3 * (reset.side.rtt_ns or 0))
+    others = [one for one in reset.others if 0 <= reset.at_ns - one[0] <= within]
     if reset.ack is None:
         return [one for one in others if one[3] & 16 and one[2] == reset.seq]
     return [one for one in others if (one[5] or one[3] & 3) and end_of(one) == reset.ack]
@@ -284,9 +303,12 @@ def _notes(
     said: list[str] = []
     if reset is not None:
         said += _of_reset(connection, how, reset, trigger, quiet)
-    if how is How.SYN_UNANSWERED:
+    if how is How.SYN_UNANSWERED and connection.client.syns > 1:
+        waited = span(connection.client.last_ns - connection.began_ns)
+        said.append(f"{connection.client.syns} SYNs in {waited}")
+    elif how is How.SYN_UNANSWERED:
         said.append(
-            f"{counted(connection.client.syns, 'SYN')} in {span(connection.client.last_ns - connection.began_ns)}"
+            "one SYN and no second: it was given up within a second, or its answer is not in the capture"
         )
     if how is How.UNANSWERED and by is not None:
         said.append(_unanswered(by, reset))

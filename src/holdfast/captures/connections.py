@@ -20,9 +20,12 @@ ones are at most `Limits.open`, and what waits for a hole to fill is limited in 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 
 from holdfast.captures.files import Packet
 from holdfast.captures.layers import (
@@ -86,6 +89,14 @@ REORDER_NS = 3_000_000
 ACKED_HOLE_NS = 50_000_000
 "A hole whose bytes the receiver has acknowledged is the capture's own; so long it may be two CPUs' disorder."
 
+DISORDER_NS = 100_000_000
+"How late a packet may be in the file: buffers of several CPUs are written out after some ten milliseconds."
+
+SET_BACK_NS = 1_000_000_000
+BATCH = 2048
+MOST_HELD = 65_536
+_AT = itemgetter(0)
+
 PROBES_APART_NS = 900_000_000
 "Keepalive probes follow each other after a second or more: TCP_KEEPINTVL counts in seconds."
 
@@ -120,7 +131,8 @@ def follow(
     sides, ready, slowly = follower.sides, follower.ready, follower.slowly
     sweep_ns = 0
     at = 0
-    for segment in segments(packets, seen if seen is not None else Seen(), port):
+    found = segments(packets, seen if seen is not None else Seen(), port)
+    for segment in chain.from_iterable(in_time(found)):
         at, key, seq, ack, flags, window, length, ip_id, hops, buffer, _, payload, captured, view = segment
         side = sides.get(key)
         if (
@@ -179,6 +191,41 @@ def follow(
         side.recent.append((at, seq, ack, flags, window, length, ip_id, hops, view))
     follower.end(at)
     yield from ready
+
+
+def in_time(found: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Segments in the order of their times, in batches.
+
+    Capturing on several CPUs or interfaces writes packets a little out of order, and an answer before its question would
+    be told as a fault of the network. What comes more than `DISORDER_NS` late stays where it is; a clock that was
+    set back, or a second capture behind the first, begins anew.
+    """
+    held: list[Segment] = []
+    enough, latest, ordered = BATCH, 0, True
+    for segment in found:
+        at = segment[0]
+        if at < latest:
+            ordered = False
+            if at < latest - SET_BACK_NS:
+                held.sort(key=_AT)
+                yield held
+                held, latest, ordered = [], at, True
+        else:
+            latest = at
+        held.append(segment)
+        if len(held) >= enough:
+            if not ordered:
+                held.sort(key=_AT)
+            safe = bisect_right(held, latest - DISORDER_NS, key=_AT)
+            if not safe and len(held) >= MOST_HELD:
+                safe = len(held) // 2
+            yield held[:safe]
+            held = held[safe:]
+            # Not sorted from here on only if the rest was not; it has been sorted now.
+            ordered = True
+            enough = len(held) + BATCH
+    held.sort(key=_AT)
+    yield held
 
 
 class _Follower:

@@ -41,6 +41,8 @@ LARGEST_BLOCK = 1 << 26
 
 MOST_INTERFACES = 4096
 INCOMING, OUTGOING = 1, 2
+LOOPBACK = 1 << 15
+"In a view: the packet was captured on the loopback interface (cooked captures say so)."
 
 
 class NotACapture(Exception):

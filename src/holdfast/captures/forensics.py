@@ -188,19 +188,21 @@ def _distance(reset: Reset, trigger: Recent | None) -> list[_Sign]:
         ]
     here = reset.hops == initial_hops(reset.hops) and hops_away(side.hops) > 0
     text = f"its TTL is {reset.hops}, that of the {who}'s {counted(packets, 'other packet')} {_list(usual)}"
+    if here and _elsewhere(reset):
+        text += f" and came over another interface than the {who}'s packets: it was made on the machine that captured it"
+        return [_Sign(text, peer=-4, firewall=4)]
     if here:
-        return [
-            _Sign(
-                f"{text}: it passed no router, so it was made on the machine that captured it, or next to it",
-                peer=-4,
-                lost=1,
-                injected=1,
-                firewall=3,
-            )
-        ]
+        text += ": it passed no router, so it was made by the first one, or by the machine that captured it"
+        return [_Sign(text, peer=-4, lost=2, injected=1, firewall=1)]
     if initial_hops(reset.hops) == initial_hops(side.hops):
         text += f": it came from {hops_away(reset.hops)} hops away, the {who} is {hops_away(side.hops)} away"
     return [_Sign(text, peer=-3, lost=2, injected=2, firewall=-1)]
+
+
+def _elsewhere(reset: Reset) -> bool:
+    """Whether it was captured on another interface than its side's other packets; the direction is none."""
+    views = {one[8] & ~3 for one in reset.own}
+    return bool(views) and reset.view & ~3 not in views
 
 
 def _list(numbers: set[int]) -> str:
@@ -311,6 +313,8 @@ def _timing(reset: Reset, trigger: Recent | None) -> list[_Sign]:
 def _sequence(reset: Reset, trigger: Recent | None) -> list[_Sign]:
     if reset.side.next < 0 or not reset.own:
         return []
+    if not reset.others and reset.ack is None:
+        return []  # it answers what was not captured
     if reset.offset == 0 or (trigger is not None and reset.ack is None):
         return []
     way = "behind" if reset.offset < 0 else "ahead of"
@@ -338,6 +342,8 @@ def _afterwards(reset: Reset, trigger: Recent | None) -> list[_Sign]:
         same_place = reset.hops in {side.hops, *side.hops_seen}
         text += ": it still lived, and had not received what was reset"
         return [_Sign(text, peer=-4, injected=0, lost=2, firewall=3 if same_place else 1)]
+    if not reset.others:
+        return [_Sign(f"{text}: it still lived", peer=-4, injected=2, lost=2, firewall=1)]
     if _answers_like_a_kernel(reset, trigger) and reset.hops in {side.hops, *side.hops_seen}:
         return [_Sign(f"{text}: its socket still lived", peer=-4, firewall=3, injected=2, lost=1)]
     return [_Sign(f"{text}: it still lived, and knew of no reset", peer=-4, injected=3, lost=1, firewall=1)]

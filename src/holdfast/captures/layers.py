@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import TypeAlias
 
-from holdfast.captures.files import INCOMING, OUTGOING, Packet
+from holdfast.captures.files import INCOMING, LOOPBACK, OUTGOING, Packet
 
 Segment: TypeAlias = tuple[int, bytes, int, int, int, int, int, int, int, bytes, int, int, int, int]
 """(at_ns, key, seq, ack, flags, window, length, ip_id, hops, buffer, options, payload, captured, view).
@@ -53,6 +53,8 @@ LINK_NAMES = {
 READ_LINKS = frozenset({0, 1, 12, 14, 101, 108, 113, 228, 229, 258, 276})
 
 _ETHERNET_IP4, _ETHERNET_IP6 = b"\x08\x00", b"\x86\xdd"
+_LOOPBACK_CARD = b"\x03\x04"
+"ARPHRD_LOOPBACK, 772, in a cooked header."
 _TAGS = (0x8100, 0x88A8, 0x9100, 0x9200)
 
 # IPv4 without options and TCP, from the IP header's first byte.
@@ -120,6 +122,8 @@ def segments(packets: Iterable[Packet], seen: Seen, port: int | None = None) -> 
                     seen.malformed += 1
                     continue
                 view |= OUTGOING if buffer[start + 1] == 4 else INCOMING
+                if buffer[start + 2 : start + 4] == _LOOPBACK_CARD:
+                    view |= LOOPBACK
                 ip = start + 16
                 kind = buffer[start + 14 : start + 16]
                 if kind != _ETHERNET_IP4 and kind != _ETHERNET_IP6:
@@ -130,6 +134,8 @@ def segments(packets: Iterable[Packet], seen: Seen, port: int | None = None) -> 
                     continue
                 number = int.from_bytes(buffer[start + 4 : start + 8], "big")
                 view |= number << 16 | (OUTGOING if buffer[start + 10] == 4 else INCOMING)
+                if buffer[start + 8 : start + 10] == _LOOPBACK_CARD:
+                    view |= LOOPBACK
                 ip = start + 20
                 kind = buffer[start : start + 2]
                 if kind != _ETHERNET_IP4 and kind != _ETHERNET_IP6:

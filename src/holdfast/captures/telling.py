@@ -117,6 +117,7 @@ _ENDED = {
     How.HALF_CLOSED: "closed by the {who} alone",
     How.REUSED: "its ports were taken by another connection; no end was captured",
     How.OPEN: "still open when the capture ended",
+    How.CLOSED_UNSEEN: "closed by the {who}; the {peer}'s packets are not in the capture",
     How.RESET_AFTER_END: "closed in order, first by the {who}; a late packet was reset",
     How.CLOSED: "closed in order, first by the {who}",
 }
@@ -141,7 +142,14 @@ def ended_kind(report: Report) -> str:
 
 def _told_silence(end: Closing) -> int | None:
     """The silence that belongs into the first line: before the packet that was reset, else before the end."""
-    if end.how in (How.CLOSED, How.RESET_AFTER_END, How.REUSED, How.REFUSED, How.SYN_UNANSWERED):
+    if end.how in (
+        How.CLOSED,
+        How.CLOSED_UNSEEN,
+        How.RESET_AFTER_END,
+        How.REUSED,
+        How.REFUSED,
+        How.SYN_UNANSWERED,
+    ):
         return None
     return max((ns for ns in (end.silence_ns, end.quiet_before_trigger_ns) if ns is not None), default=None)
 
@@ -158,7 +166,7 @@ def opened(connection: Connection) -> str:
         said = f"{at} by the server's SYN+ACK (the client's SYN is not in the capture)"
     elif server.isn is None:
         said = f"{at} by {counted(client.syns, 'SYN')}" + (
-            "" if not server.packets or connection.resets else ", its answer is not in the capture"
+            ", its answer is not in the capture" if connection.one_sided else ""
         )
     else:
         said = f"{at} by SYN and SYN+ACK, with nothing behind them"
@@ -174,7 +182,11 @@ def carried(connection: Connection) -> str:
     """Bytes each way and how long."""
     client, server = connection.sides
     lasted = connection.last_ns - connection.began_ns
-    said = f"{size(client.bytes)} to the server, {size(server.bytes)} to the client in {span(lasted)}"
+    if connection.one_sided is not None:
+        one = connection.one_sided
+        said = f"{size(one.bytes)} of the {role(one)} in {span(lasted)}; the other way was not captured"
+    else:
+        said = f"{size(client.bytes)} to the server, {size(server.bytes)} to the client in {span(lasted)}"
     longest = max(connection.sides, key=lambda side: side.silence_ns)
     if longest.silence_ns >= 10_000_000_000:
         said += f"; the {role(longest)}'s longest silence was {span(longest.silence_ns)} from {clock(longest.silence_at_ns)}"
@@ -197,8 +209,9 @@ def before(side: Side) -> str:
     if side.window_probes:
         said.append(counted(side.window_probes, "window probe"))
     if side.probes:
-        answered = "all" if side.probes_answered >= side.probes else str(side.probes_answered)
-        said.append(f"{counted(side.probes, 'keepalive probe')} ({answered} answered)")
+        answered = "all" if side.probes_answered >= side.probes else str(side.probes_answered or "none")
+        seen = f" ({answered} answered)" if side.other.packets else ""
+        said.append(counted(side.probes, "keepalive probe") + seen)
     if side.fins > 1:
         said.append(f"FIN sent {side.fins} times")
     return f"{role(side)}: {', '.join(said)}" if said else ""
