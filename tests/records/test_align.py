@@ -138,3 +138,12 @@ def test_what_is_natural() -> None:
     assert natural(8 * HOUR, zone_known=True, local_zone_s=8 * HOUR) < 4, (
         "its zone is known: no hours are free"
     )
+
+
+def test_among_many_turns_one_event_proves_no_zone() -> None:
+    """Of a hundred ends in a day, some lies whole hours and a second from any line: that is chance, and said."""
+    many = [turn(f"t{n}", NOON_S + n * 397.3, 20.0, LEFT) for n in range(100)]
+    line = seen("2026-03-28 18:23:17 onAbort received, abort stream")
+    near = [told for told in many if abs((told.record.started.wall_ms / 1000 + 20 - NOON_S - 296) % 3600) > 5]
+    clock = align(line, legs(*near, turn("frozen", NOON_S, 296.4, LEFT)))
+    assert clock.ahead_s is None and ("by chance" in clock.words or "nothing tells them apart" in clock.words)

@@ -113,3 +113,18 @@ def test_others_stand_in_the_story_at_our_time() -> None:
     ]
     rows = table(matched.matches, told.record)
     assert rows[0][:2] == ("Holdfast, connection 1", "+296.4 s") and rows[1][3] == "agrees"
+
+
+def test_one_log_with_both_sides_of_holdfast_has_a_line_for_each() -> None:
+    """A proxy in front and behind: the line that began first and lasted longer is the client's."""
+    told = turn("a", NOON_S, 40.0)
+    lines = [sighting(NOON_S + 0.002, 39.99, Side.NOBODY), sighting(NOON_S, 40.0, Side.NOBODY)]
+    matched = match(lines, legs(told), SAME)
+    assert [one.leg.kind for one in matched.matches] == [Kind.UPSTREAM, Kind.CLIENT]
+
+
+def test_where_a_program_stands_is_taken_in_its_favour() -> None:
+    """It could be in front of us or behind: its own limit contradicts in one place and explains in the other."""
+    told = turn("a", NOON_S, 9.0, BROKE)
+    (one,) = match([sighting(NOON_S, 9.0, Side.PATH, mechanism=Mechanism.DEADLINE)], legs(told), SAME).matches
+    assert (one.leg.kind, one.verdict) == (Kind.UPSTREAM, Verdict.ADDS)

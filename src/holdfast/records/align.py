@@ -25,7 +25,9 @@ MOST_SIGHTINGS = 4000
 MOST_LEGS = 600
 MOST_PAIRS = 300_000
 "Sightings come the likelier ones first; what is beyond these bounds votes for nothing."
-EXACT_S = 5.0
+CHANCE = 0.5
+"Accidental fits that may be expected, at most."
+EXACT_S = 4.0
 "How wrong a clock may be and still be called right: NTP's and a human hand's difference."
 
 
@@ -104,6 +106,8 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     if not peaks:
         return Clock(None, "nothing in it could be of these turns")
     best = peaks[0]
+    if best.natural < 2 and best.score < 3 and not best.particular:
+        return Clock(None, "no difference of clocks explains more than chance would")
     others = [peak for peak in peaks[1:] if (peak.score, peak.particular) >= (best.score, best.particular)]
     rival = next((peak for peak in others if peak.natural >= best.natural), None)
     if rival is not None:
@@ -112,8 +116,15 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
             f"its clock could be {shown(best.ahead_s, fine_s)} or {shown(rival.ahead_s, fine_s)}: either explains "
             f"{_requests(best.score)}, and nothing tells them apart",
         )
-    if best.natural < 2 and best.score < 3 and not (best.particular and best.score > _next(peaks)):
-        return Clock(None, "no difference of clocks explains more than chance would")
+    if best.score < 3 and not best.particular and best.natural < 4:
+        # One event of a log whose zone is not known fits the end of some turn by whole hours, if there are enough turns.
+        ends = len({round(leg.ended_s) for leg in near if leg.ended_s is not None})
+        if ends * 2 * EXACT_S / 3600 > CHANCE:
+            return Clock(
+                None,
+                f"its clock could be {shown(best.ahead_s, fine_s)}, but among {ends} ends nearby one that fits by whole "
+                "hours is to be expected by chance",
+            )
     of = min(len({id(one) for one, _ in pairs}), len({(leg.turn_id, leg.number) for _, leg in pairs}))
     following = _next(peaks)
     sure = best.score >= 3 and best.score >= 2 * following

@@ -96,8 +96,9 @@ class Reader:
 
     @property
     def main(self) -> str:
-        """The program whose lines are most."""
-        return self.understood.most_common(1)[0][0] if self.understood else ""
+        """The program whose lines most of them are; nothing where several were pasted together."""
+        (name, count), *_ = self.understood.most_common(1) or [("", 0)]
+        return name if count >= 0.8 * self.understood.total() else ""
 
 
 def _last_resort(one: Format) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from holdfast.flight.endings import Ending, Mechanism, Side
@@ -66,8 +66,8 @@ def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matche
         known = [leg for leg in legs if knows(one, leg)]
         ahead_s = clock.ahead_s
         if known:
-            best = min(known, key=lambda leg: _cost(one, leg, ahead_s))
-            found.matches.append(_matched(one, best, ahead_s, by_id=True))
+            known.sort(key=lambda leg: _cost(one, leg, ahead_s))
+            found.matches.append(_placed(one, known, ahead_s, by_id=True))
             continue
         if ahead_s is None or one.at_s is None:
             found.unplaced.append(one)
@@ -88,8 +88,44 @@ def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matche
         if rivals:
             found.unclear.append((one, (best.turn_id, *sorted(rivals))))
         else:
-            found.matches.append(_matched(one, best, ahead_s, by_id=False))
+            found.matches.append(_placed(one, near, ahead_s, by_id=False))
+    found.matches = _spread(found.matches, legs)
     return found
+
+
+_KIND = (Verdict.AGREES, Verdict.ADDS, Verdict.SILENT, Verdict.CONTRADICTS)
+
+
+def _placed(one: Sighting, fitting: Sequence[Leg], ahead_s: float | None, *, by_id: bool) -> Match:
+    """Put to the leg that fits best. Where several legs of the turn fit as well, the program may stand in front of
+    Holdfast or behind it, and nothing it wrote is held against our record that one of the two places explains."""
+    best = fitting[0]
+    margin = _cost(one, best, ahead_s) + 0.25 + one.precision_s / 2
+    equal = [leg for leg in fitting if leg.turn_id == best.turn_id and _cost(one, leg, ahead_s) <= margin]
+    could = [_matched(one, leg, ahead_s, by_id=by_id) for leg in equal]
+    return min(could, key=lambda match: _KIND.index(match.verdict))
+
+
+def _spread(matches: list[Match], legs: Sequence[Leg]) -> list[Match]:
+    """Two requests in one log that were put to one leg are the two sides of Holdfast: a proxy in front of it and behind
+    it. The one that began first, or else lasted longer, is the client's."""
+    sides: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(matches):
+        if one.seen.took_s is not None and one.seen.vantage is Vantage.BETWEEN:
+            sides.setdefault((one.leg.turn_id, one.seen.program), []).append(place)
+    spread = list(matches)
+    for (turn_id, _), places in sides.items():
+        if len(places) != 2 or len({(matches[at].leg.kind, matches[at].leg.number) for at in places}) != 1:
+            continue
+        mine = [leg for leg in legs if leg.turn_id == turn_id]
+        if len(mine) != 2 or {leg.kind for leg in mine} != {Kind.CLIENT, Kind.UPSTREAM}:
+            continue
+        places.sort(key=lambda at: (matches[at].seen.began_s or 0.0, -(matches[at].seen.took_s or 0.0)))
+        for at, kind in zip(places, (Kind.CLIENT, Kind.UPSTREAM), strict=True):
+            (leg,) = [one for one in mine if one.kind is kind]
+            verdict, note = judged(matches[at].seen, leg)
+            spread[at] = replace(matches[at], leg=leg, verdict=verdict, note=note)
+    return spread
 
 
 def _apart(one: Sighting, leg: Leg, ahead_s: float) -> tuple[float | None, float | None]:
