@@ -23,6 +23,9 @@ QUIET_NS = 1_000_000_000
 AT_ONCE_NS = 3_000_000_000
 "An answer to a packet comes within a round trip; the slowest path that people bear has 3 s."
 
+PROMPT_NS = 200_000_000
+"A kernel answers without waiting; so long, or ten round trips, a queue may hold its answer up."
+
 AS_AN_ANSWER_NS = 10_000_000
 "A program that resets because of what it was just told needs no longer, besides the round trip."
 
@@ -233,7 +236,11 @@ def triggers_of(reset: Reset) -> list[Recent]:
         within = max(AS_AN_ANSWER_NS, 3 * (reset.side.rtt_ns or 0))
     others = [one for one in reset.others if 0 <= reset.at_ns - one[0] <= within]
     if reset.ack is None:
-        return [one for one in others if one[3] & 16 and one[2] == reset.seq]
+        found = [one for one in others if one[3] & 16 and one[2] == reset.seq]
+        if reset.side.rtt_ns is not None:
+            prompt = max(10 * reset.side.rtt_ns, PROMPT_NS)
+            found = [one for one in found if reset.at_ns - one[0] <= prompt] or found[-1:]
+        return found
     return [one for one in others if (one[5] or one[3] & 3) and end_of(one) == reset.ack]
 
 
