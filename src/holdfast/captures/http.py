@@ -82,6 +82,12 @@ class Events:
     "Of an event that was cut."
 
     @property
+    def misses_its_end(self) -> bool:
+        """Whether the stream's own last event should have come and did not, in the two grammars whose end is known."""
+        known = ("message_start", "content_block_start", "content_block_delta", "message")
+        return not self.ended and not self.error and any(name in self.counts for name in known)
+
+    @property
     def total(self) -> int:
         return self.counts.total()
 
@@ -402,6 +408,8 @@ class Direction:
     def __init__(self, *, request: bool, keep: int = 0, keep_only: int | None = None) -> None:
         self.messages: list[Message] = []
         self.more = 0
+        self.heads = 0
+        "Heads that were read, of messages under way too."
         self.asked: deque[tuple[float, str]] = deque()
         "For responses: when each unanswered request began, and its method; a HEAD's answer has no body."
         self.switched = ""
@@ -488,6 +496,7 @@ class Direction:
             self._lose(at_s)
             return True
         del held[: end.end()]
+        self.heads += 1
         self._open(head)
         self._began_s = at_s
         return True
@@ -736,6 +745,11 @@ class Reader:
         self._h2: tuple[FrameReader, FrameReader] | None = None
         self._start = bytearray()
         self._sniffing = True
+
+    @property
+    def known(self) -> bool:
+        """Whether a head, or HTTP/2's preface, has shown that this is HTTP."""
+        return self._h2 is not None or self._client.heads + self._server.heads > 0
 
     def feed(self, piece: Piece, *, from_client: bool) -> None:
         """Take the next piece of one direction."""
