@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from holdfast import __version__
 from holdfast.cli import admin, config, serve
 from holdfast.cli.errors import Misused
 
@@ -110,6 +112,9 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
         ("HEAD /readyz?x=1 HTTP/1.0\r\nhost: [::1]:1", True, 200),
         ("GET /readyz HTTP/1.1\r\nHost: 127.0.0.1", False, 503),
         ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1", False, 200),
+        ("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1", False, 200),
+        ("GET /metrics HTTP/1.1\r\nHost: rebound.example", True, 421),
+        ("POST /metrics HTTP/1.1\r\nHost: 127.0.0.1", True, 405),
         ("GET / HTTP/1.1\r\nHost: 127.0.0.1", True, 404),
         ("POST /healthz HTTP/1.1\r\nHost: 127.0.0.1", True, 405),
         ("GET /healthz HTTP/1.1\r\nHost: rebound.example", True, 421),
@@ -130,8 +135,15 @@ def test_probes_from_elsewhere_show_the_token() -> None:
     guard = admin.Guard(frozenset(), any_host=True, token=TOKEN)
 
     assert admin.answer(b"GET /readyz HTTP/1.1\r\nHost: x", guard, ready=True)[0] == 401
-    shown = f"GET /readyz HTTP/1.1\r\nHost: x\r\nHoldfast-Token: {TOKEN}".encode()
-    assert admin.answer(shown, guard, ready=True)[0] == 200
+    assert admin.answer(b"GET /metrics HTTP/1.1\r\nHost: x", guard, ready=True)[0] == 401
+    for way, status in (
+        (f"Holdfast-Token: {TOKEN}", 200),
+        (f"Authorization: Bearer {TOKEN}", 200),
+        (f"Authorization: Basic {TOKEN}", 401),
+        (f"Authorization: Bearer {TOKEN}x", 401),
+    ):
+        shown = f"GET /metrics HTTP/1.1\r\nHost: x\r\n{way}".encode()
+        assert admin.answer(shown, guard, ready=True)[0] == status
 
 
 # -- a served gateway --------------------------------------------------------------------------------------
@@ -320,6 +332,27 @@ def test_sigterm_drains_and_readiness_says_so(served: Serve) -> None:
 
     assert answers == [(200, "you asked /base/wait")]
     assert it.process.wait(5) == 0
+
+
+def test_metrics_on_the_admin_port(served: Serve) -> None:
+    """What has ended is counted at the next scrape, in the format that was asked for; HEAD has no body."""
+    port = free_port()
+    it = served("--admin", f"127.0.0.1:{port}")
+    it.get("/v1/models")
+    for _ in range(50):
+        status, page = it.get("/metrics", port)
+        assert status == 200
+        if 'holdfast_turns_total{kind="opaque",status="200"} 1.0' in page:
+            break
+        time.sleep(0.05)  # the journal writes every half second
+    else:
+        pytest.fail(page)
+    assert "holdfast_ready 1.0" in page and f'version="{__version__}"' in page
+    assert it.get("/metrics", port, accept="application/openmetrics-text")[1].endswith("# EOF\n")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("HEAD", "/metrics")
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"") and int(response.headers["content-length"]) > 1000
 
 
 def test_a_second_signal_ends_at_once(served: Serve) -> None:

@@ -91,7 +91,16 @@ CATALOGUE: tuple[Option, ...] = (
         "serve",
     ),
     Option("host", "names", (), "Host name that clients may use; may be repeated.", "serve"),
-    Option("admin", "address", None, "Address and port for /healthz and /readyz.", "serve"),
+    Option("admin", "address", None, "Address and port for /healthz, /readyz and /metrics.", "serve"),
+    Option(
+        "otel-endpoint",
+        "url",
+        None,
+        "Where OpenTelemetry traces of turns go (OTLP over HTTP). [default: nowhere]",
+    ),
+    Option(
+        "allow-plain-otel", "flag", False, "Allow traces over http:// to a host that is not this machine."
+    ),
     Option(
         "log", "choice", "text", "One line per turn on stdout.", "serve", choices=("text", "json", "none")
     ),

@@ -45,7 +45,15 @@ STEADY_S = 10.0
 
 GATEWAY_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "HOLDFAST_STATE_DIR")
 "All that the gateway process inherits, with the prefixes below: its settings come over the control socket."
-GATEWAY_PREFIXES = ("LC_", "XDG_", "PYTHON", "SSL_CERT_")
+GATEWAY_PREFIXES = (
+    "LC_",
+    "XDG_",
+    "PYTHON",
+    "SSL_CERT_",
+    "OTEL_EXPORTER_OTLP_",
+    "OTEL_SERVICE_",
+    "OTEL_RESOURCE_",
+)
 
 _FOLLOWED = (
     signal.SIGCHLD,

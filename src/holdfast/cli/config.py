@@ -29,7 +29,7 @@ from holdfast.cli.catalogue import (
     read,
     show,
 )
-from holdfast.cli.errors import Misused
+from holdfast.cli.errors import Misused, Unavailable
 from holdfast.flight.journal import Retention
 from holdfast.flight.state import state_path
 from holdfast.gateway.settings import (
@@ -43,6 +43,7 @@ from holdfast.gateway.settings import (
     Upstream,
 )
 from holdfast.gateway.upstream import proxies
+from holdfast.telemetry import traces
 
 # -- where values come from --------------------------------------------------------------------------------
 
@@ -265,6 +266,31 @@ def parse_upstream(url: str, origin: str, *, allow_plain: bool) -> Upstream:
             "read on the way. Use https://, or add --allow-plain-upstream if that network is yours."
         )
     return upstream
+
+
+OTEL_PATH = "/v1/traces"
+
+
+def otel_from(values: Values) -> str | None:
+    """Where traces go, in full; None for nowhere. Raises `Misused`, and `Unavailable` where packages are missing."""
+    chosen = values["otel-endpoint"]
+    if not chosen.value:
+        return None
+    said = f"otel-endpoint from {chosen.origin}"
+    try:
+        # The same rules as for upstream: a base URL, without login and query.
+        found = Upstream.parse(str(chosen.value))
+    except ValueError as error:
+        message = str(error).replace("https://api.anthropic.com", "http://127.0.0.1:4318")
+        raise Misused(f"{said}: {message}. Credentials go into OTEL_EXPORTER_OTLP_HEADERS.") from None
+    if found.scheme == "http" and not is_loopback(found.host) and not values["allow-plain-otel"].value:
+        raise Misused(
+            f"{said}: {found.origin} is plain http to another machine: who works with what could be read on the way. "
+            "Use https://, or add --allow-plain-otel if that network is yours."
+        )
+    if not traces.available():
+        raise Unavailable(f"{said}: {traces.ADVICE}.")
+    return f"{found.origin}{found.prefix or OTEL_PATH}"
 
 
 def timeouts_from(values: Values) -> Timeouts:

@@ -24,6 +24,8 @@ class Start(msgspec.Struct, tag="start"):
     retention: Retention = Retention()
     memory_file: Path | None = None
     "Made for the command; removed after it by whoever of us is left."
+    otel: str | None = None
+    "Where traces go, in full; None for nowhere."
 
 
 class Child(msgspec.Struct, tag="child"):

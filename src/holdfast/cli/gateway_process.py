@@ -27,6 +27,7 @@ from holdfast.cli.control import (
     encode,
 )
 from holdfast.cli.gateway_log import LOG_NAME, LogFile
+from holdfast.cli.observing import Observing
 from holdfast.cli.turnline import turn_text
 from holdfast.flight.journal import Journal
 from holdfast.flight.record import TurnRecord
@@ -35,6 +36,8 @@ from holdfast.flight.state import StateError, state_path
 from holdfast.gateway.server import Gateway, run_loop
 from holdfast.gateway.upstream.dial import UpstreamError
 
+LAST_TRACES_S = 0.4
+"For traces of the last turns; what the collector does not take by then is not told."
 STOP_S = 1.0
 "How long unfinished turns get to be written down after the command ended; `run` must be back within 2 s."
 
@@ -77,6 +80,7 @@ async def live(control: socket.socket, listener: socket.socket) -> None:
     state_dir = settings.state_dir or state_path()
     log = LogFile(state_dir / LOG_NAME)
     journal = Journal(state_dir, record=settings.record, retention=first.retention, kind="run")
+    observing = Observing(journal, otel=first.otel)
     gateway: Gateway | None = None
 
     def turn_ended(record: TurnRecord) -> None:
@@ -85,7 +89,7 @@ async def live(control: socket.socket, listener: socket.socket) -> None:
             writer.write(encode(counts_from(gateway.summary())))
 
     try:
-        gateway = Gateway(settings, journal, on_turn=turn_ended)
+        gateway = Gateway(settings, journal, on_turn=observing.beside(turn_ended))
         await gateway.listen(sock=listener)
         writer.write(encode(Ready()))
         await _until_command_is_gone(reader)
@@ -99,6 +103,7 @@ async def live(control: socket.socket, listener: socket.socket) -> None:
         await gateway.close()
     finally:
         journal.close()
+        observing.close(LAST_TRACES_S)
         writer.close()
 
 

@@ -205,7 +205,7 @@ def run_behind_gateway(
     settings, retention = gateway_settings(plan, environ, prefix), config.retention_from(plan.values)
     command, made = with_our_settings(plan, url, environ)
     try:
-        start = Start(settings, retention, made)
+        start = Start(settings, retention, made, config.otel_from(plan.values))
         gateway = GatewayProcess(listener, start, environ, log)
         gateway.spawn()
         gateway.wait_until_ready()

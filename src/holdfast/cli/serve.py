@@ -25,6 +25,7 @@ from holdfast.gateway.settings import Settings, Upstream
 from holdfast.gateway.upstream.dial import UpstreamError
 
 if TYPE_CHECKING:
+    from holdfast.cli.observing import Observing
     from holdfast.flight.journal import Journal, Retention
     from holdfast.gateway.server import Gateway
 
@@ -47,6 +48,8 @@ class Plan:
     token_origin: str = field(default="", repr=False)
     idle_proxy: str | None = None
     "Where a proxy was set that is not used."
+    otel: str | None = None
+    "Where traces go, in full; None for nowhere."
 
 
 def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
@@ -84,6 +87,7 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
         drain,
         token_origin,
         config.idle_proxy(values, upstream),
+        config.otel_from(values),
     )
 
 
@@ -209,10 +213,10 @@ def say(text: str) -> None:
     click.echo(f"holdfast: {text}", err=True)
 
 
-async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> None:
+async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway], observing: Observing) -> None:
     """Serve until told to stop. Raises `Unavailable` where an address cannot be had."""
     log = turn_log(plan.log)
-    gateway = make(plan.settings, journal, on_turn=log)
+    gateway = make(plan.settings, journal, on_turn=observing.beside(log))
     stop, context = Stop(), server_tls(plan.certificate)
     host, port = plan.listen
     draining = False
@@ -222,7 +226,14 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
         raise errors.Unavailable(explain_bind(host, port, error, "--listen")) from None
     except UpstreamError as error:
         raise errors.Unavailable(f"{error}.") from None
-    probes = await _listen_admin(plan, lambda: gateway.ready and not draining)
+
+    def ready() -> bool:
+        return gateway.ready and not draining
+
+    async def metrics(accept: str) -> tuple[bytes, str]:
+        return await observing.page(accept, gateway.gauges(), ready=ready())
+
+    probes = await _listen_admin(plan, ready, metrics)
     where = f"{'https' if context else 'http'}://{_bracketed(host)}:{port}"
     # Without its path, which holds a token for some gateways, and this line goes into logs.
     say(f"listening on {where}, upstream {plan.settings.upstream.origin}")
@@ -244,11 +255,13 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway]) -> No
     say("ended")
 
 
-async def _listen_admin(plan: Plan, ready: Callable[[], bool]) -> asyncio.Server | None:
+async def _listen_admin(
+    plan: Plan, ready: Callable[[], bool], metrics: admin.Metrics
+) -> asyncio.Server | None:
     if plan.admin is None:
         return None
     try:
-        return await admin.listen(*plan.admin, plan.admin_guard, ready)
+        return await admin.listen(*plan.admin, plan.admin_guard, ready, metrics)
     except OSError as error:
         raise errors.Unavailable(explain_bind(*plan.admin, error, "--admin")) from None
 
@@ -312,6 +325,7 @@ def command(check: bool, settings_file: Path | None, **flags: Any) -> None:
 
 def serve(plan: Plan) -> None:
     """Open the journal, serve, close it. uvloop and SQLite are loaded here, not for `--help`."""
+    from holdfast.cli.observing import Observing
     from holdfast.flight.journal import Journal
     from holdfast.flight.schema import JournalError
     from holdfast.gateway.server import Gateway, run_loop
@@ -321,8 +335,10 @@ def serve(plan: Plan) -> None:
         journal = Journal(state_dir, record=plan.settings.record, retention=plan.retention, kind="serve")
     except (StateError, JournalError) as error:
         raise errors.Unavailable(f"{error}.") from None
+    observing = Observing(journal, metrics=plan.admin is not None, otel=plan.otel)
     try:
-        run_loop(live(plan, journal, Gateway))
+        run_loop(live(plan, journal, Gateway, observing))
     finally:
         if not journal.close():
             print("holdfast: the journal could not be finished in time", file=sys.stderr)
+        observing.close()

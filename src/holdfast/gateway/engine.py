@@ -492,8 +492,16 @@ class Engine:
 
     def open_turns(self) -> list[TurnRecord]:
         """Records of what is not over."""
-        carriers = [carrier.record for carriers in self._turns.values() for carrier in carriers]
-        return carriers + [relay.record for relay in self._relays]
+        return [one.record for one in self.open_carriers()] + [relay.record for relay in self._relays]
+
+    def open_carriers(self) -> Iterable[Carrier]:
+        """The turns that are not over."""
+        return (carrier for carriers in self._turns.values() for carrier in carriers)
+
+    @property
+    def open_relays(self) -> int:
+        """How many opaque exchanges are not over."""
+        return len(self._relays)
 
     def busy(self) -> bool:
         """Whether some client is still owed something."""

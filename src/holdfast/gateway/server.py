@@ -10,8 +10,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from holdfast.flight.record import Recorder, TurnRecord
+from holdfast.gateway import gauges
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.engine import Engine, render_error
+from holdfast.gateway.gauges import Gauges
 from holdfast.gateway.listener import Listener
 from holdfast.gateway.settings import Settings
 from holdfast.gateway.upstream.watch import NetworkWatch, SleepWatch
@@ -98,6 +100,12 @@ class Gateway:
     def summary(self) -> Summary:
         """The counts since the start."""
         return Summary() if self._engine is None else self._engine.summary
+
+    def gauges(self) -> Gauges:
+        """How it stands at this moment."""
+        if self._engine is None or self._listener is None:
+            return Gauges()
+        return gauges.read(self._engine, len(self._listener.connections))
 
     def client_gone(self) -> None:
         """Under `run`: the command has exited, so no turn has anybody to finish for."""
