@@ -190,7 +190,7 @@ def _distance(reset: Reset, trigger: Recent | None) -> list[_Sign]:
     text = f"its TTL is {reset.hops}, that of the {who}'s {counted(packets, 'other packet')} {_list(usual)}"
     if here and _elsewhere(reset):
         text += f" and came over another interface than the {who}'s packets: it was made on the machine that captured it"
-        return [_Sign(text, peer=-4, firewall=4)]
+        return [_Sign(text, peer=-4, firewall=4, lost=-3, injected=-3)]
     if here:
         text += ": it passed no router, so it was made by the first one, or by the machine that captured it"
         return [_Sign(text, peer=-4, lost=2, injected=1, firewall=1)]
