@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -38,16 +39,26 @@ def opened_library(directory: Path | None = None) -> Iterator[Library]:
 
 
 def the_turn(library: Library, name: str) -> StoredTurn:
-    """The one turn meant by `name`, or an error that helps to find it."""
-    found = library.find(name.strip()) if name.strip() else []
+    """The one turn meant by `name`, or an error that helps to find it.
+
+    `name` may be pasted as it was logged: `"request-id": "req_..."`, `cf-ray: 9eea680afe7cbd1f-ORD`.
+    """
+    name = _HEADER.sub("", name.strip()).strip("\"', ")
+    found = library.find(name) if name else []
     if not found:
+        near = library.near_names(name) if name else []
+        hint = f"did you mean {' or '.join(clean(one) for one in near)}? Or see" if near else "see"
         raise Failed(
-            f"no turn has an id that begins with {clean(name)!r}, nor such a request id; see: holdfast flights"
+            f"no turn has an id that begins with {clean(name)!r}, nor such a request id or cf-ray; {hint}: "
+            "holdfast flights"
         )
     if len(found) > 1:
         ids = ", ".join(turn.record.turn_id for turn in found[:5]) + (", ..." if len(found) > 5 else "")
         raise Failed(f"{clean(name)!r} fits several turns ({ids}); give more of the id")
     return found[0]
+
+
+_HEADER = re.compile(r"(?i)^[\"']?(?:(?:x-)?request-id|cf-ray|request_id)[\"']?\s*[:=]\s*")
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -93,6 +104,20 @@ def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) 
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner can read. Raises `Failed`; nothing is overwritten, no link followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Failed(
+            f"{clean(str(path))} is there already; choose another name, or remove it first"
+        ) from None
+    except OSError as error:
+        raise Failed(f"cannot write {clean(str(path))} ({error.strerror}); choose another place") from error
 
 
 def json_line(value: Any) -> str:

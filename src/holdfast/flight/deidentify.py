@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side, taken_apart
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.plainwords import PLAIN
@@ -146,7 +146,7 @@ _IP4 = re.compile(r"(?<!\d)(?<!\d\.)\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)", re.ASCII)
 _UUID = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-z])")
 _MCP = re.compile(r"(?<!\w)mcp__[\w.-]+")
 _LONG_ID = re.compile(r"(?<![\w-])(?:[0-9a-f]{12,}|\d{10,})(?![\w-])", re.ASCII)
-_HOST = re.compile(r"(?i)(?<![\w.-])(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)+[a-z][a-z0-9-]{1,62}(?![\w-])")
+_HOST = re.compile(r"(?i)(?<![\w.+-])(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)+[a-z][a-z0-9-]{1,62}(?![\w+-]|\.\w)")
 _FILE_ENDING = re.compile(
     r"(?i)\.(?:c|cc|cfg|conf|cpp|css|csv|db|env|go|h|html?|ini|java|jsx?|json|jsonl|lock|log|md|mjs|pcap|pdf"
     r"|pem|php|png|py|rb|rs|sh|sqlite|svg|swift|toml|tsx?|txt|xml|ya?ml|zip)$"
@@ -314,6 +314,12 @@ _MECHANISMS = {mechanism.value for mechanism in Mechanism}
 _PHASES = {phase.value for phase in Phase}
 
 
+def _is_told_code(word: str) -> bool:
+    """The same with what became of it: `P.rst.tool+restart`."""
+    code, remedy = taken_apart(word)
+    return is_ending_code(code) and all(part in PLAIN for part in (remedy or "").split())
+
+
 def _plain(scrubbed: str, names: Names) -> str:
     """Replace every word that is not a plain one; neighbours together."""
     tokens = [found for found in _TOKEN.finditer(scrubbed) if any(c.isalnum() for c in found[0])]
@@ -349,7 +355,7 @@ def _is_plain(token: str) -> bool:
         return False
     if any(form.fullmatch(word) for form in _PLAIN_FORMS) or _NUMBER.fullmatch(token):
         return True
-    if word in _ERRNO or word in _ERRORS or is_ending_code(token) or word in API_HOSTS:
+    if word in _ERRNO or word in _ERRORS or _is_told_code(token) or word in API_HOSTS:
         return True
     parts = [part for part in re.split(r"[-_+]", word) if part]
     numbers = sum(part.isdigit() for part in parts)
@@ -527,6 +533,7 @@ RECORD: Final[Mapping[str, Policy]] = {
     "held": _K,
     "saved_from": _T,
     "healed": _T,
+    "breaks": _T,
     "wasted_tokens": _K,
     "request_key": Policy.ID,
     "ended": _K,
@@ -558,6 +565,7 @@ MOMENTS: Final[Mapping[str, Mapping[str, Policy]]] = {
     "ReaderLeft": {"reader": _K, "verdict": _T, "limit": _T, "limit_s": _K, "ending": _K},
     "ReaderLagged": {"reader": _K, "behind_bytes": _K},
     "TurnOrphaned": {"patience_s": _K},
+    "ReaderReset": {"reader": _K, "after_ms": _K, "code": _T},
     "OrphanExpired": {"limit": _T},
     "HedgeStarted": {"attempt": _K, "silent_s": _K},
     "EndingDelayed": {"remedy": _T, "in_s": _K},

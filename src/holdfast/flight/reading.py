@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,6 +49,10 @@ class StoredTurn:
     "None while it goes on. Kept beside the record because an older version may not know the ending's words."
     kept_bytes: int | None
     "Size of its answer in the attic; None where none is there."
+
+
+_RAY = re.compile(r"([0-9A-Fa-f]{16})(?:-[A-Za-z]{3})?", re.ASCII)
+"A cf-ray, with or without the place of its edge."
 
 
 def decode_moment(name: str, data: dict[str, Any]) -> Moment:
@@ -121,18 +127,63 @@ class Library:
         )
 
     def find(self, name: str) -> list[StoredTurn]:
-        """The turns meant by `name`: a turn id or its beginning, or an id of the provider's or its edge's."""
+        """The turns meant by `name`: a turn id or its beginning, or an id of the provider's or its edge's.
+
+        A cf-ray is found with and without the three letters that its edge put behind it.
+        """
         exact = self._turns("WHERE turn.turn_id = ?", name)
         if exact:
             return exact
         begins = "turn.turn_id >= ? AND turn.turn_id < ? || '{'"  # '{' comes after every letter of an id
+        ray = _RAY.fullmatch(name)
+        bare, place = (ray[1].lower(), f"{ray[1].lower()}-___") if ray else (name, "")
         return self._turns(f"WHERE {begins} ORDER BY turn.turn_id DESC LIMIT 100", name, name) or self._turns(
             # An earlier attempt's id is in the moments only. `moment` unfolds all of them: some 100 ms per 100,000.
-            "WHERE turn.request_id = ?1 OR turn.edge_id = ?1 OR (instr(turn.moments, ?1) AND EXISTS ("
-            "SELECT 1 FROM moment WHERE moment.turn_id = turn.turn_id AND moment.name = 'HeadersArrived' AND ?1 IN "
-            "(json_extract(data, '$.request_id'), json_extract(data, '$.edge_id')))) ORDER BY turn.turn_id DESC",
+            "WHERE turn.request_id = ?1 OR turn.edge_id IN (?1, ?2) OR turn.edge_id LIKE ?3 "
+            "OR (instr(turn.moments, ?2) AND EXISTS ("
+            "SELECT 1 FROM moment WHERE moment.turn_id = turn.turn_id AND moment.name = 'HeadersArrived' AND "
+            "(json_extract(data, '$.request_id') = ?1 OR json_extract(data, '$.edge_id') IN (?1, ?2) "
+            "OR json_extract(data, '$.edge_id') LIKE ?3))) ORDER BY turn.turn_id DESC",
             name,
+            bare,
+            place,
         )
+
+    def last(self) -> StoredTurn | None:
+        """The latest turn that is over and did not end well, else the latest of all; None where there is none."""
+        unwell = "turn.ending_code IS NOT NULL AND turn.ending_code NOT LIKE '-.end.%'"
+        for condition in (f"WHERE {unwell}", ""):
+            found = self._turns(f"{condition} ORDER BY turn.turn_id DESC LIMIT 1")
+            if found:
+                return found[0]
+        return None
+
+    def near_names(self, name: str, among: int = 500) -> list[str]:
+        """Ids of recent turns that look like `name`, the likest first: turn ids, request ids, edge ids."""
+        rows = self.connection.execute(
+            "SELECT turn_id, request_id, edge_id FROM turn ORDER BY turn_id DESC LIMIT ?", (among,)
+        )
+        ids = {key.lower(): key for row in rows for key in row if key}
+        wanted = name.lower()
+        part = [ids[key] for key in ids if len(wanted) >= 4 and (wanted in key or key in wanted)]
+        alike = [ids[key] for key in difflib.get_close_matches(wanted, ids, 3, 0.75)]
+        return list(dict.fromkeys([*part, *alike]))[:3]
+
+    def neighbours(self, record: TurnRecord, within_s: float = 3600.0) -> list[StoredTurn]:
+        """Turns of the same session and agent, or with the same request, that began within so many seconds of this
+        one, the oldest first; at most the 100 nearest. None where it has neither: then nobody's can be told apart."""
+        span_ms = int(within_s * 1000)
+        found = self._turns(
+            "WHERE (turn.session = ?1 AND turn.subagent IS ?2 OR turn.request_key = ?3) AND turn.turn_id != ?4 "
+            "AND turn.started_wall_ms BETWEEN ?5 - ?6 AND ?5 + ?6 ORDER BY abs(turn.started_wall_ms - ?5) LIMIT 100",
+            record.session,
+            record.subagent,
+            record.request_key,
+            record.turn_id,
+            record.started.wall_ms,
+            span_ms,
+        )
+        return sorted(found, key=lambda turn: turn.record.started.wall_ms)
 
     def notes(self, since_wall_ms: int = 0) -> list[tuple[int, str, str]]:
         """What gateways noted about themselves: wall time in ms, name, text."""
@@ -145,7 +196,7 @@ class Library:
         """What people wrote onto the timeline in this span of wall time, both ends included, the oldest first."""
         return marks(self.connection, since_wall_ms, until_wall_ms)
 
-    def _turns(self, condition: str, *values: str | int) -> list[StoredTurn]:
+    def _turns(self, condition: str, *values: str | int | None) -> list[StoredTurn]:
         return [_stored(row) for row in self.connection.execute(f"{self._SELECT} {condition}", values)]
 
 

@@ -1,0 +1,87 @@
+"""What a report is made of: claims with their grade and their evidence on both sides, measurements, advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from holdfast.flight.endings import Ending
+
+
+class Grade(Enum):
+    """How sure a claim is."""
+
+    CERTAIN = "certain"
+    "Seen on our own socket or clock."
+    LIKELY = "likely"
+    "Concluded; something named could still prove it wrong."
+    CANNOT_TELL = "cannot tell"
+    "What was measured does not decide it."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence with its evidence on both sides."""
+
+    about: str
+    "`closer`, `reason`, `timer`, `loop`."
+    text: str
+    grade: Grade
+    speaks_for: tuple[str, ...] = ()
+    speaks_against: tuple[str, ...] = ()
+    settle: tuple[str, ...] = ()
+    "What would prove it wrong, or decide it."
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Somebody or something that could have done it, and whether the evidence lets them go."""
+
+    who: str
+    state: str
+    "`did it`, `ruled out`, `not ruled out` or `not measured`."
+    grade: Grade
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a table."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One measurement and what it says."""
+
+    name: str
+    value: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request upstream, by the ids that a vendor finds it by."""
+
+    attempt: int
+    at_utc: str
+    status: int | None
+    request_id: str | None
+    edge_id: str | None
+    ended: str
+    "The code of its ending; empty while it goes on."
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something to do now. `command` may be empty."""
+
+    text: str
+    command: str = ""
+
+
+def bare(ending: Ending) -> Ending:
+    """An ending without detail and evidence, for its sentence alone."""
+    return Ending(ending.side, ending.mechanism, ending.phase)

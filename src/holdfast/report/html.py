@@ -1,0 +1,187 @@
+"""An incident as one HTML file: nothing is fetched, nothing runs, light and dark, for a phone and for paper.
+
+Jinja2 escapes every value; the policy in the page allows its one style sheet by hash and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from holdfast.flight.flights import duration
+from holdfast.flight.redact import clean
+from holdfast.report.incident import Incident
+from holdfast.report.timeline import Lane, Mark, Picture, Span
+
+TEMPLATE = Path(__file__).with_name("incident.html")
+STYLE = Path(__file__).with_name("incident.css")
+
+WIDE, NARROW = 960, 350
+"Widths of the two drawings, in the units of their view boxes: text keeps its size on a phone."
+
+
+def page(incident: Incident, *, public: bool) -> str:
+    """The whole file. `public` says only what the note on it says; the incident is de-identified elsewhere."""
+    style = STYLE.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    told: str = _template().render(
+        incident=incident,
+        public=public,
+        style=style,
+        digest=digest,
+        drawings=(drawing(incident.picture, WIDE), drawing(incident.picture, NARROW)),
+        used={span.kind for lane in incident.picture.lanes for span in lane.spans},
+    )
+    return told
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["clean"] = _shown
+    environment.filters["since"] = lambda seconds: f"{seconds:.3f} s"
+    return environment
+
+
+def _template() -> Any:
+    return _environment().from_string(TEMPLATE.read_text(encoding="utf-8"), globals={"Style": _safe_style()})
+
+
+def _safe_style() -> Callable[[str], Any]:
+    """Our own style sheet, and nothing else, goes in as it is: escaped, its hash would be another's."""
+    import markupsafe
+
+    return markupsafe.Markup
+
+
+def _shown(text: str) -> str:
+    return clean(text, limit=2000)
+
+
+# ----- the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle with its words, if they fit."""
+
+    x: float
+    y: float
+    width: float
+    kind: str
+    label: str
+    words: str
+    "The label as far as it fits; may be empty."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A vertical line with its words below."""
+
+    x: float
+    y: float
+    kind: str
+    label: str
+    words: str
+    words_x: float
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A lane with its name above."""
+
+    name: str
+    y: float
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One picture, ready to be drawn."""
+
+    width: int
+    height: float
+    rows: tuple[Row, ...]
+    ticks: tuple[tuple[float, str, str], ...]
+    left_out: int
+
+
+NAME_H, BAR_H, NOTE_H, GAP_H, AXIS_H = 16, 26, 16, 8, 24
+LETTER = 6.6
+"Width of a letter at 12 units, a generous mean."
+EDGE = 4
+THIN = 1.5
+"No span is drawn narrower: it was there."
+
+
+def drawing(picture: Picture, width: int) -> Drawing:
+    """Lay the lanes out from top to bottom, time from left to right."""
+    y: float = 2
+    rows = []
+    for lane in picture.lanes:
+        rows.append(_row(lane, y, picture.total_s, width))
+        y += (
+            NAME_H
+            + BAR_H
+            + (NOTE_H if rows[-1].lines and any(one.words for one in rows[-1].lines) else 0)
+            + GAP_H
+        )
+    count = 6 if width == WIDE else 3
+    ticks = []
+    for n in range(count + 1):
+        seconds = picture.total_s * n / count
+        anchor = "start" if n == 0 else "end" if n == count else "middle"
+        ticks.append((_x(seconds, picture.total_s, width), duration(seconds), anchor))
+    return Drawing(width, y + AXIS_H, tuple(rows), tuple(ticks), picture.left_out)
+
+
+def _x(seconds: float, total_s: float, width: int) -> float:
+    share = min(max(seconds / total_s, 0.0), 1.0)
+    return round(EDGE + share * (width - 2 * EDGE), 1)
+
+
+def _row(lane: Lane, y: float, total_s: float, width: int) -> Row:
+    bar = y + NAME_H
+    boxes = tuple(
+        _box(span, bar, total_s, width) for span in sorted(lane.spans, key=lambda one: one.kind == "silent")
+    )
+    lines = tuple(_line(mark, bar, total_s, width) for mark in lane.marks)
+    return Row(clean(lane.name), y + NAME_H - 5, boxes, lines)
+
+
+def _box(span: Span, y: float, total_s: float, width: int) -> Box:
+    left, right = _x(span.from_s, total_s, width), _x(span.to_s, total_s, width)
+    wide = max(right - left, THIN)
+    label = clean(span.label, limit=80)
+    return Box(
+        left, y, round(wide, 1), span.kind, f"{label}, {duration(span.to_s - span.from_s)}", _fit(label, wide)
+    )
+
+
+def _fit(label: str, wide: float) -> str:
+    room = int((wide - 8) / LETTER)
+    if len(label) <= room:
+        return label
+    return label[: room - 1] + "…" if room >= 6 else ""
+
+
+def _line(mark: Mark, y: float, total_s: float, width: int) -> Line:
+    x = _x(mark.at_s, total_s, width)
+    label = clean(mark.label, limit=80)
+    words = f"{label}, {duration(mark.at_s)}" if mark.kind in ("break", "end") else ""
+    needs = len(words) * LETTER
+    anchor = "end" if x + needs > width - EDGE else "start"
+    if anchor == "end" and x - needs < EDGE:
+        return Line(x, y, mark.kind, label, words, EDGE, "start")
+    return Line(x, y, mark.kind, label, words, x, anchor)
