@@ -125,7 +125,7 @@ def test_mistakes_end_with_what_to_try(state: Path, log: Path, tmp_path: Path) -
     binary = tmp_path / "thing.bin"
     binary.write_bytes(b"\x7fELF\0\0\0\0")
     gone = typed(state, "flight", "ccc", "--add", str(tmp_path / "gone.log"))
-    assert gone.exit_code == 2 and "does not exist" in gone.stderr
+    assert gone.exit_code == 1 and "No such file" in gone.stderr
     unknown = typed(state, "flight", "ccc", "--add", str(binary))
     assert unknown.exit_code == 1 and "--add reads logs of proxies" in unknown.stderr
     assert typed(state, "flights", "--add", str(log), "--follow").exit_code == 2

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from holdfast.records.align import align, natural, shown
-from holdfast.records.match import Verdict, match
+from holdfast.records.match import match
 from holdfast.records.sighting import Sighting, span
+from holdfast.records.verdict import Verdict
 from tests.records.told import LEFT, NOON_S, legs, one, seen, turn
 
 HOUR = 3600.0

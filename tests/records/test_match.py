@@ -10,8 +10,9 @@ from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.flights import story
 from holdfast.records.align import Clock
 from holdfast.records.legs import Kind, Leg
-from holdfast.records.match import Verdict, judged, lines_of, match, merged, table
+from holdfast.records.match import lines_of, match, merged, table
 from holdfast.records.sighting import Sighting, Vantage, span
+from holdfast.records.verdict import Verdict, judged
 from tests.records.told import BROKE, LEFT, NOON_S, legs, turn
 
 SAME = Clock(0.0, "its clock is the same as ours", True)

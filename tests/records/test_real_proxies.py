@@ -26,8 +26,9 @@ from holdfast.lab import script as s
 from holdfast.lab.provider import Provider
 from holdfast.lab.script import Answer
 from holdfast.records.legs import Kind, legs_of
-from holdfast.records.match import Match, Verdict
+from holdfast.records.match import Match
 from holdfast.records.reading import beside
+from holdfast.records.verdict import Verdict
 from tests.gateway.hosted import HEADERS, Call, Kept, body, hosted
 
 NGINX = """

@@ -22,10 +22,11 @@ from holdfast.flight.flights import Line, counted
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 from holdfast.records import reading
-from holdfast.records.legs import legs_of
-from holdfast.records.match import Match, Verdict, lines_of, merged, table
+from holdfast.records.legs import Leg, legs_of
+from holdfast.records.match import Match, lines_of, merged, table
 from holdfast.records.reading import NotReadable, Source
 from holdfast.records.sighting import Sighting
+from holdfast.records.verdict import Verdict
 
 NEAR_MS = 6 * 3_600_000
 "Turns so near to the one that is asked for help to find the clocks of others."
@@ -109,7 +110,7 @@ def adds(command: _Command) -> _Command:
     return click.option(
         "--add",
         multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        type=click.Path(path_type=Path),
         metavar="FILE",
         help="Put what others wrote down beside it, clocks aligned: logs of nginx, HAProxy, Envoy, Caddy, Traefik or "
         "as JSON, HAR files, mitmproxy flows, pasted curl, tcpdump and log lines, captures; plain or gzip. "
@@ -152,7 +153,24 @@ def look(paths: Sequence[Path], turns: Sequence[StoredTurn], clock: float | None
                 f"{clean(str(error))}; --add reads logs of proxies and servers, HAR files, mitmproxy flows, "
                 "pasted traces and packet captures"
             ) from None
+    if clock is None:
+        _ask_siblings(found, paths, legs)
     return found
+
+
+def _ask_siblings(found: Beside, paths: Sequence[Path], legs: Sequence[Leg]) -> None:
+    """Read a log of local times again, if another log of the same program told the zone and a sure clock.
+
+    nginx writes the zone into its access log, and none into its error log.
+    """
+    known = {
+        one.pile.program: one.zone_s for one in found.sources if one.clock.sure and one.zone_s is not None
+    }
+    texts = [path for path in paths if not reading.is_capture(path)]
+    for place, (path, source) in enumerate(zip(texts, found.sources, strict=True)):
+        zone_s = known.get(source.pile.program)
+        if zone_s is not None and not source.clock.sure and not any(s.zone_known for s in source.pile.seen):
+            found.sources[place] = reading.beside(path, legs, local_zone_s=zone_s)
 
 
 def look_near(

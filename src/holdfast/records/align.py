@@ -18,6 +18,7 @@ from typing import Any
 from holdfast.flight.flights import duration
 from holdfast.records.legs import Leg, could_be, knows, particular
 from holdfast.records.sighting import Sighting
+from holdfast.records.verdict import Verdict, judged
 
 FARTHEST_S = 26.5 * 3600
 "Zones reach from -12 h to +14 h; a little more for clocks that are wrong besides."
@@ -102,6 +103,8 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     near = legs[:MOST_LEGS]
     could = ((one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg))
     pairs = list(islice(could, MOST_PAIRS))
+    agreed = [(one, leg) for one, leg in pairs if judged(one, leg)[0] is not Verdict.CONTRADICTS]
+    pairs = agreed or pairs  # what contradicts everybody may still be true
     peaks = _peaks(pairs, local_zone_s, _width(timed))
     if not peaks:
         return Clock(None, "nothing in it could be of these turns")
@@ -148,7 +151,7 @@ def _requests(count: int) -> str:
 
 def _width(seen: Sequence[Sighting]) -> float:
     """How far apart the differences of one clock may lie, in seconds: whole seconds are cut off, not rounded."""
-    return 1.6 if max(one.precision_s for one in seen) >= 1 else 0.7
+    return 1.3 if max(one.precision_s for one in seen) >= 1 else 0.7
 
 
 def natural(ahead_s: float, *, zone_known: bool, local_zone_s: float) -> int:

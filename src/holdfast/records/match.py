@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
-from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.flight.flights import Line, duration, ending_sentence
 from holdfast.flight.record import TurnRecord
 from holdfast.records.align import Clock
 from holdfast.records.legs import Kind, Leg, could_be, knows, same_path, same_size, window
 from holdfast.records.sighting import Sighting, Vantage
+from holdfast.records.verdict import Verdict, judged
 
 ABOUT_S = 60.0
 "Around our turns: what was seen then and fits none of them is counted."
-
-
-class Verdict(Enum):
-    """What a sighting does to our own account."""
-
-    AGREES = "agrees"
-    CONTRADICTS = "contradicts"
-    ADDS = "adds"
-    "It saw more than we can see from here, and that fits."
-    SILENT = "says nothing on who"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +136,13 @@ def _close(one: Sighting, leg: Leg, ahead_s: float) -> bool:
 
 
 def _cost(one: Sighting, leg: Leg, ahead_s: float | None) -> float:
-    """How badly a leg fits, in seconds; sizes that differ weigh like two of them."""
+    """How badly a leg fits, in seconds; sizes that differ weigh like two of them, a contradiction like one and a half."""
     cost = {True: -0.5, None: 0.0, False: 2.0}[same_size(one, leg)]
     cost += 5.0 if one.vantage is Vantage.CLIENT and leg.kind is Kind.UPSTREAM else 0.0
     if one.host and leg.host:
         cost -= 0.5 if one.host.partition(":")[0] == leg.host.partition(":")[0] else 0.0
+    if judged(one, leg)[0] is Verdict.CONTRADICTS:
+        cost += 1.5
     if one.took_s is not None and leg.took_s is not None:
         cost += min(abs(one.took_s - leg.took_s), 60.0)
     if ahead_s is not None:
@@ -163,78 +154,6 @@ def _matched(one: Sighting, leg: Leg, ahead_s: float | None, *, by_id: bool) -> 
     verdict, note = judged(one, leg)
     ours = [None if at is None or ahead_s is None else at - ahead_s for at in (one.began_s, one.ended_s)]
     return Match(one, leg, by_id, ours[0], ours[1], verdict, note)
-
-
-# ----- does it agree?
-
-
-def judged(one: Sighting, leg: Leg) -> tuple[Verdict, str]:
-    """Compare who ended it as we know it with who ended it as that program tells it."""
-    ending, said = leg.ending, one.side
-    if said is None:
-        return Verdict.SILENT, ""
-    if ending is None:
-        return Verdict.SILENT, "our own record has no ending for it"
-    ours = Side.NOBODY if ending.completed else ending.side
-    if ours is Side.NOBODY or said is Side.NOBODY:
-        return _orderly(one, leg, ending, ours)
-    if leg.kind is Kind.CLIENT:
-        return _client_side(one, ending, ours)
-    return _upstream_side(one, ending, ours)
-
-
-def _orderly(one: Sighting, leg: Leg, ending: Ending, ours: Side) -> tuple[Verdict, str]:
-    if ours is one.side:
-        return _how(one, ending)
-    if one.side is Side.NOBODY and ending.mechanism in (Mechanism.HTTP_ERROR, Mechanism.STREAM_ERROR):
-        same = one.status is None or leg.status is None or one.status == leg.status
-        return (Verdict.AGREES, "") if same else (Verdict.CONTRADICTS, "another status")
-    if one.side is Side.NOBODY:
-        return Verdict.CONTRADICTS, f"we saw it break ({ending.code})"
-    return Verdict.CONTRADICTS, "we saw it come to its proper end"
-
-
-def _client_side(one: Sighting, ending: Ending, ours: Side) -> tuple[Verdict, str]:
-    """It stands between the client and us, or is the client: its upstream is Holdfast."""
-    left = ours is Side.CLIENT
-    if one.side is Side.CLIENT:
-        return _how(one, ending) if left else (Verdict.CONTRADICTS, f"we have {ending.code}")
-    if one.side is Side.PROVIDER:
-        if left:
-            return Verdict.CONTRADICTS, "it says we ended it, we say the client's side did"
-        return (Verdict.AGREES, "its upstream is Holdfast, which passed on what had happened")
-    if left and one.mechanism is Mechanism.DEADLINE and one.program == "HAProxy":
-        return (
-            Verdict.ADDS,
-            "what we took for the client was its limit; or the client had left and it did not look (abortonclose)",
-        )
-    if left:
-        return Verdict.ADDS, "what looked like the client from here was this program"
-    return Verdict.CONTRADICTS, f"we have {ending.code}"
-
-
-def _upstream_side(one: Sighting, ending: Ending, ours: Side) -> tuple[Verdict, str]:
-    """It stands between us and the provider: its client is Holdfast."""
-    theirs = ours in (Side.PROVIDER, Side.PATH)
-    if one.side is Side.CLIENT:
-        if not theirs:
-            return Verdict.AGREES, "its client is Holdfast"
-        if ours is Side.PATH:
-            return Verdict.AGREES, "we gave the connection up as dead, and that is what it saw"
-        return Verdict.CONTRADICTS, "it says we left, we say its side ended it"
-    if not theirs:
-        return Verdict.CONTRADICTS, "we say that we left"
-    if one.side is Side.PROVIDER:
-        return _how(one, ending) if ours is Side.PROVIDER else (Verdict.ADDS, "")
-    return Verdict.ADDS, "what looked like upstream from here was this program"
-
-
-def _how(one: Sighting, ending: Ending) -> tuple[Verdict, str]:
-    """Agreed on who; does it agree on how?"""
-    plain = {Mechanism.FIN: "closed", Mechanism.RST: "reset", Mechanism.FIN_THEN_RST: "closed, then reset"}
-    if one.mechanism in plain and ending.mechanism in plain and one.mechanism is not ending.mechanism:
-        return Verdict.AGREES, f"on who; we saw it {plain[ending.mechanism]}"
-    return Verdict.AGREES, ""
 
 
 # ----- told
@@ -297,7 +216,7 @@ def table(matches: Sequence[Match], record: TurnRecord) -> list[tuple[str, str, 
     rows = []
     for leg in {(one.leg.kind, one.leg.number): one.leg for one in mine}.values():
         which = f"Holdfast, {'connection' if leg.kind is Kind.CLIENT else 'attempt'} {leg.number}"
-        what = ending_sentence(leg.ending) if leg.ending else "not over"
+        what = ending_sentence(leg.ending, evidence=False) if leg.ending else "not over"
         rows.append((which, _at(record, leg.ended_s), what, ""))
         for one in mine:
             if one.leg == leg:

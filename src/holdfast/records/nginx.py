@@ -82,6 +82,7 @@ class Access:
                 took_s=when.took_s,
                 precision_s=precise,
                 zone_known=stamp.zone_known or exact is not None,
+                zone_s=stamp.zone_s,
                 method=method_of(request["method"]) if request else "",
                 path=path_of(request["target"]) if request else "",
                 host=host_of(_word(named, _HOST_NAMES)),

@@ -85,6 +85,15 @@ class Source:
     matched: Matched
     pile: Pile
 
+    @property
+    def zone_s(self) -> float | None:
+        """How far a file of the same program that writes local time should be ahead of us; None if not known."""
+        zones = {one.zone_s for one in self.pile.seen}
+        if len(zones) != 1 or self.clock.ahead_s is None:
+            return None
+        (zone_s,) = zones
+        return None if zone_s is None else zone_s + self.clock.ahead_s
+
 
 def first_bytes(path: Path) -> bytes:
     """The beginning of a file's content, unpacked. Raises `NotReadable`."""

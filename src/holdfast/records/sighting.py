@@ -48,6 +48,8 @@ class Sighting:
     "How finely its times were written."
     zone_known: bool = False
     "Whether the times say how far they are from UTC."
+    zone_s: float | None = None
+    "How far that zone is ahead of UTC, where it was written as a number: the program's other files are in it too."
     dated: bool = True
     "False where only a time of day was written; the day is then a guess of the reader's."
     vantage: Vantage = Vantage.BETWEEN

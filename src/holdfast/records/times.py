@@ -22,6 +22,8 @@ class Stamp(NamedTuple):
     precision_s: float
     zone_known: bool
     dated: bool = True
+    zone_s: float | None = None
+    "How far the written zone is ahead of UTC; None where none was written as a number."
 
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -68,7 +70,8 @@ def _built(found: re.Match[str], near_s: float) -> Stamp | None:
     if not 0 <= at_s < 1e11:
         return None
     precision = max(10.0 ** -len(fraction), 1e-6) if fraction else 1.0
-    return Stamp(at_s + (float(f"0.{fraction}") if fraction else 0.0), precision, bool(zone), dated)
+    ahead = _zone(zone).utcoffset(None).total_seconds() if zone[:1] in ("+", "-") else None
+    return Stamp(at_s + (float(f"0.{fraction}") if fraction else 0.0), precision, bool(zone), dated, ahead)
 
 
 def _zone(text: str) -> timezone:
