@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.kept import read_answer, safe_name, strings_so_far
+from holdfast.cli.kept import read_answer, safe_name
+from holdfast.flight.journal import Journal
+from holdfast.flight.record import About
 from tests.cli.viewed import call, recorded, stream, text, typed
 from tests.flight.telling import HUNG_UP, end, turn
 
@@ -133,18 +137,126 @@ def test_every_name_is_a_plain_file_name(path: str) -> None:
     assert len(name.encode()) <= 200 and name.isprintable() and not name.startswith("-")
 
 
-@given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.integers())), st.integers(0, 400))
-def test_half_a_json_object_gives_what_is_sure(given_object: dict[str, object], cut: int) -> None:
-    """Complete members are exact, the last string is a beginning of the true one, and nothing raises."""
-    whole = json.dumps(given_object)
-    found = strings_so_far(whole[:cut])
-    for key, value in found.items():
-        true = given_object[key]
-        if isinstance(value, str) and isinstance(true, str):
-            # json.dumps writes a character beyond U+FFFF as two escapes; a cut between them leaves the first.
-            assert true.startswith(value[:-1] if value[-1:] and "\ud800" <= value[-1] <= "\udfff" else value)
-        elif cut >= len(whole):
-            assert value == true
+GIANT = '{"file_path": "/src/world data.py", "content": "A = 1\\nB = 2\\nC = [1, 2'
+ABOUT = About("claude-x", 14, 812_000, 12, "Write", "/src/world data.py")
+
+
+def broken(state: Path, cut: str = GIANT, *before: dict[str, Any], about: About = ABOUT) -> None:
+    """A turn whose client had gone in the midst of a call."""
+    journal = Journal(state)
+    record = end(turn(turn_id="abc123"), 9, HUNG_UP)
+    journal.changed(record)
+    data = stream(*before, cut=cut)
+    journal.keep_answer(record, [data], complete=False, content_type="text/event-stream", about=about)
+    assert journal.close(10)
+
+
+def test_the_list_says_what_was_being_written(tmp_path: Path) -> None:
+    """Tool and file; the whole of what is known as JSON, and no word of the request anywhere."""
+    broken(tmp_path)
+    head, line = typed(tmp_path, "attic", "list").stdout.splitlines()
+    assert "WRITING" in head and "Write world data.py" in line
+    known = json.loads(typed(tmp_path, "attic", "list", "--json").stdout)
+    assert (known["messages"], known["tools"], known["request_bytes"]) == (14, 12, 812_000)
+    assert known["path"] == "/src/world data.py"
+    assert typed(tmp_path, "attic", "show", "abc").stdout.startswith(
+        "(asked of claude-x; 14 messages, 812 kB, 12 tools offered; last call: Write /src/world data.py)\n"
+    )
+
+
+def test_a_name_of_the_models_is_stored_without_keys_and_controls(tmp_path: Path) -> None:
+    """Tool and path are the model's words."""
+    broken(tmp_path, about=About(tool="To\x1bol", path="/x/sk-ant-api03-abcdefgh1234/a.py"))
+    said = typed(tmp_path, "attic", "list", "--json").stdout
+    assert json.loads(said)["tool"] == "To\\x1bol" and "abcdefgh1234" not in said
+
+
+def test_saving_says_where_the_text_ends_and_what_to_do_next(tmp_path: Path, here: Path) -> None:
+    """Line and column, in words; and the way to go on."""
+    broken(tmp_path / "s")
+    result = typed(tmp_path / "s", "attic", "save", "abc")
+    assert result.stdout == (
+        "holdfast-attic/abc123/world data.py.partial  21 bytes  cut off in line 3, after 9 characters\n"
+    )
+    assert "holdfast attic show abc123 --continue" in result.stderr
+
+
+def test_the_client_is_told_to_go_on(tmp_path: Path, here: Path) -> None:
+    """The part is saved once; the note names lines, place and command, quoted for a shell."""
+    broken(tmp_path / "s")
+    first = typed(tmp_path / "s", "attic", "show", "abc", "--continue")
+    disk = here / "holdfast-attic" / "abc123" / "world data.py.partial"
+    assert first.stdout == (
+        "Your Write call for '/src/world data.py' was cut off by a broken connection. The first 2 lines of world data.py "
+        f"are on disk at '{disk}', as you wrote it.\n"
+        "The last whole line is line 2:\n\n    B = 2\n\n"
+        "Line 3 was cut off after 9 characters: write it anew.\n"
+        f"Put the part that is there in its place: head -n 2 '{disk}' > '/src/world data.py'\n"
+        "Then append the rest from line 3 on, in several steps of at most 200 lines each. Do not write again "
+        "what is there.\n"
+    )
+    assert first.stderr.startswith("Saved holdfast-attic/abc123/world data.py.partial")
+    assert disk.read_text() == "A = 1\nB = 2\nC = [1, 2"
+    second = typed(tmp_path / "s", "attic", "show", "abc", "--continue")
+    assert (second.stdout, second.stderr) == (first.stdout, "") and len(list(disk.parent.iterdir())) == 1
+    disk.write_text("changed since")
+    third = typed(tmp_path / "s", "attic", "show", "abc", "--continue").stdout
+    assert "world data.py-2.partial" in third and disk.read_text() == "changed since"
+
+
+def test_a_link_in_the_place_of_the_file_is_not_taken_for_it(tmp_path: Path, here: Path) -> None:
+    """Even one that leads to the very same text."""
+    broken(tmp_path / "s")
+    (here / "holdfast-attic" / "abc123").mkdir(parents=True)
+    (here / "elsewhere").write_text("A = 1\nB = 2\nC = [1, 2")
+    (here / "holdfast-attic" / "abc123" / "world data.py.partial").symlink_to(here / "elsewhere")
+    assert "world data.py-2.partial" in typed(tmp_path / "s", "attic", "show", "abc", "--continue").stdout
+
+
+def test_a_path_of_the_models_cannot_break_out_of_the_note(tmp_path: Path, here: Path) -> None:
+    """Whatever the path: one argument of a shell, no control character."""
+    path = "/x/'; rm -rf ~; echo '\n\x1b[2J.py"
+    broken(tmp_path / "s", json.dumps({"file_path": path, "content": "a\nb\nc"})[:-3])
+    said = typed(tmp_path / "s", "attic", "show", "abc", "--continue", "--to", "out").stdout
+    [command] = [line.partition("place: ")[2] for line in said.splitlines() if "head -n" in line]
+    assert (
+        shlex.split(command)[-1] == path.replace("\n", "\\n").replace("\x1b", "\\x1b") and "\x1b" not in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [
+        ('{"file_path": "/a.py", "content": "one long li', "Its first 11 characters are on disk at"),
+        (
+            '{"file_path": "/a.py", "old_string": "x", "new_string": "a\\nb',
+            "Go on from there, in several smaller steps.",
+        ),
+        ('{"command": "cat > b.sh <<EOF\\nset -e\\nec', "head -n 1 "),
+    ],
+)
+def test_what_is_no_file_of_lines_is_told_plainly(tmp_path: Path, here: Path, cut: str, says: str) -> None:
+    """One long line, an edit, a script's here-document."""
+    broken(tmp_path / "s", cut)
+    assert says in typed(tmp_path / "s", "attic", "show", "abc", "--continue").stdout
+
+
+def test_there_may_be_nothing_to_go_on_with(tmp_path: Path, here: Path) -> None:
+    """A whole answer, or one that broke while the model was thinking: said, with the next thing to try."""
+    kept(tmp_path / "a", stream(text("all said")))
+    refused = typed(tmp_path / "a", "attic", "show", "abc", "--continue")
+    assert refused.exit_code == 1 and "holdfast attic save abc123" in refused.stderr
+    thought = stream({"type": "thinking", "thinking": "hidden words"}).partition(
+        b"event: content_block_stop"
+    )[0]
+    kept(tmp_path / "b", thought)
+    shown = typed(tmp_path / "b", "attic", "show", "abc").stdout
+    assert "12 characters of thinking, which is not shown, and no text and no tool call yet" in shown
+    for command in (["save", "abc"], ["show", "abc", "--continue"]):
+        result = typed(tmp_path / "b", "attic", *command)
+        assert result.exit_code == 1 and "of thinking" in result.stderr
+    assert typed(tmp_path / "b", "attic", "show", "abc", "--to", "x").exit_code == 2
+    assert list(here.iterdir()) == []
 
 
 @given(st.binary(max_size=300), st.sampled_from(["text/event-stream", "application/json", ""]))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from holdfast.cli.errors import FAILED, Failed
-from holdfast.cli.kept import Contents, Text, ToolCall, files_of, read_answer, written_file
+from holdfast.cli.going_on import cut_off, note, thinking_only, why_nothing
+from holdfast.cli.kept import Contents, File, Text, ToolCall, files_of, read_answer, safe_name
+from holdfast.cli.saving import saved
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library
 from holdfast.flight import flights
 from holdfast.flight.attic import KeptAnswer
 from holdfast.flight.reading import Library
 from holdfast.flight.redact import clean
-
-DEFAULT_DIRECTORY = "holdfast-attic"
 
 
 @click.group("attic")
@@ -33,6 +32,7 @@ def command() -> None:
       holdfast attic list
       holdfast attic show 01m7x2
       holdfast attic save 01m7x2
+      holdfast attic show 01m7x2 --continue
 
     \b
     Exit codes: 0 done, 1 nothing found, 2 wrong usage.
@@ -43,6 +43,8 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_command(as_json: bool) -> None:
     """List kept answers, the newest first.
+
+    WRITING is the last tool that the answer called, or was calling when it broke, and the file it named.
 
     \b
     Example:
@@ -58,7 +60,7 @@ def list_command(as_json: bool) -> None:
                 click.echo(json_line(_as_json(answer)))
             return
         rows = [
-            ("TURN", "KEPT", "SIZE", "ANSWER", "HANDED OVER", "FROM"),
+            ("TURN", "KEPT", "SIZE", "ANSWER", "HANDED OVER", "WRITING", "FROM"),
             *(_row(library, one) for one in answers),
         ]
         click.echo("\n".join(columns(rows)))
@@ -72,35 +74,65 @@ def _as_json(answer: KeptAnswer) -> dict[str, Any]:
         "complete": answer.complete,
         "content_type": answer.content_type,
         "handed_over": answer.handed_over,
+        **asdict(answer.about),
     }
 
 
 def _row(library: Library, answer: KeptAnswer) -> tuple[str, ...]:
     turns = library.find(answer.turn_id)
     of = turns[0].record if turns else None
+    words = (of.profile, of.model) if of else (answer.about.model,)
+    writing = (answer.about.tool, safe_name(answer.about.path) if answer.about.path else None)
     return (
         answer.turn_id,
         local_time(answer.kept_wall_ms),
         flights.size(answer.size),
         "whole" if answer.complete else "unfinished",
         "to a retry" if answer.handed_over else "-",
-        clean(" ".join(word for word in (of.profile, of.model) if word)) if of else "-",
+        clean(" ".join(word for word in writing if word), limit=40) or "-",
+        clean(" ".join(word for word in words if word)) or "-",
     )
 
 
 @command.command("show")
 @click.argument("turn", metavar="ID")
-def show_command(turn: str) -> None:
+@click.option(
+    "--continue",
+    "goes_on",
+    is_flag=True,
+    help="Print a note for the client instead: go on from where it broke.",
+)
+@click.option(
+    "--to", "directory", type=click.Path(path_type=Path), help="With --continue: directory to save into."
+)
+def show_command(turn: str, goes_on: bool, directory: Path | None) -> None:
     """Show a kept answer: its text and each tool call's arguments.
 
+    With --continue, print a note to paste to the client, so that it goes on with what was cut off and does
+    not write it all again; the part that came is saved first, if it has not been.
+
     \b
-    Example:
+    Examples:
       holdfast attic show 01m7x2 | less
+      holdfast attic show 01m7x2 --continue
     """
+    if directory is not None and not goes_on:
+        raise click.UsageError(
+            "--to says where --continue saves; to save files: holdfast attic save ID --to DIR"
+        )
     with opened_library() as library:
         answer = _the_answer(library, turn)
         contents = read_answer(_read(library, answer), answer.content_type)
-    click.echo("\n\n".join(_shown(contents, answer)))
+    if not goes_on:
+        click.echo("\n\n".join(_shown(contents, answer)))
+        return
+    file = cut_off(contents)
+    if file is None:
+        raise Failed(why_nothing(contents, answer.turn_id))
+    [(path, new)] = saved([file], answer.turn_id, directory, again=False)
+    if new:
+        click.echo(f"Saved {_told(path, file)}", err=True)
+    click.echo("\n".join(note(file, path.absolute())))
 
 
 def _the_answer(library: Library, start: str) -> KeptAnswer:
@@ -124,14 +156,36 @@ def _read(library: Library, answer: KeptAnswer) -> bytes:
 
 def _shown(contents: Contents, answer: KeptAnswer) -> Iterator[str]:
     """The answer in paragraphs, safe to print."""
+    head = _head(answer)
+    if head:
+        yield head
     if not contents.parts:
-        yield "(no text and no tool call in it)"
+        yield f"({thinking_only(contents)})" if contents.thinking else "(no text and no tool call in it)"
     for part in contents.parts:
         yield _shown_text(part) if isinstance(part, Text) else _shown_call(part)
     if contents.error:
         yield f"(the provider reported {clean(contents.error)})"
     if not contents.complete or not answer.complete:
         yield "(the answer was cut off here)"
+
+
+def _head(answer: KeptAnswer) -> str:
+    """What it answers: `(asked of claude-x: 14 messages, 812 kB, 12 tools offered; the last call: Write /src/a.py)`."""
+    about = answer.about
+    facts = [
+        flights.counted(about.messages, "message") if about.messages is not None else "",
+        flights.size(about.request_bytes) if about.request_bytes is not None else "",
+        f"{flights.counted(about.tools, 'tool')} offered" if about.tools is not None else "",
+    ]
+    said = [
+        f"asked of {clean(about.model)}" if about.model else "",
+        ", ".join(fact for fact in facts if fact),
+        f"last call: {clean(' '.join(word for word in (about.tool, about.path) if word))}"
+        if about.tool
+        else "",
+    ]
+    told = "; ".join(part for part in said if part)
+    return f"({told})" if told else ""
 
 
 def _shown_text(part: Text) -> str:
@@ -142,11 +196,8 @@ def _shown_call(call: ToolCall) -> str:
     head = f"== tool call: {clean(call.tool)}" + ("" if call.complete else " (cut off)")
     if isinstance(call.arguments, dict):
         return "\n".join([head, *(_shown_argument(name, value) for name, value in call.arguments.items())])
-    written = written_file(call)
-    if written is not None:
-        return "\n".join(
-            [head, _shown_argument("file_path", written[0]), _shown_argument("content", written[1])]
-        )
+    if call.given:
+        return "\n".join([head, *(_shown_argument(name, value) for name, value in call.given.items())])
     raw = call.partial if call.arguments is None else json.dumps(call.arguments, ensure_ascii=False, indent=2)
     return "\n".join([head, clean(raw, limit=None, lines=True)])
 
@@ -173,69 +224,26 @@ def save_command(turn: str, directory: Path | None) -> None:
     """
     with opened_library() as library:
         answer = _the_answer(library, turn)
-        files = files_of(read_answer(_read(library, answer), answer.content_type))
+        contents = read_answer(_read(library, answer), answer.content_type)
+    files = files_of(contents)
+    if not files and contents.thinking:
+        raise Failed(f"{thinking_only(contents)}; there is nothing to save")
     if not files:
         raise Failed("there is no text and no tool call in this answer; look at it with: holdfast attic show")
-    target = directory or Path(DEFAULT_DIRECTORY, answer.turn_id)
-    try:
-        with _opened_directory(target, trusted=directory is not None) as descriptor:
-            for file in files:
-                name = write_new(descriptor, file.name, file.text)
-                click.echo(
-                    f"{clean(str(target / name))}  {flights.size(len(file.text.encode('utf-8', 'replace')))}"
-                )
-    except OSError as error:
-        raise Failed(
-            f"cannot save into {clean(str(target))} ({error.strerror}); choose another directory with --to"
-        ) from error
+    for (path, _), file in zip(saved(files, answer.turn_id, directory), files, strict=True):
+        click.echo(_told(path, file))
+    if cut_off(contents) is not None:
+        click.echo(
+            f"To let the client go on from there: holdfast attic show {answer.turn_id} --continue", err=True
+        )
 
 
-@contextmanager
-def _opened_directory(target: Path, *, trusted: bool) -> Iterator[int]:
-    """Make the directory and open it; our own default path is walked without following links."""
-    if trusted:
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-    else:
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-        for part in target.parts:
-            above = descriptor
-            try:
-                if not _exists(part, above):
-                    os.mkdir(part, 0o700, dir_fd=above)
-                descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-            finally:
-                os.close(above)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _exists(name: str, descriptor: int) -> bool:
-    try:
-        os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def write_new(directory: int, name: str, text: str) -> str:
-    """Write a file that was not there before, and return the name it got: `name`, or with -2, -3, ..."""
-    stem, dot, ending = name.rpartition(".") if not name.startswith(".") else (name, "", "")
-    if not dot:
-        stem, ending = name, ""
-    for number in range(1, 1000):
-        tried = name if number == 1 else f"{stem}-{number}{dot}{ending}"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(tried, flags, 0o600, dir_fd=directory)
-        except FileExistsError:
-            continue
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-        return tried
-    raise FileExistsError(17, f"a thousand files named {name} are there already")
+def _told(path: Path, file: File) -> str:
+    """`holdfast-attic/01m7x2/a.py.partial  14 kB  cut off in line 813, after 17 characters`."""
+    size = flights.size(len(file.text.encode("utf-8", "replace")))
+    partial = file.name.endswith(".partial") and file.end is None
+    end = file.end.sentence() if file.end else "the text came whole, its call did not" if partial else ""
+    return "  ".join(part for part in (clean(str(path), limit=None), size, end) if part)
 
 
 @command.command("rm")
