@@ -81,6 +81,8 @@ class Traces:
         self._waiting: deque[Span] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._in_hand = 0
+        "Spans of the batch that is being sent."
         self._gave_up = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="holdfast-traces", daemon=True)
@@ -109,7 +111,7 @@ class Traces:
             self._gave_up = True
             if self._exporter is not None:
                 self._exporter.shutdown()
-        left = len(self._waiting)
+        left = len(self._waiting) + self._in_hand
         if left or self.spans["dropped"] or self.spans["refused"]:
             lost = left + self.spans["dropped"] + self.spans["refused"]
             log.warning(
@@ -142,7 +144,9 @@ class Traces:
     def _send_all(self, resource: Resource) -> None:
         while self._waiting and not self._gave_up:
             batch = [self._waiting.popleft() for _ in range(min(BATCH_SPANS, len(self._waiting)))]
+            self._in_hand = len(batch)
             worked = self._send([readable(span, resource) for span in batch])
+            self._in_hand = 0
             self.spans["sent" if worked else "refused"] += len(batch)
             if worked == self._failing:
                 self._failing = not worked
