@@ -260,22 +260,22 @@ def _readable(base: str, call: ToolCall) -> list[File]:
         ]
     edits = given.get("edits")
     if isinstance(edits, list):
-        texts = [edit.get("new_string") for edit in edits if isinstance(edit, dict)]
-        cut = (
-            call.half.cut if call.half.cut[:1] == ("edits",) and call.half.cut[2:] == ("new_string",) else ()
-        )
+        news = {
+            at: edit["new_string"]
+            for at, edit in enumerate(edits)
+            if isinstance(edit, dict) and isinstance(edit.get("new_string"), str)
+        }
         return [
-            _partial(f"{name}.new-{at}", text, call, path)
-            if cut[1:2] == (at - 1,)
-            else File(f"{name}.new-{at}", text, None, call, path)
-            for at, text in enumerate(texts, 1)
-            if isinstance(text, str)
+            _partial(f"{name}.new-{at + 1}", text, call, path)
+            if call.half.cut == ("edits", at, "new_string")
+            else File(f"{name}.new-{at + 1}", text, None, call, path)
+            for at, text in news.items()
         ]
     for key, part in (("new_string", "new"), ("new_source", "cell")):
         if isinstance(given.get(key), str):
             return [_partial(f"{name}.{part}", given[key], call, path, key=key)]
-    text = call.half.cut_text
-    return [_partial(f"{base}.{safe_name(str(call.half.cut[-1]))}", text, call)] if text else []
+    text, cut = call.half.cut_text, call.half.cut
+    return [_partial(f"{base}.{safe_name(str(cut[-1]))}", text, call)] if text and cut else []
 
 
 def _path(given: dict[str, Any]) -> str:
