@@ -90,8 +90,10 @@ MAY_WAIT = {
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
+    "cli.capture": {"select", "signal", "subprocess"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
     "cli.demo": {"asyncio"},
+    "cli.diagnose": {"sqlite3"},
     "cli.forget": {"sqlite3"},
     "cli.gateway_process": {"asyncio", "signal", "socket"},
     "cli.lab": {"asyncio", "signal"},
@@ -112,7 +114,9 @@ MAY_READ_CLOCKS = {
     "gateway.upstream.h1",
     "gateway.upstream.h2",
     "gateway.upstream.pool",
+    "cli.capture",
     "cli.child",
+    "cli.diagnose",
     "cli.flights",
     "cli.forget",
 }

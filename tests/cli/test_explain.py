@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.explain import remedy_pages
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypothesis import Hypothesis
 from holdfast.flight.pages import all_pages, look_up
 from holdfast.gateway.heal import TABLE, Remedy
 from holdfast.lab.scenarios import CATALOGUE
@@ -47,6 +49,16 @@ def test_an_unknown_word_brings_suggestions(tmp_path: Path) -> None:
 def test_words_of_two_parts_need_no_quotes(tmp_path: Path) -> None:
     """`holdfast explain stream log` works as typed."""
     assert typed(tmp_path, "explain", "stream", "log").stdout.startswith("stream log (word)")
+
+
+@pytest.mark.parametrize("cause", catalogue(), ids=lambda cause: cause.name)
+def test_a_cause_has_a_page(tmp_path: Path, cause: Hypothesis) -> None:
+    """What it predicts, what to do, and what would prove it wrong."""
+    said = " ".join(typed(tmp_path, "explain", cause.name).stdout.split())
+
+    assert f"{cause.name} (cause)" in said
+    for part in (cause.remedy, cause.falsifier):
+        assert " ".join(part.split()) in said
 
 
 @pytest.mark.parametrize("remedy", Remedy, ids=lambda remedy: remedy.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import textwrap
 from itertools import groupby
@@ -23,6 +24,7 @@ _HEADINGS = {
     "evidence": "Evidence: what an ending is told with (None is not measured)",
     "moment": "Moments: what a flight is made of",
     "remedy": "Remedies: what is done when an answer breaks (the healing table)",
+    "cause": "Causes: what diagnose weighs",
     "scenario": "Scenarios: what the built-in provider can do wrong (holdfast lab)",
 }
 
@@ -30,7 +32,9 @@ _HEADINGS = {
 @click.command("explain")
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or one of its parts, a moment, a remedy, a term, a scenario. Without NAME, list all.
+    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a term, a scenario.
+
+    Without NAME, list all.
 
     \b
     Examples:
@@ -51,7 +55,7 @@ def command(name: tuple[str, ...]) -> None:
     if not pages and len(name) > 1:
         pages = [page for single in name for page in found(single)]
     if not pages:
-        near = close_to(word, among=(*all_pages(), *remedy_pages(), *scenario_pages()))
+        near = close_to(word, among=(*all_pages(), *remedy_pages(), *cause_pages(), *scenario_pages()))
         raise Failed(
             f"{word!r} is no word of ours; "
             + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
@@ -62,7 +66,8 @@ def command(name: tuple[str, ...]) -> None:
 def found(word: str) -> list[Page]:
     """The pages of one word."""
     name = word.strip().lower()
-    pages = [*look_up(word), *(page for page in remedy_pages() if name in (page.name, *page.aliases))]
+    others = (*remedy_pages(), *cause_pages())
+    pages = [*look_up(word), *(page for page in others if name in (page.name, *page.aliases))]
     return pages or [page for page in scenario_pages() if page.name == word]
 
 
@@ -113,6 +118,20 @@ def needs(row: heal.Row) -> list[str]:
     return said
 
 
+def cause_pages() -> list[Page]:
+    """The causes that diagnose weighs: what each predicts, what to do about it, what would prove it wrong."""
+    from holdfast.diagnosis.hypotheses import catalogue
+
+    return [
+        Page(
+            one.name,
+            "cause",
+            f"{inspect.cleandoc(one.__doc__ or '')}\n\nWhat to do: {one.remedy}\nWrong if: {one.falsifier}.",
+        )
+        for one in catalogue()
+    ]
+
+
 def scenario_pages() -> list[Page]:
     """The lab's scenarios. Loaded only where no word of ours was meant: the lab takes longer than all words."""
     from holdfast.cli import lab
@@ -130,7 +149,8 @@ def scenario_pages() -> list[Page]:
 def listing(width: int) -> list[str]:
     """All words with their first lines, by kind."""
     page: list[str] = []
-    for kind, group in groupby((*all_pages(), *remedy_pages(), *scenario_pages()), key=lambda one: one.kind):
+    everything = (*all_pages(), *remedy_pages(), *cause_pages(), *scenario_pages())
+    for kind, group in groupby(everything, key=lambda one: one.kind):
         rows = [(f"  {one.name}", one.first_line) for one in group]
         page += [
             _HEADINGS[kind],

@@ -14,13 +14,15 @@ from holdfast.flight.forgetting import Forgotten, forget_all, forget_before
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import ANSWERS, JOURNAL, RUN_LOGS, StateError, make_private, state_path
+from holdfast.sessions.store import forget as forget_sessions
+from holdfast.sessions.store import stores
 
 
 @click.command("forget")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--older-than", type=span, metavar="SPAN", help="Only what is older: 12h, 7d.")
 def command(yes: bool, older_than: float | None) -> None:
-    """Erase what was recorded: flights, kept answers, spool, the log of `run`.
+    """Erase what was recorded: flights, kept answers, spool, the log of `run`, what diagnose read.
 
     It works beside a running gateway: turns under way stay until they are over.
 
@@ -33,7 +35,8 @@ def command(yes: bool, older_than: float | None) -> None:
     Exit codes: 0 done, 1 nothing there or not done, 2 wrong usage.
     """
     directory = state_path()
-    if not any((directory / name).exists() for name in (JOURNAL, ANSWERS, *RUN_LOGS)):
+    read = stores(directory)
+    if not read and not any((directory / name).exists() for name in (JOURNAL, ANSWERS, *RUN_LOGS)):
         click.echo(f"Nothing is recorded in {directory}.", err=True)
         raise SystemExit(FAILED)
     if not yes:
@@ -41,10 +44,9 @@ def command(yes: bool, older_than: float | None) -> None:
         click.confirm(f"Erase everything{age} in {directory}? It cannot be brought back.", abort=True)
     try:
         make_private(directory)
-        if older_than is None:
-            gone = forget_all(directory)
-        else:
-            gone = forget_before(directory, int((time.time() - older_than) * 1000))
+        before = None if older_than is None else int((time.time() - older_than) * 1000)
+        gone = forget_all(directory) if before is None else forget_before(directory, before)
+        failures = forget_sessions(directory, before)
     except (JournalError, StateError) as error:
         raise Failed(str(error)) from error
     except (OSError, sqlite3.Error) as error:
@@ -52,6 +54,8 @@ def command(yes: bool, older_than: float | None) -> None:
             f"{directory} could not be erased ({clean(str(error))}); try again in a moment"
         ) from error
     click.echo(report(gone))
+    if read:
+        click.echo(f"Erased {flights.counted(failures, 'failure record')} that diagnose had read.")
 
 
 def report(gone: Forgotten) -> str:

@@ -45,6 +45,7 @@ class Finding:
     share: float
     "Of all failures, as estimated; more exact than the count where many are doubtful."
     brief: Brief
+    remedy: str
     falsifier: str
     rival: str | None = None
     tell_apart: str | None = None
@@ -109,6 +110,7 @@ def _finding(
         explains=tuple(failure.id for failure in mine),
         share=share,
         brief=one.brief(case, mine),
+        remedy=one.remedy,
         falsifier=one.falsifier,
         rival=rival,
         tell_apart=one.rivals.get(rival) if rival else None,

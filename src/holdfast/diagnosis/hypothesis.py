@@ -47,6 +47,8 @@ class Hypothesis:
     "As in `holdfast explain`: lower case with dashes."
     title: str
     "A sentence without a full stop that a finding begins with."
+    remedy: str
+    "What to do about it: one action, in a sentence that a person can follow."
     falsifier: str
     "What would prove it wrong."
     price_bits: float = 1.0

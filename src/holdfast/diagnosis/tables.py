@@ -52,6 +52,26 @@ class Sources:
         """From tables by name; those that are not needed here may be among them."""
         return cls(**{field.name: tables[field.name] for field in fields(cls)})
 
+    def between(self, since_ms: int | None, until_ms: int | None) -> Sources:
+        """What happened from the one time to before the other; a chain of tries belongs to its first try."""
+        if since_ms is None and until_ms is None:
+            return self
+
+        def cut(table: Table) -> Table:
+            if since_ms is not None:
+                table = table.filter(table.at_ms >= since_ms)
+            return table if until_ms is None else table.filter(table.at_ms < until_ms)
+
+        first = cut(self.error.filter(_.uuid == _.chain)).select(kept=_.chain)
+        return Sources(
+            error=self.error.semi_join(first, self.error.chain == first.kept),
+            chain=self.chain.semi_join(first, self.chain.chain == first.kept),
+            dead=cut(self.dead),
+            request=cut(self.request),
+            turn_time=cut(self.turn_time),
+            compaction=cut(self.compaction),
+        )
+
 
 # ----- the unit
 

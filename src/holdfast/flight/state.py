@@ -2,6 +2,7 @@
 
 journal.sqlite      the flights of all gateways of this user
 answers/            the attic, one file per answer
+captures/           packets that `holdfast capture` kept; secrets are overwritten in them
 instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
 request.salt        chance that makes a request's key mean nothing elsewhere
@@ -21,12 +22,15 @@ import platformdirs
 
 JOURNAL = "journal.sqlite"
 ANSWERS = "answers"
+CAPTURES = "captures"
 INSTANCES = "instances"
 SPOOL = "spool"
 LOCK = "state.lock"
+SESSIONS = "sessions-*.sqlite"
+"What was read of transcripts, one file per home that was diagnosed."
 SALT = "request.salt"
 RUN_LOGS = ("run.log", "run.log.1")
-OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, INSTANCES, SPOOL, *RUN_LOGS, SALT, LOCK)
+OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, CAPTURES, INSTANCES, SPOOL, *RUN_LOGS, SALT, LOCK)
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
@@ -76,7 +80,10 @@ def make_private(directory: Path) -> Path:
 
 
 def _is_ours(directory: Path) -> bool:
-    return all(entry.name in OURS or entry.name.startswith(".") for entry in directory.iterdir())
+    return all(
+        entry.name in OURS or entry.name.startswith(".") or entry.match(f"{SESSIONS}*")
+        for entry in directory.iterdir()
+    )
 
 
 def open_private(path: Path) -> None:

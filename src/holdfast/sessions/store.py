@@ -24,7 +24,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from holdfast.flight.redact import safe
-from holdfast.flight.state import make_private, open_private
+from holdfast.flight.state import SESSIONS, make_private, open_private
 from holdfast.sessions.facts import ApiError, Chain, Compacted, DeadTurn, FileFacts, Request, TurnTime
 from holdfast.sessions.places import Transcript
 from holdfast.sessions.transcript import Place
@@ -303,6 +303,33 @@ class Store:
                 for row in rows
             ]
         return names, rows
+
+
+def stores(state_dir: Path) -> list[Path]:
+    """The stores of a state directory."""
+    return sorted(state_dir.glob(SESSIONS))
+
+
+def forget(state_dir: Path, before_ms: int | None) -> int:
+    """Erase what was read of transcripts, or what happened before a time; returns how many failures that were.
+
+    What is left of a transcript's own text is read again by the next diagnosis, as far as the client has kept it.
+    Raises `OSError`, `sqlite3.Error`.
+    """
+    erased = 0
+    for path in stores(state_dir):
+        with contextlib.closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as connection:
+            if before_ms is None:
+                erased += connection.execute("SELECT count(*) FROM error").fetchone()[0]
+            else:
+                for table in _TABLES:
+                    gone = connection.execute(f"DELETE FROM {table} WHERE at_ms < ?", (before_ms,)).rowcount
+                    erased += gone if table == "error" else 0
+                connection.execute("DELETE FROM chain WHERE chain NOT IN (SELECT chain FROM error)")
+        if before_ms is None:
+            for file in state_dir.glob(f"{path.name}*"):
+                file.unlink(missing_ok=True)
+    return erased
 
 
 _AN_ID = re.compile(r"(?:msg|req)_\w{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -23,6 +23,7 @@ class ClientLimit(Hypothesis):
 
     name = "client-limit"
     title = "The client gave up waiting, by its own limit"
+    remedy = "Run the client behind holdfast run: keepalives hold it, and the answer that it hung up on goes to its retry."
     falsifier = "with keepalives on the wire (holdfast run) the same request dies at the same age"
 
     def ratios(self, case: Case) -> Sequence[float]:

@@ -26,6 +26,10 @@ class FixedLimit(Hypothesis):
 
     name = "fixed-limit"
     title = "Requests were cut at a fixed age"
+    remedy = (
+        "Run the client behind holdfast run: a cut answer is gone on with, and the flight tells whether silence or "
+        "the whole time was the limit."
+    )
     falsifier = (
         "ages that spread once the same request is asked again; a capture in which bytes flow to the end"
     )
@@ -50,8 +54,8 @@ class FixedLimit(Hypothesis):
         hits = sum(_near(age, limit) for age in ages)
         later = sum(age > limit * (1 + 2 * SHARE) + LEAST_S for age in ages)
         said = (
-            f"{hits} of {counted(len(ages), 'failure')} whose age is known have {limit:.0f} s, within "
-            f"{max(LEAST_S, SHARE * limit):.0f} s, on {counted(days(mine), 'day')}."
+            f"Of {counted(len(ages), 'failure')} between {AGES_S[0]:.0f} s and {AGES_S[1] / 60:.0f} min old {hits} had "
+            f"{limit:.0f} s, within {max(LEAST_S, SHARE * limit):.0f} s, on {counted(days(mine), 'day')}."
         )
         con = (
             [Evidence(f"{counted(later, 'failure')} lived longer than that.", "transcripts")] if later else []

@@ -26,6 +26,7 @@ class LargeRequest(Hypothesis):
 
     name = "large-request"
     title = "Large prompts failed more often than small ones"
+    remedy = "Compact before long work (/compact), and begin a new session for a new task, so that prompts stay small."
     falsifier = "the failure rate per request is the same at every context size"
 
     def ratios(self, case: Case) -> Sequence[float]:

@@ -26,6 +26,10 @@ class LocalLink(Hypothesis):
 
     name = "local-link"
     title = "This machine had no network"
+    remedy = (
+        "Use a wired link for a week, or look at the router; behind holdfast run turns wait for the network, and no "
+        "try is burnt."
+    )
     falsifier = "failures stay as frequent on another network, or lie outside the outages"
 
     def ratios(self, case: Case) -> Sequence[float]:

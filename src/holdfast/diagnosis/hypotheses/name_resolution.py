@@ -21,6 +21,7 @@ class NameResolution(Told):
 
     name = "name-resolution"
     title = "The provider's name could not be resolved"
+    remedy = "Try another resolver; behind holdfast run turns wait for the name to come back."
     falsifier = "other names resolved at the same second"
 
     def names(self, failure: Failure) -> bool:
@@ -28,5 +29,5 @@ class NameResolution(Told):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} ended in the resolver, on {counted(days(mine), 'day')}."
-        settle = "holdfast probe resolve: times and answers of every resolver that is configured"
+        settle = "another resolver for a week (holdfast mark 'resolver changed'), then: holdfast diagnose"
         return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

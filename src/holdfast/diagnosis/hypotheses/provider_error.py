@@ -19,6 +19,7 @@ class ProviderError(Told):
 
     name = "provider-error"
     title = "The provider, or the edge in front of it, failed"
+    remedy = "Send the request ids to the provider; behind holdfast run a failed request is asked again with the turn kept."
     falsifier = "the same status from a proxy of one's own: its Server header names it"
 
     def names(self, failure: Failure) -> bool:

@@ -20,6 +20,7 @@ class ProviderOverload(Told):
 
     name = "provider-overload"
     title = "The provider was overloaded"
+    remedy = "Run the client behind holdfast run: its retries wait longer than the client's, and the turn is kept meanwhile."
     falsifier = "a 529 without the provider's own request id: then something on the way made it"
 
     def names(self, failure: Failure) -> bool:

@@ -20,6 +20,7 @@ class RateLimit(Told):
 
     name = "rate-limit"
     title = "The account's rate limit was reached"
+    remedy = "Let fewer sessions and subagents work at the same time, or raise the account's limit."
     falsifier = "a 429 while one session alone was asking, and little"
 
     def names(self, failure: Failure) -> bool:

@@ -21,6 +21,9 @@ class Refused(Told):
 
     name = "refused"
     title = "A proxy or gateway that the client was told to use did not run"
+    remedy = (
+        "Start the proxy that the settings name, or take it out of them: ANTHROPIC_BASE_URL, HTTPS_PROXY."
+    )
     falsifier = "no base URL and no proxy is configured, and a refusal all the same"
 
     def names(self, failure: Failure) -> bool:

@@ -1,0 +1,249 @@
+"""A diagnosis as text for a terminal and as Markdown: the verdict and what to do first, then why, then the counts."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
+from holdfast.diagnosis.examine import Finding
+from holdfast.flight.flights import counted, percent
+from holdfast.flight.redact import clean
+from holdfast.report import markdown
+
+ROWS = 12
+"Of a table on the terminal; the whole is in --format json."
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+_HEADS: Mapping[str, str] = {
+    "by code": "What failed, by code",
+    "dead turns": "Turns that the client gave up",
+    "by version": "By version of the client",
+    "by model": "By model",
+    "by project": "By project",
+    "by agent kind": "Main conversation and subagents",
+    "by context": "By the true size of the prompt",
+    "retries": "The client's retries, step by step",
+    "ages": "How old the failed tries were, their waits taken off",
+    "bursts": "Bursts: errors within a minute of each other",
+    "per day": "Per day (local)",
+    "per hour": "Per hour of the day (local)",
+    "per weekday": "Per weekday (local)",
+    "turn times": "How long turns took",
+    "lost": "What it cost",
+}
+
+
+# ----- the first screen
+
+
+def verdict(diagnosis: Diagnosis) -> str:
+    """One sentence: how much failed, and what explains it."""
+    if not diagnosis.failures:
+        if not diagnosis.requests:
+            return "There is nothing to diagnose: no request is on record."
+        return f"Nothing is wrong: {counted(diagnosis.requests, 'request')} on record, and none failed."
+    of = f"{diagnosis.failures} of {counted(diagnosis.requests, 'request')} failed"
+    share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
+    died = f", and {counted(diagnosis.died, 'turn')} died of it" if diagnosis.died else "; no turn died of it"
+    if not diagnosis.findings:
+        return f"{of}{share}{died}. No cause explains enough of them to be named."
+    explained = len(diagnosis.examination.explained)
+    causes = counted(len(diagnosis.findings), "cause")
+    verb = "explains" if len(diagnosis.findings) == 1 else "explain"
+    return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
+
+
+def finding_line(finding: Finding, of: int) -> str:
+    """`suspected  Requests were cut at a fixed age: 20 of 30 failures`."""
+    told = f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}"
+    return f"{told}, or as well: {finding.rival}" if finding.rival else told
+
+
+def span(coverage: Coverage) -> str:
+    """From when to when, in UTC."""
+    if coverage.first_ms is None or coverage.last_ms is None:
+        return ""
+    return f"{_day(coverage.first_ms)} to {_day(coverage.last_ms)}"
+
+
+def _day(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+# ----- text
+
+
+def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
+    """The whole for a terminal; `width` None is one line per sentence."""
+    page = _wrapped(verdict(diagnosis), width)
+    if diagnosis.advice:
+        page += ["", "What to do"]
+        for number, one in enumerate(diagnosis.advice, 1):
+            page += _wrapped(f"{one.remedy} {_saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+    for finding in diagnosis.findings:
+        page += [
+            "",
+            *_wrapped(finding_line(finding, diagnosis.failures), width, f"{finding.grade:<10} ", " " * 11),
+        ]
+        for word, told in _reasons(finding):
+            page += _wrapped(told, width, f"  {word:<8} ", " " * 11)
+    if diagnosis.examination.unexplained:
+        number = len(diagnosis.examination.unexplained)
+        page += ["", f"unexplained  {counted(number, 'failure')}: no cause that is known here explains them."]
+    for name, rows in diagnosis.tables.items():
+        shown = _shown(name, rows)
+        if shown:
+            page += ["", _HEADS[name], *_columns(shown[: ROWS + 1])]
+            if len(shown) > ROWS + 1:
+                page.append(f"  ... {len(shown) - ROWS - 1} more: --format json")
+    page += ["", "What was looked at"]
+    page += [
+        line
+        for one in diagnosis.coverage
+        for line in _wrapped(_covered(one), width, f"  {one.source:<13} ", " " * 16)
+    ]
+    if diagnosis.refused:
+        page += ["", "What was not concluded"]
+        page += [line for told in diagnosis.refused for line in _wrapped(told, width, "  - ", "    ")]
+    return page
+
+
+def _reasons(finding: Finding) -> Iterator[tuple[str, str]]:
+    yield from (("for", one.text) for one in finding.brief.pro)
+    yield from (("against", one.text) for one in finding.brief.con)
+    if finding.tell_apart:
+        yield "tell", finding.tell_apart
+    yield "wrong if", finding.falsifier
+    if finding.brief.settle:
+        yield "settle", finding.brief.settle
+
+
+def _saves(least: int, most: int) -> str:
+    if least == most:
+        return f"({counted(most, 'turn')})"
+    return f"(up to {counted(most, 'turn')})" if not least else f"({least} to {counted(most, 'turn')})"
+
+
+def _covered(one: Coverage) -> str:
+    parts = [one.count, span(one)]
+    if one.unreadable:
+        parts.append(f"not read: {'; '.join(one.unreadable[:3])}")
+    return ", ".join(part for part in parts if part)
+
+
+def _wrapped(told: str, width: int | None, first: str = "", rest: str = "") -> list[str]:
+    told = clean(told, limit=2000)
+    if width is None:
+        return [f"{first}{told}".rstrip()]
+    return textwrap.wrap(
+        told, width, initial_indent=first, subsequent_indent=rest or first, break_on_hyphens=False
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    # numbers to the right, names to the left
+    left = [any(not _is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if to_left else cell.rjust(width)
+            for cell, width, to_left in zip(row, widths, left, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell.replace(".", "").replace(",", "").replace("%", "").isdigit()
+
+
+# ----- tables
+
+
+def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A table's head and rows as text; empty where there is nothing in it worth a look."""
+    rows = [row for row in rows if name in ("by code",) or any(_weight(value) for value in row.values())]
+    if not rows:
+        return []
+    if name == "lost":
+        return [["what", "how much"], *_lost(rows[0])]
+    names = [column for column in rows[0] if column not in ("first_ms", "last_ms", "burst")]
+    head = [column.removesuffix("_ms").replace("_", " ") for column in names]
+    return [head, *[[_cell(column, row[column]) for column in names] for row in rows]]
+
+
+def _weight(value: Any) -> bool:
+    return bool(value) and not isinstance(value, str)
+
+
+def _lost(row: Mapping[str, Any]) -> list[list[str]]:
+    least, most = row["turns_least"] or 0, row["turns_most"] or 0
+    turns = str(least) if least == most else f"{least} to {most}"
+    found = [["turns", turns], ["minutes waited", f"{row['minutes'] or 0:.0f}"]]
+    if row["tokens"] is not None:
+        found.append(["prompt tokens sent in vain", f"{row['tokens']:,}"])
+    return found
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if column == "day":
+        return _day(value * 86_400_000)
+    if column == "weekday":
+        return _WEEKDAYS[value]
+    if column.endswith("_ms"):
+        return datetime.fromtimestamp(value / 1000, UTC).strftime("%m-%d %H:%M:%S")
+    if column == "still_failing":
+        return f"{value:.0%}"
+    if isinstance(value, float):
+        return f"{value:.1f}" if value != int(value) else f"{value:.0f}"
+    if isinstance(value, int):
+        return f"{value:,}" if column.endswith("tokens") else str(value)
+    return clean(str(value), limit=60)
+
+
+# ----- Markdown
+
+
+def as_markdown(diagnosis: Diagnosis) -> list[str]:
+    """The whole as GitHub-flavoured Markdown; what came from logs can start no mention, link or tag in it."""
+    page = ["# Diagnosis", "", markdown.words(verdict(diagnosis)), ""]
+    if diagnosis.advice:
+        page += ["## What to do", ""]
+        page += [
+            f"{number}. {markdown.words(one.remedy)} {_saves(one.least, one.most)}"
+            for number, one in enumerate(diagnosis.advice, 1)
+        ]
+        page.append("")
+    for finding in diagnosis.findings:
+        page += [f"## {markdown.words(finding.title)}", ""]
+        page += [
+            f"**{finding.grade}**: {len(finding.explains)} of {counted(diagnosis.failures, 'failure')}.",
+            "",
+        ]
+        page += [f"- {word}: {markdown.words(told)}" for word, told in _reasons(finding)]
+        page.append("")
+    if diagnosis.examination.unexplained:
+        number = len(diagnosis.examination.unexplained)
+        page += [
+            "## Unexplained",
+            "",
+            f"{counted(number, 'failure')}: no cause that is known here explains them.",
+            "",
+        ]
+    for name, rows in diagnosis.tables.items():
+        shown = _shown(name, rows)
+        if shown:
+            cells = [[markdown.words(cell) for cell in row] for row in shown]
+            page += [f"## {_HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
+    page += ["## What was looked at", ""]
+    page += [f"- {one.source}: {markdown.words(_covered(one))}" for one in diagnosis.coverage]
+    if diagnosis.refused:
+        page += ["", "## What was not concluded", ""]
+        page += [f"- {markdown.words(told)}" for told in diagnosis.refused]
+    return page

@@ -1,0 +1,158 @@
+"""`holdfast diagnose`: from a home's logs to a verdict, what to do, and what could not be told."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import CliRunner, Result
+
+from holdfast.cli import diagnose, forget
+from tests.sessions.written import MORNING_MS, Pen
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with nothing in it, and a state directory of its own."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def diagnosed(home: Path, *options: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--timezone", "UTC", *options])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def a_month_with_a_limit(home: Path) -> None:
+    """Twelve days; on each a request is cut after five minutes, and one is overloaded."""
+    for day in range(12):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS).asks()
+        for number in range(10):
+            pen.after(20).answers(f"msg_{day}_{number}")
+        pen.after(300.4).fails(1).after(302).fails(2).gives_up()
+        pen.asks().after(2).is_refused(1).after(4).answers(f"msg_{day}_last").saved(home)
+
+
+def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
+    """What failed, what explains it, what to do, and how many turns that would have saved."""
+    a_month_with_a_limit(home)
+    lines = diagnosed(home).stdout.splitlines()
+
+    assert lines[0].startswith(
+        "24 of 156 requests failed (15%), and 12 turns died of it. 2 causes explain 24 of the 24."
+    )
+    assert lines[2] == "What to do"
+    assert "holdfast run" in lines[3] and lines[3].endswith("(12 turns)")
+    assert "strong     Requests were cut at a fixed age: 12 of 24 failures" in lines
+    assert "strong     The provider was overloaded: 12 of 24 failures" in lines
+
+
+def test_json_holds_all_of_it(home: Path) -> None:
+    """Findings in rank order with their evidence, every table by name, coverage, and what was refused."""
+    a_month_with_a_limit(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    assert (told["schema"], told["failures"], told["requests"], told["unexplained"]) == (1, 24, 156, [])
+    assert [finding["hypothesis"] for finding in told["findings"]] == ["provider-overload", "fixed-limit"]
+    for finding in told["findings"]:
+        assert finding["for"] and finding["settle"] and finding["falsifier"] and finding["of"] == 24
+    assert set(told["tables"]) >= {"by code", "retries", "ages", "bursts", "by context", "per day", "lost"}
+    assert told["tables"]["lost"][0]["turns_least"] == 12
+    assert [one["source"] for one in told["coverage"]] == ["transcripts", "desktop log"]
+    assert any("Who sent a reset" in one for one in told["refused"])
+
+
+def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:
+    """No finding is made up for a healthy home."""
+    Pen().asks().answers("msg_1").took(9).saved(home)
+    result = diagnosed(home)
+
+    assert result.stdout.startswith("Nothing is wrong: 1 request on record, and none failed.")
+    assert "What to do" not in result.stdout
+
+
+def test_an_empty_home_has_nothing_to_diagnose(home: Path) -> None:
+    """And says what it looked for."""
+    said = diagnosed(home).stdout
+
+    assert said.startswith("There is nothing to diagnose")
+    assert "no session of Claude Code is kept in this home" in said
+
+
+def test_since_and_until_cut_the_time(home: Path) -> None:
+    """Only what failed then, and only what was answered then to compare with."""
+    a_month_with_a_limit(home)
+    day = datetime.fromtimestamp(MORNING_MS / 1000).astimezone().date().isoformat()
+    told = json.loads(diagnosed(home, "--until", f"{day}T23:59", "--format", "json").stdout)
+
+    assert (told["failures"], told["requests"]) == (2, 13)
+
+
+def test_a_second_run_needs_no_transcripts(home: Path) -> None:
+    """What the client has deleted since is still counted, and said to be deleted."""
+    a_month_with_a_limit(home)
+    first = diagnosed(home).stdout
+    for path in home.rglob("*.jsonl"):
+        path.unlink()
+    second = diagnosed(home).stdout
+
+    assert first.splitlines()[0] == second.splitlines()[0]
+    assert "(12 of them deleted since)" in second
+
+
+def test_markdown_can_mention_nobody(home: Path) -> None:
+    """A project named like a user pings no user; a table cell cannot break out of its row."""
+    Pen(cwd="/work/@octocat|<img src=x>").asks().answers("msg_1").fails(1).gives_up().saved(home)
+    page = diagnosed(home, "--format", "markdown").stdout
+
+    assert "# Diagnosis" in page
+    assert "@octocat" not in page and not re.search(r"(?<!\\)<img", page)
+
+
+def test_the_report_goes_into_a_file(home: Path, tmp_path: Path) -> None:
+    """Where it cannot, the command says so and what to do."""
+    a_month_with_a_limit(home)
+    place = tmp_path / "report.md"
+    assert "Written to" in diagnosed(home, "--format", "markdown", "--out", str(place)).stdout
+    assert place.read_text().startswith("# Diagnosis\n")
+
+    refused = diagnosed(home, "--out", str(tmp_path / "no" / "report.md"), code=2)
+    assert "choose another --out" in refused.output
+
+
+def test_what_was_read_can_be_forgotten(home: Path, tmp_path: Path) -> None:
+    """What is older than a time, or all of it; the client's own files are not ours to erase."""
+    a_month_with_a_limit(home)
+    diagnosed(home)
+    some = CliRunner().invoke(forget.command, ["--yes", "--older-than", "1d"])
+    left = CliRunner().invoke(forget.command, ["--yes"])
+
+    assert "Erased 36 failure records that diagnose had read" in some.output
+    assert "Erased 0 failure records" in left.output
+    assert not list((tmp_path / "state").glob("sessions-*")) and len(list(home.rglob("*.jsonl"))) == 12
+
+
+def test_a_zone_that_is_none_is_refused(home: Path) -> None:
+    """With an example of one."""
+    result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--timezone", "Middle/Earth"])
+
+    assert (result.exit_code, "Europe/Paris" in result.output) == (2, True)
+
+
+def test_the_local_clocks_changes_are_known() -> None:
+    """To the second, both of a year."""
+    changes = [at for at, _ in diagnose.offsets(ZoneInfo("America/Chicago"))]
+
+    for change in (datetime(2026, 3, 8, 8, tzinfo=UTC), datetime(2026, 11, 1, 7, tzinfo=UTC)):
+        assert round(change.timestamp() * 1000) in changes
+    assert diagnose.offsets(ZoneInfo("UTC")) == [
+        (round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000), 0)
+    ]
