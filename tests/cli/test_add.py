@@ -65,7 +65,7 @@ def test_flight_tells_one_story_with_who_saw_what(state: Path, log: Path) -> Non
     assert "Who saw what: Holdfast, connection 1 +300.2 s the client reset" in page
     assert "Says nothing on who." in page
     assert "its clock is about 3 s ahead of ours (by 3 of 3 requests" in page
-    assert "2 sightings of it are of other turns" in page
+    assert "2 lines of it are of other turns" in page
     assert "1 meanwhile fit no turn (first: line 4, POST /shop 200): somebody else's traffic" in page
     assert "1 of 5 lines not understood, first: line 3" in page
 
@@ -78,6 +78,8 @@ def test_report_1s_server_line_finds_its_turn(state: Path, tmp_path: Path) -> No
         f"{told:%Y-%m-%d %H:%M:%S} onAbort received, abort stream\nAPI Error: Request timed out.\n"
     )
     page = " ".join(typed(state, "flight", "ccc", "--add", str(paste)).stdout.split())
+    pasted = typed(state, "flight", "ccc", "--add", "-", answer=paste.read_text()).stdout
+    assert "(paste:1)" in pasted and " ".join(pasted.split()) == page.replace("server.txt", "paste")
     assert "Its client left: onAbort received, abort stream. (server.txt:1)" in page
     assert "its clock is 8 h ahead of ours" in page and "likely, not sure" in page and "Agrees." in page
     assert "Said without a time or an id of ours" in page and "it gave up: its own limit ran out" in page

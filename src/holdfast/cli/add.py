@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar, cast
 
 import click
@@ -31,6 +34,8 @@ from holdfast.records.verdict import Verdict
 NEAR_MS = 6 * 3_600_000
 "Turns so near to the one that is asked for help to find the clocks of others."
 MOST_NEAR = 300
+LARGEST_PASTE = 256 * 1024 * 1024
+"Bytes of standard input that are looked at."
 
 Row = tuple[str, str, str, str]
 "Who, when (`+300.1 s`, or `-`), what they say, what that does to our record (`agrees`, or empty)."
@@ -113,8 +118,8 @@ def adds(command: _Command) -> _Command:
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Put what others wrote down beside it, clocks aligned: logs of nginx, HAProxy, Envoy, Caddy, Traefik or "
-        "as JSON, HAR files, mitmproxy flows, pasted curl, tcpdump and log lines, captures; plain or gzip. "
-        "May be given several times.",
+        "as JSON, HAR files, mitmproxy flows, pasted curl, tcpdump and log lines, captures; plain or gzip; "
+        "- is standard input. May be given several times.",
     )(command)
 
 
@@ -139,6 +144,37 @@ def look(paths: Sequence[Path], turns: Sequence[StoredTurn], clock: float | None
     """Read the files and put what they saw to the turns. Raises `Failed` with what to try next."""
     found = Beside()
     legs = [leg for turn in turns for leg in legs_of(turn)]
+    with _spooled(paths) as files:
+        return _look(found, files, turns, legs, clock)
+
+
+@contextmanager
+def _spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files; `-` is what is typed or piped in, which is read once and kept in a private file meanwhile."""
+    with ExitStack() as stack:
+        files = []
+        for path in paths:
+            if str(path) != "-":
+                files.append(path)
+                continue
+            paste = Path(stack.enter_context(TemporaryDirectory(prefix="holdfast-"))) / "paste"
+            with paste.open("xb") as out:
+                paste.chmod(0o600)
+                source, left = sys.stdin.buffer, LARGEST_PASTE
+                while left and (piece := source.read(min(left, 1 << 20))):
+                    out.write(piece)
+                    left -= len(piece)
+            files.append(paste)
+        yield files
+
+
+def _look(
+    found: Beside,
+    paths: Sequence[Path],
+    turns: Sequence[StoredTurn],
+    legs: Sequence[Leg],
+    clock: float | None,
+) -> Beside:
     first_s = min((leg.began_s for leg in legs), default=0.0)
     zone = datetime.fromtimestamp(first_s).astimezone().utcoffset()
     for path in paths:
@@ -294,21 +330,18 @@ def _about(source: Source, ids: set[str]) -> list[str]:
         parts[0] += " (if you know it, say it: --clock 8h)"
     elsewhere = sum(1 for one in matched.matches if one.leg.turn_id not in ids)
     if elsewhere:
-        parts.append(
-            f"{counted(elsewhere, 'sighting')} of it {'is' if elsewhere == 1 else 'are'} of other turns"
-        )
+        parts.append(f"{_units(source, elsewhere)} of it {'is' if elsewhere == 1 else 'are'} of other turns")
     if matched.unclear:
         one, several = matched.unclear[0]
         parts.append(
-            f"{counted(len(matched.unclear), 'sighting')} fit several turns equally and were put to none "
+            f"{_units(source, len(matched.unclear))} could be of several turns equally, and of none for sure "
             f"(line {one.line}: {' or '.join(several[:3])})"
         )
     if matched.strangers:
         parts.append(_strangers(matched.strangers, matched.never_came))
-    units = f"{source.pile.units[:-1]}ies" if pile.units.endswith("y") else f"{pile.units}s"
     if pile.dirt:
         parts.append(
-            f"{pile.dirt} of {pile.count} {units} not understood, first: {pile.units} {pile.first_dirt}"
+            f"{pile.dirt} of {_units(source, pile.count)} not understood, first: {pile.units} {pile.first_dirt}"
         )
     elif not pile.count:
         parts.append("it is empty")
@@ -317,6 +350,12 @@ def _about(source: Source, ids: set[str]) -> list[str]:
     if pile.problem:
         parts.append(pile.problem)
     return parts
+
+
+def _units(source: Source, count: int) -> str:
+    """`1 line`, `3 entries`."""
+    unit = source.pile.units
+    return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
 
 
 def _strangers(found: Sequence[Sighting], never_came: int) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from holdfast.flight.endings import Mechanism, Side
@@ -128,6 +129,7 @@ _IDS = re.compile(
 )
 
 
+@lru_cache(maxsize=2048)
 def path_of(target: str) -> str:
     """A path to keep, of a request's target or URL: no query, and no segment that could be a token."""
     bare = re.split(r"[?#;]", target, maxsplit=1)[0][:2000]
@@ -167,7 +169,7 @@ def _token_like(host: str) -> bool:
 
 def number(value: object) -> float | None:
     """A finite number from what a log holds for one: `12`, `"12.5"`; `-`, -1 and the like are None."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or value is None or value == "":
         return None
     if isinstance(value, str):
         value = value.strip()

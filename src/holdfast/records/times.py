@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import NamedTuple
 
 DAY_S = 86400.0
@@ -88,12 +89,14 @@ def _year(near_s: float, month: int) -> int:
     return near.year + (1 if near.month - month > 6 else -1 if month - near.month > 6 else 0)
 
 
+@lru_cache(maxsize=1024)
 def iso(text: str) -> Stamp | None:
     """`2026-03-28T18:23:17.123Z`, `2026/03/28 18:23:17`, with a zone or without."""
     found = _ISO.match(text)
     return _built(found, 0.0) if found else None
 
 
+@lru_cache(maxsize=1024)
 def clf(text: str) -> Stamp | None:
     """`28/Mar/2026:18:23:17 +0800`, and HAProxy's with milliseconds and no zone."""
     found = _CLF.match(text)
