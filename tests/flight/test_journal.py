@@ -188,7 +188,7 @@ def test_an_older_journal_is_upgraded_with_its_turns(tmp_path: Path) -> None:
     migrate(connection, tmp_path, schema.MIGRATIONS[:1])
     record = frozen_turn()
     row = dict(zip(TURN_COLUMNS, _row(record, "old", encode_moments(record.moments)), strict=True))
-    for later in ("healed", "request_key"):  # came with schema 3 and 4
+    for later in ("healed", "request_key", "breaks"):  # came with schema 3, 4 and 5
         del row[later]
     columns = ", ".join(row)
     connection.execute(f"INSERT INTO turn ({columns}) VALUES ({', '.join('?' * len(row))})", [*row.values()])

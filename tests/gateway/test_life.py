@@ -15,7 +15,7 @@ import trustme
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism, Phase
 from holdfast.gateway import readers
-from holdfast.gateway.listener import ClientConnection, Facts, Listener
+from holdfast.gateway.listener import Facts, how_it_ended
 from holdfast.gateway.readers import _unacknowledged_s
 from holdfast.gateway.settings import Timeouts
 from holdfast.lab import script as s
@@ -150,32 +150,27 @@ def _read_on(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "mechanism"),
+    ("code", "unacked", "mechanism"),
     [
-        (errno.ETIMEDOUT, Mechanism.KEEPALIVE_UNANSWERED),
-        (errno.EHOSTUNREACH, Mechanism.UNREACHABLE),
-        (errno.ENETUNREACH, Mechanism.UNREACHABLE),
-        (errno.ENETDOWN, Mechanism.UNREACHABLE),
-        (errno.ECONNRESET, Mechanism.RST),
-        (errno.EPIPE, Mechanism.RST),
-        (None, Mechanism.FIN),
+        (errno.ETIMEDOUT, 0, Mechanism.KEEPALIVE_UNANSWERED),
+        (errno.ETIMEDOUT, None, Mechanism.KEEPALIVE_UNANSWERED),
+        (errno.ETIMEDOUT, 5, Mechanism.UNACKNOWLEDGED),
+        (errno.EHOSTUNREACH, 0, Mechanism.UNREACHABLE),
+        (errno.ENETUNREACH, 0, Mechanism.UNREACHABLE),
+        (errno.ENETDOWN, 0, Mechanism.UNREACHABLE),
+        (errno.ECONNABORTED, 0, Mechanism.ABORTED),
+        (errno.ECONNRESET, 0, Mechanism.RST),
+        (errno.EPIPE, 0, Mechanism.RST),
+        (None, None, Mechanism.FIN),
     ],
 )
-def test_a_connection_that_the_network_took_was_not_reset(code: int | None, mechanism: Mechanism) -> None:
+def test_a_connection_that_the_network_took_was_not_reset(
+    code: int | None, unacked: int | None, mechanism: Mechanism
+) -> None:
     """A changed network or a slept laptop is a loss that a retry follows; a reset is the client's own act."""
-    told: list[Mechanism] = []
+    error = None if code is None else OSError(code, "gone")
 
-    class Watched(ClientConnection):
-        def __init__(self) -> None:
-            self._listener = object.__new__(Listener)
-            self._listener.connections = set()
-
-        def _lost(self, mechanism: Mechanism) -> None:
-            told.append(mechanism)
-
-    Watched().connection_lost(None if code is None else OSError(code, "gone"))
-
-    assert told == [mechanism]
+    assert how_it_ended(error, unacked) is mechanism
 
 
 # -- keepalives after a silence -------------------------------------------------------------------------

@@ -160,6 +160,8 @@ class Overfull:
     def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
         self.gone.set()
 
+    def client_reset(self, after_ms: float) -> None: ...
+
     def client_resumed(self) -> None: ...
 
 

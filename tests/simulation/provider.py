@@ -256,6 +256,7 @@ class Connection:
         self.reused = False
         self.tls = None
         self.http = "1.1"
+        self.local_address: str | None = None
         self.idle_since = world.loop.now
         self.sent_bytes = self.received_bytes = 0
         self.listener: Any = None
@@ -281,6 +282,9 @@ class Connection:
 
     def shows_no_close(self) -> bool:
         return self.alive
+
+    def evidence(self) -> dict[str, str | int | float | bool | None]:
+        return {"tcp_state": "ESTABLISHED", "address": self.address, "reused": self.reused}
 
     def probe_soon(self) -> None:
         """A dark path is noticed at once, where there is one."""

@@ -137,6 +137,9 @@ class Wire(asyncio.Transport):
     def fileno(self) -> int:
         return -1
 
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
         """Keepalive and the like; what they do is built in."""
 

@@ -31,6 +31,7 @@ from holdfast.gateway.engine import Engine, render_error
 from holdfast.gateway.listener import Listener
 from holdfast.gateway.server import Gateway
 from holdfast.gateway.settings import Limits, RetryRules, Settings, Timeouts, Upstream
+from holdfast.gateway.whereabouts import Whereabouts
 from tests.simulation.client import Call, Talk, key_of
 from tests.simulation.loop import START_S, VirtualLoop
 from tests.simulation.provider import Generation, Key, Pool, Provider
@@ -190,6 +191,7 @@ class World:
         self.provider = Provider(self)
         self.kept = Kept(self)
         self.engine = Engine(settings, self.kept, self.loop, on_turn=self.turn_ended)
+        self.engine.whereabouts = Whereabouts(bytes, root=None)
         self.pool = Pool(self)
         self.engine.pool = self.pool  # type: ignore[assignment]
         self.engine.arrivals = _InOrder()
@@ -599,8 +601,13 @@ _complaints: list[str] = []
 class _Clock:
     """In the place of `time` for `flight.instant`."""
 
+    CLOCK_BOOTTIME = CLOCK_MONOTONIC = CLOCK_UPTIME_RAW = 0
+
     def monotonic(self) -> float:
         return _now.loop.now
+
+    def clock_gettime(self, clock: int) -> float:
+        return 0.0  # its sleeps are told, not counted
 
     def time_ns(self) -> int:
         return 1_760_000_000_000_000_000 + int(_now.loop.now * 1e9)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight.endings import final
 from holdfast.flight.record import TurnRecord
 from holdfast.flight.redact import safe
 
@@ -25,7 +26,7 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "method": record.method,
         "path": record.path,
         "status": record.status,
-        "ending": record.ending.code if record.ending else None,
+        "ending": final(record.ending) if record.ending else None,
         "took_s": round(ended.mono_s - record.started.mono_s, 3) if ended else None,
         "quiet_s": round(record.longest_quiet_s, 1) or None,
         "attempts": record.attempts,
@@ -33,6 +34,7 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "keepalives": record.keepalives or None,
         "spared": record.spared or None,
         "saved_from": record.saved_from,
+        "breaks": record.breaks,
         "healed": record.healed if record.ending and record.ending.completed else None,
         "not_healed": record.healed if record.ending and not record.ending.completed else None,
         "wasted_tokens": record.wasted_tokens,

@@ -184,6 +184,19 @@ def shown(code: str, remedy: str | None) -> str:
     return f"{code}+{remedy.replace(' ', '-')}" if remedy else code + NOT_HEALED
 
 
+def final(ending: Ending) -> str:
+    """How a turn's own ending is shown: with `!` where a break ended it that nothing could be done about.
+
+    An error status, a limit of ours and the client's own leaving are no breaks.
+    """
+    broke = ending.side in (Side.PROVIDER, Side.PATH) or ending.mechanism in (
+        Mechanism.SLEPT,
+        Mechanism.ABORTED,
+    )
+    told = ending.mechanism in (Mechanism.HTTP_ERROR, Mechanism.COMPLETED)
+    return shown(ending.code, "" if broke and not told else None)
+
+
 def taken_apart(text: str) -> tuple[str, str | None]:
     """The reverse of `shown`: the code, and the remedy, empty or None."""
     side_and_how, dot, last = text.rpartition(".")  # a mechanism may have a plus of its own: `fin+rst`

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side, final
 from holdfast.flight.evidence import TOLD
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
@@ -486,6 +486,9 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.QuietEnded: _quiet_ended,
     m.ReaderJoined: _reader_joined,
     m.ReaderLeft: _reader_left,
+    m.ReaderReset: lambda x, _: (
+        f"Connection {x.reader} of the client was reset {duration(x.after_ms / 1000)} after its close ({x.code})."
+    ),
     m.ReaderLagged: lambda x, _: (
         f"The client stopped reading (connection {x.reader}); {size(x.behind_bytes)} waited for it."
     ),
@@ -535,7 +538,7 @@ def outcome(record: TurnRecord, ending_code: str | None = None) -> str:
     elif record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED:
         word = f"interrupted {code}"
     else:
-        word = clean(code)
+        word = clean(code if record.ending is None else final(record.ending))
     return word if record.status in (None, 200) else f"{record.status} {word}"
 
 
@@ -551,7 +554,7 @@ def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
     if record.healed:
         gone_on = record.ending is None or record.ending.completed
-        parts.append(f"{'healed' if gone_on else 'not healed'} ({clean(record.healed)})")
+        parts.append(f"{'healed' if gone_on else 'not healed'} ({clean(record.breaks or record.healed)})")
     if (away_s := outage_s(record)) is not None:
         away = f"{duration(away_s)} of outage waited out" if away_s else "upstream is away"
         parts.append(away)

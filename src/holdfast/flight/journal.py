@@ -140,7 +140,7 @@ def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...
         safe(r.request_id) if r.request_id else None, safe(r.edge_id) if r.edge_id else None,
         r.request_bytes, r.answer_bytes, r.events, r.input_tokens, r.output_tokens,
         safe(r.stop_reason) if r.stop_reason else None,
-        r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.held, r.saved_from, r.healed,
+        r.attempts, r.readers, r.keepalives, r.longest_quiet_s, r.spared, r.held, r.saved_from, r.healed, r.breaks,
         r.wasted_tokens, r.request_key,
         _ending_text(ending) if ending else None, moments.decode(),
     )  # fmt: skip

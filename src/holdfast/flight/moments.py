@@ -145,6 +145,19 @@ class ReaderLeft(Moment, frozen=True, gc=False):
     ending: Ending
 
 
+class ReaderReset(Moment, frozen=True, gc=False):
+    """A client connection that had been closed in order was reset right after: the client had stopped listening, too.
+
+    What was decided at the close stays decided: nothing waits to see whether a reset follows.
+    """
+
+    reader: int
+    after_ms: float
+    "Since its close."
+    code: str
+    "The ending's code with both: `C.fin+rst.tool`."
+
+
 class ReaderLagged(Moment, frozen=True, gc=False):
     """The client stopped reading while the answer went on; what it has not read waits in the stream log."""
 

@@ -74,6 +74,8 @@ class TurnRecord:
     "The break that this turn survived, where the client's profile says it would have been lost without."
     healed: str | None = None
     "What was done about its breaks, in order (`again, restart`); then its tokens are estimated."
+    breaks: str | None = None
+    "The codes of its breaks, in order, with what became of each: `P.rst.tool+restart, P.cut.text!`."
     wasted_tokens: int | None = None
     "Output tokens of an answer that nobody fetched."
     request_key: str | None = None

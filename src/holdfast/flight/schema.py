@@ -26,7 +26,7 @@ TURN_COLUMNS = (
     "ending_code", "kind", "method", "path", "agent", "profile", "session", "subagent", "upstream", "model",
     "status", "request_id", "edge_id", "request_bytes", "answer_bytes", "events", "input_tokens", "output_tokens",
     "stop_reason", "attempts", "readers", "keepalives", "longest_quiet_s", "spared", "held", "saved_from",
-    "healed", "wasted_tokens", "request_key", "ending", "moments",
+    "healed", "breaks", "wasted_tokens", "request_key", "ending", "moments",
 )  # fmt: skip
 
 _VERSION_1 = """
@@ -120,7 +120,9 @@ ALTER TABLE answer ADD COLUMN tool TEXT;
 ALTER TABLE answer ADD COLUMN path TEXT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5 = "ALTER TABLE turn ADD COLUMN breaks TEXT;\n"
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 "Script n takes a journal from version n to n + 1. Scripts that were released are never edited."
 
 SCHEMA_VERSION = len(MIGRATIONS)

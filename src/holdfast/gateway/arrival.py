@@ -89,6 +89,9 @@ class Arrival:
     def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
         self._drop()
 
+    def client_reset(self, after_ms: float) -> None:
+        """It is dropped already."""
+
     def client_resumed(self) -> None:
         """Nothing is being written yet."""
 

@@ -17,6 +17,7 @@ from holdfast.gateway import headers as h
 from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
 from holdfast.gateway.images import strip_images
+from holdfast.gateway.sockets import Fact
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.unbuffer import edit
@@ -114,6 +115,7 @@ class Asking(Attempt):
         "carrier",
         "connection",
         "editor",
+        "ended_on",
         "fresh",
         "http",
         "http1",
@@ -140,6 +142,8 @@ class Asking(Attempt):
         self.outgoing: bytes | None = None
         "The edited body, until it is sent."
         self.connection: UpstreamConnection | None = None
+        self.ended_on: UpstreamConnection | None = None
+        "The connection whose exchange has just ended, while it can still be asked."
         self._connecting: asyncio.Task[None] | None = None
         self.splitter: EventSplitter | None = None
         self._bytes_before = carrier.record.answer_bytes
@@ -267,6 +271,17 @@ class Asking(Attempt):
             connection.abort()
         return connection is not None
 
+    def seen(self) -> dict[str, Fact]:
+        """What can be told of the connection now; nothing where there is none. Costs some system calls."""
+        connection = self.connection or self.ended_on
+        return {} if connection is None else connection.evidence()
+
+    @property
+    def local_address(self) -> str | None:
+        """What address of this machine it went out from; known once its connection told its evidence."""
+        connection = self.connection or self.ended_on
+        return None if connection is None else connection.local_address
+
     @property
     def busy(self) -> bool:
         """Whether there is something to close."""
@@ -305,10 +320,12 @@ class Asking(Attempt):
 
     def response_ended(self) -> None:
         """HTTP says that the response is complete."""
-        self.connection = None
+        self.ended_on, self.connection = self.connection, None
         self.carrier.answer_over(self)
+        self.ended_on = None
 
     def connection_ended(self, ending: Ending) -> None:
         """The connection went before that."""
-        self.connection = None
+        self.ended_on, self.connection = self.connection, None
         self.carrier.attempt_over(self, ending, "")
+        self.ended_on = None

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side, final, shown
 from holdfast.flight.instant import Instant
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import About, TurnRecord
 from holdfast.flight.redact import clean
+from holdfast.gateway import evidence as ev
 from holdfast.gateway import headers as h
 from holdfast.gateway import heal, sameness, telling
 from holdfast.gateway.about import about
@@ -479,6 +481,7 @@ class Carrier:
                 self._open(self.reader, self.now())
             return False
         ending = self.attempt.answer_ended(finished=False, failed=False, phase=self.events.phase)
+        ending = self.with_evidence(self.attempt, ending)
         self.note(m.AttemptEnded(self.attempt.number, ending))
         self.record.status = None
         self.forget_answer()
@@ -514,6 +517,7 @@ class Carrier:
     def _upstream_ended(self, ending: Ending, advice: str = "") -> None:
         now = self.now()
         self._end_quiet(now)
+        ending = self.with_evidence(self.attempt, ending)
         self.note(m.AttemptEnded(self.attempt.number, ending))
         self._count_attempt()
         reader = self.reader
@@ -529,6 +533,59 @@ class Carrier:
                 reader.finish()
         elif not self._heals(ending, advice):
             self._failed(ending, advice)
+
+    def with_evidence(self, attempt: Asking, ending: Ending) -> Ending:
+        """The ending of an attempt with what is known beside it; call it while its connection can still be asked."""
+        if ending.completed:
+            return ending
+        now = self.now()
+        told = ending.evidence if "tcp_state" in ending.evidence else {**attempt.seen(), **ending.evidence}
+        theirs = attempt.headers_at is not None and attempt is self.attempt
+        headers = h.parsed(self.client_headers) if theirs else []
+        asked_at = attempt.sent_at if attempt.sent_at is not None else attempt.started_at
+        splitter = attempt.splitter
+        facts: Facts = {
+            **told,
+            "since_request_s": round(now - asked_at, 3),
+            "since_headers_s": None if attempt.headers_at is None else round(now - attempt.headers_at, 3),
+            "answer_bytes": attempt.answer_bytes,
+            "answer_events": 0 if splitter is None else splitter.events,
+            **self._turn_facts(ending.phase),
+            **ev.of_headers(headers),
+            **self.engine.whereabouts.facts(attempt.local_address, now),
+        }
+        facts.setdefault("status", attempt.status)
+        ending = replace(ending, evidence=facts)
+        silence = facts.get("silence_s")
+        if isinstance(silence, float):
+            ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence))
+        attempt.ending = ending
+        return ending
+
+    def _turn_facts(self, phase: Phase) -> Facts:
+        """What is known of the turn where something of it ends early."""
+        record, events = self.record, self.events
+        model = None
+        with suppress(SpoolError):
+            size = self.body.size
+            tail = self.body.read(size - ev.LOOKED_AT, ev.LOOKED_AT) if size > ev.LOOKED_AT else b""
+            model = ev.asked_model(self.body.read(0, ev.LOOKED_AT), tail)
+        model = model or record.model
+        session_turns, open_turns = self.engine.turns_beside(record)
+        return {
+            "request_bytes": self.body.size,
+            "blocks": events.completed_blocks,
+            "tool": events.tool if phase is Phase.IN_TOOL_USE else None,
+            "input_tokens": events.input_tokens,
+            "output_tokens": events.output_tokens,
+            "model": model,
+            "context": ev.context_tier(model, self.head_key.betas),
+            "profile": record.profile or None,
+            "session": record.session,
+            "agent": record.subagent,
+            "session_turns": session_turns,
+            "open_turns": open_turns,
+        }
 
     def _count_attempt(self) -> None:
         """Add the attempt's events to the turn's, once."""
@@ -600,10 +657,15 @@ class Carrier:
         if self.reader is not None:
             self.reader.opened_early = self.reader.opened
 
-    def healed(self, how: str) -> None:
-        """Count a break that this turn went on from."""
+    def healed(self, how: str, code: str) -> None:
+        """Count a break that this turn went on from; `code` is the break's ending's."""
         healed = self.record.healed
         self.record.healed = how if healed is None else f"{healed}, {how}"
+        self._count_break(shown(code, how))
+
+    def _count_break(self, told: str) -> None:
+        breaks = self.record.breaks
+        self.record.breaks = told if breaks is None else f"{breaks}, {told}"
 
     def end_with(self, events: bytes) -> None:
         """Give the answer an end of ours; `events` are what is missing."""
@@ -865,15 +927,35 @@ class Carrier:
         self, reader: Reader, verdict: str, limit: Limit | None, mechanism: Mechanism, facts: Facts
     ) -> None:
         side = Side.GATEWAY if mechanism is Mechanism.SUPERSEDED else Side.CLIENT
-        if mechanism is Mechanism.KEEPALIVE_UNANSWERED:
+        if mechanism in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED, Mechanism.UNREACHABLE):
             side = Side.PATH
+        elif mechanism is Mechanism.ABORTED:
+            side = Side.MACHINE
         phase = Phase.AFTER_END if self.turn.answered else self.attempt.phase(self.events.phase)
         name, seconds = (None, None) if limit is None else (limit.name, limit.seconds)
-        evidence: Facts = {key: value for key, value in facts.items() if value is not None}
-        self._left = Ending(side, mechanism, phase)
-        self.note(
-            m.ReaderLeft(reader.number, verdict, name, seconds, Ending(side, mechanism, phase, "", evidence))
-        )
+        evidence: Facts = dict(facts)
+        now, silent = self.now(), self.attempt.silent_since
+        evidence |= {
+            "silence_s": None if silent is None else round(now - silent, 3),
+            "answer_bytes": self.record.answer_bytes,
+            **self._turn_facts(phase),
+            **self.engine.whereabouts.facts(reader.exchange.local_address(), now),
+        }
+        ending = Ending(side, mechanism, phase, "", evidence)
+        if mechanism.rule is Mechanism.KEEPALIVE_UNANSWERED:
+            waited = evidence.get("since_byte_s")
+            last = now - (waited if isinstance(waited, float) else 0.0)
+            ending = ev.after_a_sleep(ending, self.engine.slept_since(last))
+        self._left = replace(ending, evidence={})
+        self.note(m.ReaderLeft(reader.number, verdict, name, seconds, ending))
+
+    def reader_reset(self, reader: Reader, after_ms: float) -> None:
+        """The connection of a reader that had left by closing in order was reset right after."""
+        left, code = self._left, f"{Side.CLIENT.value}.{Mechanism.FIN_THEN_RST.value}"
+        if left is not None and left.mechanism is Mechanism.FIN and self.reader is None:
+            self._left = left = replace(left, mechanism=Mechanism.FIN_THEN_RST)
+            code = left.code
+        self.note(m.ReaderReset(reader.number, round(after_ms, 1), code))
 
     # -- the turn's own machine ---------------------------------------------------------------------
 
@@ -914,11 +996,14 @@ class Carrier:
         """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""
         if self.hedge is not None:
             self.hedge.stop(why)
-        if self.attempt.close():
-            self.note(m.UpstreamStopped(self.attempt.number, why))
-        if self.attempt.ending is None:
-            ending = self.attempt.ended(ending or self.attempt.stopped(why, phase=self.events.phase))
-            self.note(m.AttemptEnded(self.attempt.number, ending))
+        attempt, before = self.attempt, self.attempt.ending
+        if before is None:
+            ending = attempt.ended(ending or attempt.stopped(why, phase=self.events.phase))
+            ending = self.with_evidence(attempt, ending)
+        if attempt.close():
+            self.note(m.UpstreamStopped(attempt.number, why))
+        if before is None and ending is not None:
+            self.note(m.AttemptEnded(attempt.number, ending))
             if not self.turn.answered:
                 self.ending = self.ending or ending
 
@@ -987,6 +1072,8 @@ class Carrier:
         if self.heard_by is None and self.turn.answered:
             record.wasted_tokens = record.output_tokens
         record.ending = ending
+        if (told := final(ending)) != ending.code:
+            self._count_break(told)
         if not ending.completed or record.attempts > 1 or record.readers > 1:
             record.request_key = self.engine.request_key(self)
         at = record.ended = instant_now()

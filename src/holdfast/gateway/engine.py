@@ -21,6 +21,7 @@ from typing import Final
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
+from holdfast.flight.instant import suspended_s
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
 from holdfast.flight.redact import safe
 from holdfast.flight.salt import salt_of
@@ -48,9 +49,12 @@ from holdfast.gateway.readers import Reader
 from holdfast.gateway.relay import Relay
 from holdfast.gateway.retry import FORGET_S, Again, Broke, Change, Ledger, No
 from holdfast.gateway.settings import Settings
+from holdfast.gateway.sleep import LEAST_S
+from holdfast.gateway.sockets import LINUX, interface_addresses
 from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
 from holdfast.gateway.upstream.pool import Pool
+from holdfast.gateway.whereabouts import Whereabouts
 
 IDENTITY: Final = m.RequestEdited("identity encoding")
 log = logging.getLogger("holdfast.gateway")
@@ -111,6 +115,12 @@ class Engine:
         self._secret = secrets.token_bytes(32)
         state_dir = settings.state_dir
         self._salt = cache(lambda: salt_of(state_dir)) if state_dir is not None else None
+        self.whereabouts = Whereabouts(
+            self._network_salt, interfaces=interface_addresses, root=Path("/") if LINUX else None
+        )
+        self._suspended_s = suspended_s()
+        self._slept: tuple[float, float] | None = None
+        "When this machine was last seen to be awake again, and how long it had slept."
         self.ledger = Ledger(settings.retries, chance=random.random)
         self.doom = Doom()
         self._purge_at = 0.0
@@ -217,6 +227,13 @@ class Engine:
     def turn_key(self, carrier: Carrier) -> sameness.Key:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
         return carrier.head_key, sameness.digest(carrier.body.whole())
+
+    def _network_salt(self) -> bytes:
+        """What networks' names are made with. Where there is no state directory they last as long as the process."""
+        if self._salt is not None:
+            with suppress(OSError, StateError):
+                return self._salt()
+        return self._secret
 
     def request_key(self, carrier: Carrier) -> str | None:
         """What a journal is to know a disturbed turn's request by, when it comes again; None where it cannot be had."""
@@ -520,10 +537,32 @@ class Engine:
     def machine_slept(self, slept_s: float, way_out: bool = True) -> None:
         """This machine is awake again: the far ends may have given up its connections meanwhile."""
         log.info("this machine slept for %.0f s", slept_s)
+        self._suspended_s = suspended_s()
+        self._slept = (self.loop.time(), slept_s)
         self._path_is_another(m.MachineSlept(round(slept_s, 1)), way_out)
+
+    def slept_since(self, mono_s: float) -> float | None:
+        """For how long this machine slept after that; None if it did not, as far as its clocks tell.
+
+        A connection may break of it before the watch has noticed it; where the system counts its sleep, that is seen.
+        """
+        before, self._suspended_s = self._suspended_s, suspended_s()
+        if before is not None and self._suspended_s is not None and self._suspended_s - before > LEAST_S:
+            self._slept = (self.loop.time(), self._suspended_s - before)
+        return self._slept[1] if self._slept is not None and mono_s < self._slept[0] else None
+
+    def turns_beside(self, record: TurnRecord) -> tuple[int | None, int]:
+        """How many turns of this one's session are under way, and how many altogether; the turn itself counts."""
+        session, own, every = record.session, 0, 0
+        for key, carriers in self._turns.items():
+            every += len(carriers)
+            if session is not None and key.session == session:
+                own += len(carriers)
+        return own if session is not None else None, every
 
     def _path_is_another(self, moment: m.Moment, way_out: bool) -> None:
         self.pool.forget_idle()
+        self.whereabouts.changed()
         self.doom.network_changed()
         for carriers in list(self._turns.values()):
             for carrier in list(carriers):
@@ -557,6 +596,7 @@ class _Discard:
     def body_arrived(self, data: bytes) -> None: ...
     def body_ended(self) -> None: ...
     def client_gone(self, mechanism: Mechanism, facts: object) -> None: ...
+    def client_reset(self, after_ms: float) -> None: ...
     def client_resumed(self) -> None: ...
 
 

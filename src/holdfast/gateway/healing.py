@@ -276,7 +276,7 @@ class Healing:
         assert self.broken is not None and reader is not None
         ending = self.broken[0]
         carrier.note(m.Healed(row.remedy.value, ending.code))
-        carrier.healed(row.remedy.value)
+        carrier.healed(row.remedy.value, ending.code)
         told, mechanism = self._heard.name.lower(), ending.mechanism.value
         if reader.profile.loss_at_break(told, mechanism, headers=reader.opened) is not None:
             carrier.saved_from = f"a broken answer ({ending.code})"

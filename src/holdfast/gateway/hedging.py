@@ -70,8 +70,9 @@ class Hedge:
     def refused(self, status: int) -> None:
         """The first attempt was given an error. It is not told while the second may yet answer."""
         attempt = self._carrier.attempt
+        ending = self._carrier.with_evidence(attempt, attempt.ended(refused_with(status)))
         attempt.close()
-        self._carrier.note(m.AttemptEnded(attempt.number, attempt.ended(refused_with(status))))
+        self._carrier.note(m.AttemptEnded(attempt.number, ending))
         self.take_over()
 
     def take_over(self) -> None:
@@ -81,8 +82,9 @@ class Hedge:
     def lost(self, ending: Ending) -> None:
         """The second attempt came to nothing; the first goes on."""
         self._carrier.hedge = None
+        ending = self._carrier.with_evidence(self._rival, self._rival.ended(ending))
         self._rival.close()
-        self._carrier.note(m.AttemptEnded(self._rival.number, self._rival.ended(ending)))
+        self._carrier.note(m.AttemptEnded(self._rival.number, ending))
 
     def stop(self, why: str) -> None:
         """Nobody wants either."""
@@ -91,7 +93,8 @@ class Hedge:
 
     def _end(self, attempt: Asking, why: str, mechanism: Mechanism) -> None:
         carrier = self._carrier
+        ending = attempt.stopped(why, phase=carrier.events.phase, mechanism=mechanism)
+        ending = carrier.with_evidence(attempt, ending)
         if attempt.close():
             carrier.note(m.UpstreamStopped(attempt.number, why))
-        ending = attempt.stopped(why, phase=carrier.events.phase, mechanism=mechanism)
         carrier.note(m.AttemptEnded(attempt.number, ending))

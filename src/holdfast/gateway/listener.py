@@ -23,6 +23,8 @@ from holdfast.gateway.guard import Head, Refusal
 from holdfast.gateway.settings import Keepalive, Limits, Timeouts
 from holdfast.gateway.sockets import (
     SocketLike,
+    family,
+    local_address,
     pending_error,
     reset_on_close,
     set_keepalive,
@@ -43,6 +45,8 @@ _REASONS: Final = {
 }  # fmt: skip
 SENT_AHEAD_BYTES: Final = 64 * 1024
 "How much a client may send of its next requests before the present answer is over."
+RESET_HOLD_S: Final = 0.2
+"How long a connection that its client closed in order is watched for the reset that shows nobody listens (D.1)."
 LINGER_S: Final = 2.0
 "How long we read on after closing our half, and how long between two looks at a slow reader."
 LINGER_MOST: Final = 150
@@ -56,6 +60,9 @@ class BodyReceiver(Protocol):
     def body_ended(self) -> None: ...
     def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
         """The connection ended before the exchange was over."""
+
+    def client_reset(self, after_ms: float) -> None:
+        """The connection was reset so soon after `client_gone` said that it was closed in order."""
 
     def client_resumed(self) -> None:
         """The client's socket takes bytes again after `paused`."""
@@ -221,6 +228,10 @@ class Exchange:
         """What the kernel knows of the connection now."""
         return self._connection.facts()
 
+    def local_address(self) -> str | None:
+        """What address of this machine the client connected to; None where the socket is gone."""
+        return self._connection.local_address()
+
     def on_closed(self, told: Callable[[Mechanism, int | None], None] | None) -> None:
         """After `end`: say how the connection closed, and what was unacknowledged then, if that comes first.
 
@@ -236,6 +247,7 @@ class ClientConnection(asyncio.Protocol):
         "_ahead_bytes",
         "_head",
         "_head_size",
+        "_hold",
         "_incoming",
         "_lingered",
         "_listener",
@@ -247,10 +259,12 @@ class ClientConnection(asyncio.Protocol):
         "_target",
         "chunked_end",
         "current",
+        "exchanges",
         "expires",
         "gone",
         "lingering",
         "loop",
+        "made_at",
         "on_closed",
         "paused_since",
         "transport",
@@ -278,7 +292,11 @@ class ClientConnection(asyncio.Protocol):
         self._sent_fin = False
         self._lingered = 0
         self.on_closed: Callable[[Mechanism, int | None], None] | None = None
-        self.expires = self.loop.time() + listener.timeouts.request_head_s
+        self.exchanges = 0
+        self.made_at = self.loop.time()
+        self.expires = self.made_at + listener.timeouts.request_head_s
+        self._hold: tuple[asyncio.TimerHandle, float, BodyReceiver] | None = None
+        "While a connection that was closed in order is watched for a reset: the watch's end, its beginning, who hears."
 
     # -- asyncio ------------------------------------------------------------------------------------
 
@@ -328,20 +346,40 @@ class ClientConnection(asyncio.Protocol):
                     self._parser = None
 
     def eof_received(self) -> bool:
-        self._lost(Mechanism.FIN)
-        return False
+        """The client closed its half: for us it is gone. Where it was owed an answer, see whether it resets, too.
+
+        Nothing waits for that: what follows from the close follows at once.
+        """
+        receiver = self.current.receiver if self.current is not None and not self.current.ended else None
+        waiting = pending_error(self._sock)
+        reset = waiting in (errno.EPIPE, errno.ECONNRESET)
+        self._lost(Mechanism.FIN_THEN_RST if reset else Mechanism.FIN, waiting=waiting)
+        if reset or receiver is None or self._hold is not None or not self.transport.can_write_eof():
+            return False
+        timer = self.loop.call_later(RESET_HOLD_S, self._hold_over)
+        self._hold = timer, self.loop.time(), receiver
+        return True
+
+    def _hold_over(self) -> None:
+        """The watch is over, or the connection is: did a reset follow the close?"""
+        if self._hold is None:
+            return
+        (timer, since, receiver), self._hold = self._hold, None
+        timer.cancel()
+        if pending_error(self._sock) in (errno.EPIPE, errno.ECONNRESET):
+            receiver.client_reset((self.loop.time() - since) * 1000)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.connections.discard(self)
-        code = getattr(exc, "errno", None)
-        if exc is None:
-            self._lost(Mechanism.FIN)
-        elif code == errno.ETIMEDOUT:
-            self._lost(Mechanism.KEEPALIVE_UNANSWERED)
-        elif code in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN):
-            self._lost(Mechanism.UNREACHABLE)
-        else:
-            self._lost(Mechanism.RST)
+        if self._hold is not None:
+            timer, since, receiver = self._hold
+            self._hold = None
+            timer.cancel()
+            if isinstance(exc, ConnectionResetError | BrokenPipeError):
+                receiver.client_reset((self.loop.time() - since) * 1000)
+        number = exc.errno if isinstance(exc, OSError) else None
+        self._lost(how_it_ended(exc, unacked_bytes(self._sock) if exc is not None else None), number)
 
     def pause_writing(self) -> None:
         self.paused_since = self.loop.time()
@@ -413,6 +451,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         self.current = exchange
+        self.exchanges += 1
         told, self.on_closed = self.on_closed, None
         if told is not None:
             told(Mechanism.COMPLETED, 0)
@@ -464,6 +503,10 @@ class ClientConnection(asyncio.Protocol):
             self.gone = True
             self.transport.close()
 
+    def release(self) -> None:
+        """Watch no more for a reset behind a close."""
+        self._hold_over()
+
     def _linger(self) -> None:
         """Close our half, and read on for a moment.
 
@@ -505,6 +548,25 @@ class ClientConnection(asyncio.Protocol):
     def facts(self) -> Facts:
         return dict(tcp_facts(self._sock))
 
+    def local_address(self) -> str | None:
+        return local_address(self._sock)
+
+    def evidence(self, number: int | None, waiting: int | None) -> Facts:
+        """What can be told of the connection where it ends; `waiting` is the socket's error, where it was read before."""
+        tls = self.transport.get_extra_info("ssl_object")
+        return {
+            "errno": number,
+            "so_error": pending_error(self._sock) if waiting is None else waiting,
+            **tcp_facts(self._sock),
+            "unacked_bytes": unacked_bytes(self._sock),
+            "family": family(self._sock),
+            "http": "1.1",
+            "tls": None if tls is None else tls.version(),
+            "age_s": round(self.loop.time() - self.made_at, 3),
+            "reused": self.exchanges > 1,
+            "exchanges": self.exchanges,
+        }
+
     def expire(self) -> None:
         """The client took too long."""
         if self.lingering and self.unacknowledged():
@@ -519,7 +581,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._refuse(Refusal(408, "timeout_error", "the request did not arrive in time"))
 
-    def _lost(self, mechanism: Mechanism) -> None:
+    def _lost(self, mechanism: Mechanism, number: int | None = None, *, waiting: int | None = None) -> None:
         told, self.on_closed = self.on_closed, None
         if told is not None:
             told(mechanism, self.unacknowledged())
@@ -529,11 +591,8 @@ class ClientConnection(asyncio.Protocol):
         exchange, self.current = self.current, None
         if exchange is None or exchange.receiver is None or exchange.ended:
             return
-        facts = self.facts()
-        facts["unacked_bytes"] = unacked_bytes(self._sock)
-        facts["so_error"] = pending_error(self._sock)
         exchange.ended = True
-        exchange.receiver.client_gone(mechanism, facts)
+        exchange.receiver.client_gone(mechanism, self.evidence(number, waiting))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be served and close. Nothing of it went upstream, or it is broken off there."""
@@ -548,6 +607,18 @@ class ClientConnection(asyncio.Protocol):
                 % (refusal.status, _REASONS[refusal.status], len(body), body)
             )
         self._linger()
+
+
+def how_it_ended(error: Exception | None, unacked: int | None) -> Mechanism:
+    """The mechanism, by what the event loop reports of a client's connection; `unacked` bytes tell TCP's two timeouts."""
+    number = error.errno if isinstance(error, OSError) else None
+    if error is None:
+        return Mechanism.FIN
+    if number == errno.ETIMEDOUT:
+        return Mechanism.UNACKNOWLEDGED if unacked else Mechanism.KEEPALIVE_UNANSWERED
+    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN):
+        return Mechanism.UNREACHABLE
+    return Mechanism.ABORTED if number == errno.ECONNABORTED else Mechanism.RST
 
 
 class Listener:
@@ -595,6 +666,7 @@ class Listener:
         """Close every connection; those that are owed an answer are broken off."""
         self._sweep.cancel()
         for connection in list(self.connections):
+            connection.release()
             if connection.current is None:
                 connection.close()
             else:

@@ -305,6 +305,10 @@ class Reader:
         self._stop_settling()
         self.carrier.reader_gone(self, mechanism, facts)
 
+    def client_reset(self, after_ms: float) -> None:
+        """It was closed in order, and reset right after."""
+        self.carrier.reader_reset(self, after_ms)
+
     def client_resumed(self) -> None:
         """The socket takes bytes again."""
         self.carrier.reader_resumed(self)

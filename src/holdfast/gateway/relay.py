@@ -201,6 +201,11 @@ class Relay:
             message = f"holdfast lost the upstream before it answered ({ending.code}); ask again"
             self._refuse(502, "api_error", message, ending)
 
+    def client_reset(self, after_ms: float) -> None:
+        code = f"{Side.CLIENT.value}.{Mechanism.FIN_THEN_RST.value}.{Phase.IN_BODY.value}"
+        self._note(m.ReaderReset(1, round(after_ms, 1), code))
+        self._engine.recorder.changed(self.record)
+
     def client_resumed(self) -> None:
         if self._connection is not None:
             self._connection.resume_reading()

@@ -15,8 +15,10 @@ import fcntl
 import socket
 import struct
 import sys
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from holdfast.flight.evidence import SOCKET
+from holdfast.flight.evidence import Fact as Fact
 from holdfast.gateway.settings import Keepalive
 
 LINUX = sys.platform == "linux"
@@ -24,6 +26,7 @@ DARWIN = sys.platform == "darwin"
 
 _TCP_INFO = 11
 _SIOCOUTQ = 0x5411
+_SIOCGIFADDR = 0x8915
 _DARWIN_SO_NWRITE = 0x1024
 _DARWIN_TCP_KEEPALIVE = 0x10
 _DARWIN_TCP_RXT_CONNDROPTIME = 0x80
@@ -33,6 +36,10 @@ _KEEPIDLE = _DARWIN_TCP_KEEPALIVE if DARWIN else getattr(socket, "TCP_KEEPIDLE",
 # The first 136 bytes of struct tcp_info; the struct only ever grows at its end.
 # 8 single bytes, 24 32-bit words, then pacing rates, bytes_acked and bytes_received as 64-bit words.
 _INFO = struct.Struct("=8B24I4Q")
+# What kernels since 4.19 and 5.4 give behind it: segment counts, notsent_bytes, min_rtt; delivery rate and the times in
+# which something limited sending; delivered; bytes sent and sent again; reordering and both windows.
+_MORE = struct.Struct("=6I4Q2I2Q4I")
+_NEVER_MEASURED = 0xFFFFFFFF
 _STATES = (
     "?",
     "ESTABLISHED",
@@ -49,68 +56,72 @@ _STATES = (
     "NEW_SYN_RECV",
 )
 
-Fact = str | int | float | bool | None
-
 
 class SocketLike(Protocol):
     """A socket, or what uvloop gives in its place."""
 
     def fileno(self) -> int: ...
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+    def getsockname(self) -> Any: ...
 
 
 def tcp_facts(sock: SocketLike) -> dict[str, Fact]:
-    """What the kernel knows of this connection. All None where it cannot be measured.
+    """What the kernel knows of this connection; `flight.evidence.SOCKET` says what each name means.
 
-    `tcp_state` is the state's name; `rtt_ms` the smoothed round trip; `retransmits` and `backoff` count
-    the present loss episode, `total_retrans` all of it; `probes` are keepalive or zero-window probes
-    without an answer; `unacked` counts segments (bytes: `unacked_bytes`). `last_*_ms` are milliseconds
-    since then: a small `last_ack_recv_ms` beside a large `last_data_recv_ms` is a peer whose kernel
-    lives and whose application is silent. `acked_bytes` (the SYN counts 1) and
-    `tcp_received_bytes` count the whole connection, TLS included.
+    All None where it cannot be measured; the newer ones alone where the kernel is older than they are.
     """
-    fields = _read_info(sock)
-    if fields is None:
+    raw = _read_info(sock)
+    if raw is None:
         return dict.fromkeys(_NAMES)
+    fields = _INFO.unpack_from(raw)
     words = fields[8:]
-    return {
+    facts: dict[str, Fact] = {
         "tcp_state": _STATES[fields[0]] if fields[0] < len(_STATES) else str(fields[0]),
         "rtt_ms": words[15] / 1000.0,
+        "min_rtt_ms": None,
+        "rto_ms": words[0] / 1000.0,
         "retransmits": fields[2],
         "backoff": fields[4],
         "total_retrans": words[23],
+        "retrans_bytes": None,
+        "lost": words[6],
         "probes": fields[3],
         "unacked": words[4],
+        "notsent_bytes": None,
         "last_data_sent_ms": words[9],
         "last_data_recv_ms": words[11],
         "last_ack_recv_ms": words[12],
         "acked_bytes": words[26],
+        "tcp_sent_bytes": None,
         "tcp_received_bytes": words[27],
+        "busy_ms": None,
+        "rwnd_limited_ms": None,
+        "sndbuf_limited_ms": None,
+        "snd_wnd_bytes": None,
+        "pmtu_bytes": words[13],
     }
+    if len(raw) >= _INFO.size + _MORE.size:
+        more = _MORE.unpack_from(raw, _INFO.size)
+        facts["notsent_bytes"] = more[2]
+        facts["min_rtt_ms"] = None if more[3] == _NEVER_MEASURED else more[3] / 1000.0
+        facts["busy_ms"], facts["rwnd_limited_ms"], facts["sndbuf_limited_ms"] = (
+            microseconds / 1000.0 for microseconds in more[7:10]
+        )
+        facts["tcp_sent_bytes"], facts["retrans_bytes"] = more[12], more[13]
+        facts["snd_wnd_bytes"] = more[17]
+    return facts
 
 
-_NAMES = (
-    "tcp_state",
-    "rtt_ms",
-    "retransmits",
-    "backoff",
-    "total_retrans",
-    "probes",
-    "unacked",
-    "last_data_sent_ms",
-    "last_data_recv_ms",
-    "last_ack_recv_ms",
-    "acked_bytes",
-    "tcp_received_bytes",
-)
+_NAMES = tuple(name for name in SOCKET if name not in ("errno", "so_error", "unacked_bytes"))
+"What `tcp_facts` gives."
 
 
-def _read_info(sock: SocketLike) -> tuple[int, ...] | None:
+def _read_info(sock: SocketLike) -> bytes | None:
     if not LINUX:
         return None
     raw = _getsockopt_bytes(sock, socket.IPPROTO_TCP, _TCP_INFO, 256)
     # Kernels before 4.1 give less; nothing we run on is that old, so a short answer is no answer.
-    return _INFO.unpack_from(raw) if raw is not None and len(raw) >= _INFO.size else None
+    return raw if raw is not None and len(raw) >= _INFO.size else None
 
 
 def _getsockopt_bytes(sock: SocketLike, level: int, option: int, size: int) -> bytes | None:
@@ -124,6 +135,21 @@ def pending_error(sock: SocketLike) -> int | None:
     """`SO_ERROR`: the errno that waits on the socket, 0 for none. Reading it clears it."""
     raw = _getsockopt_bytes(sock, socket.SOL_SOCKET, socket.SO_ERROR, 4)
     return int.from_bytes(raw, sys.byteorder, signed=True) if raw is not None and len(raw) == 4 else None
+
+
+def local_address(sock: SocketLike) -> str | None:
+    """The address of this machine at its end; None where the socket is gone, or none of IP's."""
+    try:
+        name = sock.getsockname()
+    except (OSError, ValueError):
+        return None
+    return str(name[0]) if isinstance(name, tuple) else None
+
+
+def family(sock: SocketLike) -> str | None:
+    """`4` or `6`; None for anything else."""
+    address = local_address(sock)
+    return None if address is None else "6" if ":" in address else "4"
 
 
 def unacked_bytes(sock: SocketLike) -> int | None:
@@ -216,3 +242,22 @@ def restore(sock: SocketLike, before: SocketOptions) -> None:
     for level, name, value in before:
         with contextlib.suppress(OSError, ValueError):
             sock.setsockopt(level, name, value)
+
+
+def interface_addresses() -> dict[str, str]:
+    """The IPv4 addresses of this machine, each with its interface; empty where that cannot be asked.
+
+    One address per interface, its first: what connections go out from (netdevice(7), SIOCGIFADDR).
+    """
+    found: dict[str, str] = {}
+    if not LINUX:
+        return found
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            for _, name in socket.if_nameindex():
+                with contextlib.suppress(OSError):
+                    answer = fcntl.ioctl(asking.fileno(), _SIOCGIFADDR, name.encode()[:15].ljust(40, b"\0"))
+                    found.setdefault(socket.inet_ntoa(answer[20:24]), name)
+    except OSError:
+        return found
+    return found

@@ -126,6 +126,9 @@ TURN = Table(
         Column("held", "INTEGER", "Silences beyond the client's limit that were bridged."),
         Column("saved_from", "VARCHAR", "The break that would have lost it; NULL where there was none."),
         Column("healed", "VARCHAR", "What was done about its breaks, in order."),
+        Column(
+            "breaks", "VARCHAR", "The codes of its breaks, each with what became of it: P.rst.tool+restart."
+        ),
         Column("wasted_tokens", "BIGINT", "Output tokens of an answer that nobody fetched."),
         Column(
             "request_key",
@@ -329,7 +332,7 @@ SOURCES = {
             "kind:t method:t path:t agent:t profile:t session:t subagent:t upstream:t model:t status:i request_id:t "
             "edge_id:t request_bytes:i answer_bytes:i events:i input_tokens:i output_tokens:i stop_reason:t "
             "attempts:i readers:i keepalives:i longest_quiet_s:r spared:i held:i saved_from:t healed:t "
-            "wasted_tokens:i request_key:t ending:j moments:j"
+            "breaks:t wasted_tokens:i request_key:t ending:j moments:j"
         ),
         "started_wall_ms",
         "turn_id",

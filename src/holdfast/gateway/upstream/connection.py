@@ -36,6 +36,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.sockets import (
     Fact,
     SocketOptions,
+    local_address,
     pending_error,
     probe_soon,
     restore,
@@ -83,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to the upstream, used for one exchange after the other."""
 
     __slots__ = (
+        "_closed_at",
         "_gone",
         "_heard_at",
         "_hold",
@@ -102,7 +104,9 @@ class UpstreamConnection(asyncio.Protocol):
         "_transport",
         "_write_paused",
         "address",
+        "exchanges",
         "idle_since",
+        "local_address",
         "received_bytes",
         "reused",
         "sent_bytes",
@@ -130,6 +134,10 @@ class UpstreamConnection(asyncio.Protocol):
         "Seconds for DNS, TCP, proxy and TLS together."
         self.reused = False
         "Whether it already carried an exchange."
+        self.local_address: str | None = None
+        "What address of this machine it goes out from; known once `evidence` was asked."
+        self.exchanges = 0
+        "How many it was taken for."
         self.tls = tls.version if tls else None
         "`TLSv1.3`, or None where the connection is plain."
         self.idle_since = now()
@@ -149,6 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._probing: asyncio.TimerHandle | None = None
         self._lost: Ending | None = None
         self._peer_closed = False
+        self._closed_at: float | None = None
         self._write_paused = False
         self._reading_paused = False
         self._gone = False
@@ -257,6 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._hold is not None:
             return True
         self._peer_closed = True
+        self._closed_at = self._now()
         if self._listener is None:
             self._lose(None)
             return False
@@ -318,6 +328,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._listener is not None:
             raise RuntimeError(f"{self!r} already carries an exchange; take another connection")
         self._listener = listener
+        self.exchanges += 1
         self._heard_at = self._now()
         if self._lost is None and not self._peer_closed:
             return True
@@ -345,9 +356,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.idle_since = self._now()
             assert self._on_idle is not None
             self._on_idle(self)
-        else:
-            self._close()
         listener.response_ended()
+        if not reusable:  # now: whoever finds the answer wanting can still ask the socket
+            self._close()
 
     def _forget(self) -> None:
         """Back to the state between exchanges."""
@@ -457,25 +468,43 @@ class UpstreamConnection(asyncio.Protocol):
         error: Exception | None,
         so_error: int | None = None,
     ) -> Ending:
+        tls_error = isinstance(error, ssl.SSLError)
+        evidence = self.evidence(so_error)
+        evidence["errno"] = error.errno if isinstance(error, OSError) and not tls_error else None
+        if isinstance(error, ssl.SSLError):
+            evidence["tls_alert"] = alert(error)
+        return Ending(side, mechanism, phase, detail, evidence)
+
+    def evidence(self, so_error: int | None = None) -> dict[str, Fact]:
+        """What can be told of the connection now; call it before it is closed. Costs some system calls.
+
+        `so_error` is what was read of the socket's error already: reading it clears it.
+        """
         now = self._now()
+        self.local_address = local_address(self._sock)
         evidence: dict[str, Fact] = {
-            "errno": error.errno
-            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
-            else None,
+            "errno": None,
             "so_error": so_error if so_error is not None else pending_error(self._sock),
             **tcp_facts(self._sock),
             "unacked_bytes": unacked_bytes(self._sock),
+            "address": self.address,
+            "family": "6" if self.address.startswith("[") else "4",
+            "http": self.http,
+            "tls": self.tls,
             "sent_bytes": self.sent_bytes,
             "received_bytes": self.received_bytes,
             "age_s": round(now - self._made_at, 3),
             "silence_s": round(now - self._heard_at, 3),
-            "reused": self.reused,
+            "reused": self.exchanges > 1,
+            "exchanges": self.exchanges,
             "peer_closed": self._peer_closed,
             **self._more_evidence(),
         }
         if self._tls is not None:
             evidence["close_notify"] = self._tls.closed_by_peer
-        return Ending(side, mechanism, phase, detail, evidence)
+        if self._closed_at is not None:
+            evidence["half_closed_ms"] = round((now - self._closed_at) * 1000, 1)
+        return evidence
 
     def _close(self) -> None:
         if self._hold is not None:

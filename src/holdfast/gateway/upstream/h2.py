@@ -351,7 +351,6 @@ class Http2Connection(UpstreamConnection):
             self._reset is not None and self._reset.error_code == ErrorCodes.REFUSED_STREAM
         )
         found: dict[str, Fact] = {
-            "http": self.http,
             "silence_s": round(self._now() - self._spoke_at, 3),
             "not_processed": True if refused or self._not_covered() else None,
             "pings": self._life.asked if self._life else None,
