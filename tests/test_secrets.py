@@ -20,12 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import duckdb
 import pytest
 
 from holdfast.lab.provider import Provider, Request
 from holdfast.lab.script import Answer, answer, close_block, fault, http_error, open_text, pause, says, text
+from tests.cli.test_serve import free_port
 from tests.clients.claude import Machine
 from tests.clients.front import HOLDFAST, environment, run_prefix, serving, state_dir
+from tests.telemetry.collector import collecting
 
 KEY = "sk-ant-api03-{}-4mJ8xQv2Lr7TnB5wKd9YcH3sFz6GpE1uVa0XoRiSlMqNtWbCyDhJkAfGe"
 
@@ -208,6 +211,35 @@ def shown(machine: Machine) -> dict[str, str]:
     return {**said, "flights --json": listed}
 
 
+def exported(machine: Machine) -> dict[str, str]:
+    """What leaves by SQL and in files."""
+    said = {"flights --sql": _holdfast(machine, "flights", "--sql", "FROM moment", "--json")}
+    for kind in ([], ["--public"]):
+        directory = machine.work / f"export{''.join(kind)}"
+        said["export " + "".join(kind)] = _holdfast(
+            machine, "export", "--parquet", str(directory), "--force", *kind
+        )
+        said["files of export " + "".join(kind)] = _rows(directory)
+    return said
+
+
+def _rows(directory: Path) -> str:
+    """All that is in a directory of Parquet files: they are compressed, so that their bytes would show nothing."""
+    files = sorted(directory.glob("*.parquet"))
+    assert files
+    database = duckdb.connect()
+    rows = [database.execute(f"SELECT * FROM '{file}'").fetchall() for file in files]
+    metadata = [database.execute(f"SELECT * FROM parquet_kv_metadata('{file}')").fetchall() for file in files]
+    assert any(rows)
+    return f"{rows} {metadata} {(directory / '_schema.json').read_text()}"
+
+
+def _fetch(port: int, path: str, accept: str = "") -> str:
+    """What the admin port says."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n"
+    return send(port, request.encode()).decode("latin-1")
+
+
 def _holdfast(machine: Machine, *arguments: str, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         [*HOLDFAST, *arguments],
@@ -236,15 +268,29 @@ def test_serve_writes_no_secret(log: str, machine: Machine) -> None:
     secrets = Secrets()
     proxy = f"http://me:{secrets.word('proxy URL')}@127.0.0.1:9"
     env = {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1", "HOLDFAST_RETRY_WAIT": "0.1"}
+    env["OTEL_EXPORTER_OTLP_HEADERS"] = f"x-collector={secrets.word('key for the collector')}"
+    admin = free_port()
     with (
+        collecting() as collector,
         unkind_provider(secrets).running() as provider,
-        serving(provider.url, machine, "--log", log, "--record", "all", env=env) as gateway,
-    ):
+        serving(
+            provider.url, machine, "--log", log, "--record", "all",
+            "--admin", f"127.0.0.1:{admin}", "--otel-endpoint", collector.url, env=env,
+        ) as gateway,
+    ):  # fmt: skip
         talk(secrets, int(gateway.url.rpartition(":")[2]))
         asked = provider.requests
+        pages = [_fetch(admin, "/metrics", kind) for kind in ("", "application/openmetrics-text")]
     outputs = {"serve, stdout": "".join(gateway.out), "serve, stderr": "".join(gateway.err), **shown(machine)}
+    outputs |= {"metrics": pages[0], "metrics, the other format": pages[1]}
+    outputs["traces"] = b"".join(collector.raw).decode("latin-1")
+    if log == "text":
+        outputs |= exported(machine)
 
     assert len(outputs["serve, stdout"].splitlines()) >= 5
+    assert all('holdfast_turns_total{kind="turn"' in page for page in pages)
+    assert len(collector.named("POST /v1/messages")) >= 4
+    assert collector.headers[0]["x-collector"] == secrets.planted["key for the collector"]
     assert any(secrets.planted["heard: x-api-key"] in request.headers.values() for request in asked)
     assert leaks(secrets, state_dir(machine), outputs) == []
 
@@ -342,6 +388,8 @@ def test_run_writes_no_secret(machine: Machine) -> None:
         ["serve", "--upstream", "ftp://me:{secret}@127.0.0.1:9"],
         ["serve", "--upstream", "http://127.0.0.1:9/?key={secret}"],
         ["serve", "--proxy", "http://me:{secret}@127.0.0.1:9", "--check"],
+        ["serve", "--otel-endpoint", "http://me:{secret}@127.0.0.1:9", "--check"],
+        ["serve", "--otel-endpoint", "https://gate.example/{secret}/v1/traces", "--check"],
         ["serve", "--proxy", "socks9://me:{secret}@127.0.0.1:9", "--check"],
         ["run", "--upstream", "http://me:{secret}@127.0.0.1:9", "--", "true"],
         ["serve", "--upstream", "https://gate.example/{secret}/v1", "--check"],

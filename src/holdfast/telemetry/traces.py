@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast import __version__
-from holdfast.flight.redact import clean, scrub
+from holdfast.flight.redact import clean, masked_url, scrub
 from holdfast.telemetry.ended import EndedTurn
 from holdfast.telemetry.spans import Span, spans_of
 
@@ -120,7 +120,7 @@ class Traces:
         return not left and not self._thread.is_alive()
 
     def _where(self) -> str:
-        return clean(scrub(self._destination.url))
+        return masked_url(self._destination.url)  # a token may be in its path
 
     # -- the thread ---------------------------------------------------------------------------------
 
