@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +15,9 @@ from holdfast.flight.flights import counted, duration, size
 from holdfast.flight.redact import clean
 from holdfast.lab.provider import Exchange, Provider
 from holdfast.lab.scenarios import CATALOGUE, Scenario
+
+if TYPE_CHECKING:
+    from holdfast.gateway.settings import Settings
 
 
 @click.group(epilog="Example: holdfast lab provider --scenario silence-in-tool --speed 100")
@@ -86,6 +92,15 @@ async def _serve(scenario: Scenario, host: str, port: int, speed: float, http2: 
 def _report(exchange: Exchange) -> None:
     if exchange.ended:
         click.echo(line(exchange))
+
+
+def settings_from(flags: Sequence[str]) -> Settings:
+    """The gateway's settings by the flags of `holdfast serve` alone: no file and no variable has a say in a play."""
+    from holdfast.cli import config, serve
+
+    given = dict(serve.command.make_context("serve", list(flags)).params)
+    del given["check"], given["settings_file"]
+    return serve.make_plan(config.gather("serve", given, {"HOME": os.devnull}, None), {}).settings
 
 
 def line(exchange: Exchange) -> str:

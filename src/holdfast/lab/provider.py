@@ -492,6 +492,8 @@ class Wire(asyncio.Protocol):
     async def _write(self, data: bytes, piece_bytes: int | None) -> None:
         size = piece_bytes or len(data)
         for at in range(0, len(data), size or 1):
+            if self._transport.is_closing():
+                await self._gone.wait()  # the answer ends with its connection: this task is cancelled then
             self._transport.write(data[at : at + size])
             await self._writable.wait()
             if piece_bytes:
@@ -524,11 +526,11 @@ class Wire(asyncio.Protocol):
                 _reset(self._transport)
             case End.FIN_THEN_RST:
                 reset_on_close(sock)  # now: the other end may close meanwhile, and then so do we
-                _shutdown_below_tls(self._transport)
+                shutdown_below_tls(self._transport)
                 await asyncio.sleep(BETWEEN_FIN_AND_RST_S)
                 _reset(self._transport)
             case End.BARE_FIN if tls:
-                _shutdown_below_tls(self._transport)
+                shutdown_below_tls(self._transport)
                 await asyncio.sleep(LONGEST_GOODBYE_S)
                 self._transport.abort()
             case End.ALERT | End.BROKEN_RECORD if say is not None and say(end):
@@ -699,7 +701,7 @@ def _reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def _shutdown_below_tls(transport: asyncio.Transport) -> None:
+def shutdown_below_tls(transport: asyncio.Transport) -> None:
     """FIN without close_notify. On a duplicate, because uvloop's own socket object refuses `shutdown`."""
     duplicate = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     try:
