@@ -138,7 +138,7 @@ def test_a_snap_length_is_counted_and_said() -> None:
 
     assert {len(frame) for _, frame, *_ in found} == {60}
     assert found[3][2] == len(make.ethernet(made[3]))
-    assert capture.notes == [f"{len(made)} packets are kept in part only (snap length)"]
+    assert capture.notes == [f"{len(made)} packets kept in part only (snap length)"]
 
 
 def test_clocks_of_pcapng_interfaces() -> None:
@@ -206,7 +206,7 @@ def test_simple_and_old_packet_blocks() -> None:
     capture, found = read(make.section() + make.interface() + old + simple)
 
     assert [(at, taken) for at, taken, *_ in found] == [(9_000_000_000, frame)] * 2
-    assert any("1 packets carry no time" in note for note in capture.notes)
+    assert any("1 packet without a time" in note for note in capture.notes)
 
 
 @pytest.mark.parametrize("form", ["pcap", "pcapng"])

@@ -142,7 +142,7 @@ def test_what_is_not_tcp_is_counted() -> None:
     assert read(backwards)[1].malformed == 1
     seen = read(frame, 127)[1]
     assert seen.sentences() == [
-        "1 packets have a link layer that is not read (802.11 with radiotap header, 127)"
+        "1 packet of a link layer that is not read (802.11 with radiotap header, 127)"
     ]
 
 

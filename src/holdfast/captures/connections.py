@@ -331,7 +331,9 @@ class _Follower:
         if side is None:
             side = self._begin(segment)
         connection, other = side.connection, side.other
-        if side.recent and _seen_before(side, segment):
+        # What comes next and says something new was not seen before; the look is spared.
+        odd = seq != side.next or flags & RST or (not length and not flags & FIN and ack == side.acked)
+        if odd and side.recent and _seen_before(side, segment):
             side.duplicates += 1
             if flags & RST and connection.resets:
                 connection.resets[-1].captured_twice += 1

@@ -22,6 +22,8 @@ from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, TypeAlias
 
+from holdfast.flight.flights import counted as how_many
+
 Packet: TypeAlias = tuple[int, int, bytes, int, int, int, int]
 """(at_ns, link_type, buffer, start, captured, original, view).
 
@@ -102,10 +104,10 @@ class Capture:
         except (zlib.error, gzip.BadGzipFile) as error:
             self.notes.append(f"its gzip stream is damaged ({error}): what comes behind is lost")
         if self.shortened:
-            self.notes.append(f"{self.shortened} packets are kept in part only (snap length)")
+            self.notes.append(f"{how_many(self.shortened, 'packet')} kept in part only (snap length)")
         if self.dropped:
             self.notes.append(
-                f"the capturing program lost {self.dropped} packets: it was too slow, or its buffer too small"
+                f"the capturing program lost {how_many(self.dropped, 'packet')}: it was too slow, or its buffer too small"
             )
 
     def more(self, rest: bytes, want: int) -> bytes:
@@ -447,7 +449,7 @@ def _pcapng(capture: Capture) -> Iterator[Packet]:
             )
         if untimed:
             capture.notes.append(
-                f"{untimed} packets carry no time (Simple Packet Blocks): times below are not to trust"
+                f"{how_many(untimed, 'packet')} without a time (Simple Packet Blocks): times below are not to trust"
             )
     finally:
         capture.packets, capture.shortened = counted, shortened

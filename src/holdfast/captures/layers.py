@@ -20,6 +20,7 @@ from struct import Struct
 from typing import TypeAlias
 
 from holdfast.captures.files import INCOMING, LOOPBACK, OUTGOING, Packet
+from holdfast.flight.flights import counted
 
 Segment: TypeAlias = tuple[int, bytes, int, int, int, int, int, int, int, bytes, int, int, int, int]
 """(at_ns, key, seq, ack, flags, window, length, ip_id, hops, buffer, options, payload, captured, view).
@@ -88,19 +89,19 @@ class Seen:
     def sentences(self) -> list[str]:
         """What a reader of the results should know, in sentences without a full stop."""
         said = [
-            f"{count} packets have a link layer that is not read ({LINK_NAMES.get(link, 'unknown')}, {link})"
+            f"{counted(count, 'packet')} of a link layer that is not read ({LINK_NAMES.get(link, 'unknown')}, {link})"
             for link, count in self.links.most_common(5)
         ]
         if self.fragments:
             said.append(
-                f"{self.fragments} fragments of IP packets were left out: their TCP streams have gaps"
+                f"{counted(self.fragments, 'fragment')} of IP packets left out: their TCP streams have gaps"
             )
         if self.headless:
             said.append(
-                f"of {self.headless} packets too little was kept to read TCP: capture with -s 128 or more"
+                f"of {counted(self.headless, 'packet')} too little was kept to read TCP: capture with -s 128 or more"
             )
         if self.malformed:
-            said.append(f"{self.malformed} packets are malformed and were left out")
+            said.append(f"{counted(self.malformed, 'malformed packet')} left out")
         return said
 
 
