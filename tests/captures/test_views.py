@@ -16,7 +16,8 @@ from tests.cli.viewed import typed
 
 ASK = b"POST /v1/messages HTTP/1.1\r\nHost: a.test\r\nx-api-key: sk-ant-0123456789abcdef\r\nContent-Length: 2\r\n\r\n{}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nrequest-id: req_1\r\nTransfer-Encoding: chunked\r\n\r\n"
-TOOL = b'event: content_block_start\ndata: {"index": 0, "content_block": {"type": "tool_use", "name": "Write\\u001b[2J"}}\n\n'
+BLOCK = b'{"index": 0, "content_block": {"type": "tool_use", "name": "Write\\u001b[2J"}}'
+TOOL = b"event: content_block_start\ndata: " + BLOCK + b"\n\n"
 
 
 def chunk(data: bytes) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from holdfast.flight.attic import Attic
 from holdfast.flight.instances import mark_interrupted
 from holdfast.flight.schema import JournalError, connect, transaction
-from holdfast.flight.state import ANSWERS, INSTANCES, JOURNAL, LOCK, OURS, RUN_LOGS, locked
+from holdfast.flight.state import ANSWERS, CAPTURES, INSTANCES, JOURNAL, LOCK, OURS, RUN_LOGS, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,15 @@ def living_gateways(state_dir: Path) -> int:
 
 
 def forget_before(state_dir: Path, wall_ms: int) -> Forgotten:
-    """Erase finished turns that began, and answers and log lines that were kept, before `wall_ms`.
+    """Erase finished turns that began, and answers, captures and log lines that were kept, before `wall_ms`.
 
     Raises `JournalError`, `OSError`.
     """
     for name in RUN_LOGS:
         _erase_lines(state_dir / name, wall_ms)
+    for path in (state_dir / CAPTURES).glob("*.pcap"):
+        if path.lstat().st_mtime * 1000 < wall_ms:
+            path.unlink(missing_ok=True)
     connection = connect(state_dir)
     try:
         mark_interrupted(connection, state_dir)
