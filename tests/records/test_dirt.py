@@ -32,7 +32,7 @@ SAMPLES = [
     "2026-03-28 18:23:17 onAbort received, abort stream",
     "API Error (Connection error.) · Retrying in 1 seconds… (attempt 1/10)",
 ]
-FEW = settings(max_examples=120, deadline=None)
+FEW = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 def safe(found: list[Sighting | None]) -> None:
@@ -61,6 +61,9 @@ def spoiled(draw: st.DrawFn) -> str:
 
 @FEW
 @given(st.lists(spoiled(), max_size=6))
+@example([f"ESTAB 0 812 {SECRET}.example:54321 127.0.0.1:8000 timer:(on,1.2sec,3)"])
+@example(["ESTAB 0 812 \x1b[2J127.0.0.1:54321 127.0.0.1:8000 timer:(on,1.2sec,3)"])
+@example([f"10:18:21.0 IP {SECRET}.54321 > 127.0.0.1.8000: Flags [R], seq 1, win 0, length 0"])
 def test_spoiled_lines_are_survived(lines: list[str]) -> None:
     """Cut lines, foreign bytes, numbers without end."""
     safe(list(read_lines(lines, NOON_S)[0]))

@@ -14,10 +14,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from holdfast.flight.endings import Mechanism, Side
-from holdfast.flight.redact import clean, looks_random, scrub
+from holdfast.flight.redact import REMOVED, clean, looks_random, scrub
 
 LONGEST_DETAIL = 200
 "Characters of foreign free text that are kept."
+
+
+LONGEST_SENTENCE = 500
 
 
 class Vantage(Enum):
@@ -72,6 +75,10 @@ class Sighting:
     mechanism: Mechanism | None = None
     source: str = ""
     "Program and file, for people: `nginx access.log`."
+
+    def __post_init__(self) -> None:
+        """The sentence holds names and words of others: whatever its parser did, it is safe from here on."""
+        object.__setattr__(self, "says", _sentence(self.says))
 
     @property
     def at_s(self) -> float | None:
@@ -202,6 +209,22 @@ def ids_of(text: str) -> tuple[str, ...]:
     return tuple(one for one in found if any(c.isdigit() for c in one))[:8]
 
 
+@lru_cache(maxsize=4096)
+def _sentence(text: str) -> str:
+    return detail(text, LONGEST_SENTENCE)
+
+
 def detail(text: str, limit: int = LONGEST_DETAIL) -> str:
-    """Foreign free text to keep and to print: no credential, no control character, short."""
-    return clean(scrub(text[:2000]).strip(), limit=limit)
+    """Foreign free text to keep and to print: no credential, no control character, short.
+
+    A log may hold half a key without what keys begin with, so long words of much chance go as well; ids stay.
+    """
+    return clean(_LONG_WORD.sub(_without_chance, scrub(text[:2000]).strip()), limit=limit)
+
+
+_LONG_WORD = re.compile(r"[A-Za-z0-9_~+/=-]{16,}")
+
+
+def _without_chance(found: re.Match[str]) -> str:
+    word = found.group()
+    return REMOVED if looks_random(word) and not _IDS.fullmatch(word) else word

@@ -10,7 +10,7 @@ from holdfast.records.sighting import Sighting
 _STATES = r"(?:ESTAB|SYN-SENT|SYN-RECV|FIN-WAIT-[12]|TIME-WAIT|CLOSE-WAIT|LAST-ACK|CLOSING|UNCONN|CLOSED)"
 _SOCKET = re.compile(
     rf"(?:tcp +)?(?P<state>{_STATES}) +(?P<recv>\d{{1,12}}) +(?P<send>\d{{1,12}}) +"
-    r"(?P<local>[^\s]{1,100}:\S{1,10}) +(?P<peer>[^\s]{1,100}:\S{1,10})(?P<rest>.{0,300})"
+    r"(?P<local>[\w.:*%\[\]-]{1,60}:[\w*-]{1,10}) +(?P<peer>[\w.:*%\[\]-]{1,60}:[\w*-]{1,10})"
 )
 _HEADING = re.compile(r"(?:Netid +)?State +Recv-Q +Send-Q")
 _TCP_INFO = re.compile(r"\s+\S.{0,40}(?:cubic|bbr|reno|rto:|wscale:)")
