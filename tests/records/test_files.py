@@ -66,7 +66,9 @@ def test_missing_content_and_minus_one_are_said() -> None:
 def test_an_entry_without_an_answer_has_the_browsers_reason() -> None:
     """Status 0 and `_error`."""
     (line,) = har.sightings(document(entry(response={"status": 0, "_error": "net::ERR_CONNECTION_RESET"})))
-    assert line and line.status is None and line.mechanism is Mechanism.RST
+    assert line and line.status is None and (line.side, line.mechanism) == (Side.PROVIDER, Mechanism.RST)
+    (left,) = har.sightings(document(entry(response={"status": 200, "_error": "net::ERR_ABORTED"})))
+    assert left and left.side is Side.CLIENT and "broke it off itself" in left.says
 
 
 def test_an_entry_that_cannot_be_read_does_not_end_the_file() -> None:

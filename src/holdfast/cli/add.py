@@ -335,10 +335,10 @@ def _about(source: Source, ids: set[str]) -> list[str]:
         one, several = matched.unclear[0]
         parts.append(
             f"{_units(source, len(matched.unclear))} could be of several turns equally, and of none for sure "
-            f"(line {one.line}: {' or '.join(several[:3])})"
+            f"({pile.units} {one.line}: {' or '.join(several[:3])})"
         )
     if matched.strangers:
-        parts.append(_strangers(matched.strangers, matched.never_came))
+        parts.append(_strangers(matched.strangers, matched.never_came, pile.units))
     if pile.dirt:
         parts.append(
             f"{pile.dirt} of {_units(source, pile.count)} not understood, first: {pile.units} {pile.first_dirt}"
@@ -358,10 +358,10 @@ def _units(source: Source, count: int) -> str:
     return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
 
 
-def _strangers(found: Sequence[Sighting], never_came: int) -> str:
+def _strangers(found: Sequence[Sighting], never_came: int, unit: str) -> str:
     first = found[0]
     what = " ".join(part for part in (first.method, first.path, str(first.status or "")) if part)
-    head = f"{len(found)} meanwhile fit no turn (first: line {first.line}{', ' + what if what else ''})"
+    head = f"{len(found)} meanwhile fit no turn (first: {unit} {first.line}{', ' + what if what else ''})"
     if never_came == len(found):
         return f"{head}: requests that never reached us, or somebody else's"
     return f"{head}: somebody else's traffic" + (

@@ -112,6 +112,9 @@ def _sighting(entry: _Entry, stamp: times.Stamp, number: int, program: str, vant
     told = phrases.told(response.error) if response.error else None
     if response.error:
         side, mechanism, words = told or (None, None, "it failed")
+        if side is None and vantage is Vantage.CLIENT:  # a browser knows whether it was its own doing
+            side = Side.CLIENT if "abort" in response.error.lower() else Side.PROVIDER
+            words = "it broke it off itself" if side is Side.CLIENT else words
         says = f"{words}: {detail(response.error, 100)}"
     elif status is None:
         says = "no answer came, or none was recorded (status 0)"
