@@ -13,6 +13,7 @@ from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
 from holdfast.flight.pages import all_pages, look_up
 from holdfast.gateway.heal import TABLE, Remedy
+from holdfast.lab.endings import CATALOGUE as ENDINGS
 from holdfast.lab.scenarios import CATALOGUE
 from tests.cli.viewed import typed
 
@@ -99,3 +100,28 @@ def test_a_word_is_explained_without_loading_the_lab() -> None:
         "assert not any(name.startswith('holdfast.lab') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("P.torn.text", "In the lab:\n  holdfast lab play torn-chunk\n"),
+        ("P.torn.text+restart", "In the lab:\n  holdfast lab play torn-chunk\n"),
+        ("P.torn.tool", "In the lab, in another phase or by another side:\n  holdfast lab play torn-chunk\n"),
+        ("P.alert.text", "holdfast lab play tls-alert-in-text --tls-cert cert.pem --tls-key key.pem\n"),
+        ("M.slept.tool", "The lab cannot show it. A machine cannot be put to sleep"),
+    ],
+)
+def test_a_code_says_how_to_see_it(tmp_path: Path, code: str, line: str) -> None:
+    """The scenario of this very ending, else one in another phase, else why there is none."""
+    assert line in typed(tmp_path, "explain", code).stdout
+
+
+@pytest.mark.parametrize("name", [name for name in ENDINGS if name not in CATALOGUE])
+def test_the_scenario_of_an_ending_has_a_page(tmp_path: Path, name: str) -> None:
+    """What happens, and what the flight must say. None has the name of another word."""
+    said = " ".join(typed(tmp_path, "explain", name).stdout.split())
+
+    assert said.startswith(f"{name} (scenario)") and " ".join(ENDINGS[name].story.split()) in said
+    assert ENDINGS[name].code in said and f"holdfast lab play {name}" in said
+    assert not look_up(name)

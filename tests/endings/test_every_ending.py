@@ -19,7 +19,7 @@ from holdfast.lab.script import play as steps_of
 from holdfast.lab.stage import Certificate, Play, endings_of
 
 WRONG: dict[str, str] = {
-    "goaway": "a GOAWAY with an error code that is followed by a close is told as the close alone",
+    "goaway-in-text": "a GOAWAY with an error code that is followed by a close is told as the close alone",
 }
 "Rows that the gateway does not tell as it should, and what it tells instead."
 

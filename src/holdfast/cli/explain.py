@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import textwrap
+from dataclasses import replace
 from itertools import groupby
 
 import click
@@ -12,10 +13,13 @@ import click
 from holdfast.cli.catalogue import CATALOGUE
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns
+from holdfast.flight.endings import Mechanism, Phase, taken_apart
 from holdfast.flight.pages import Page, all_pages, close_to, documented_members, look_up
 from holdfast.gateway import heal
 from holdfast.gateway.profiles import measured_profiles
 
+SHOWN_BY_MOST = 3
+"Scenarios named under an ending; `holdfast lab endings` lists all."
 _HEADINGS = {
     "word": "Words",
     "side": "Sides: who ended it (first part of an ending's code)",
@@ -67,8 +71,28 @@ def found(word: str) -> list[Page]:
     """The pages of one word."""
     name = word.strip().lower()
     others = (*remedy_pages(), *cause_pages())
-    pages = [*look_up(word), *(page for page in others if name in (page.name, *page.aliases))]
+    pages = [*map(with_play, look_up(word)), *(page for page in others if name in (page.name, *page.aliases))]
     return pages or [page for page in scenario_pages() if page.name == word]
+
+
+def with_play(page: Page) -> Page:
+    """An ending's page, and the scenarios of the lab that show it. The lab is loaded for these alone."""
+    if page.kind != "ending":
+        return page
+    from holdfast.cli.lab import play_line
+    from holdfast.lab.endings import NOT_PLAYED, shown_by
+
+    code, _ = taken_apart(page.name)
+    rows = shown_by(code)[:SHOWN_BY_MOST]
+    if rows:
+        same = rows[0].code == code
+        lines = ["In the lab:" if same else "In the lab, in another phase or by another side:"]
+        lines += [f"  {play_line(row)}" for row in rows]
+    else:
+        mechanism, phase = Mechanism(code.split(".")[1]), Phase(code.split(".")[2])
+        why = NOT_PLAYED.get(mechanism) or NOT_PLAYED.get(phase)
+        lines = [f"The lab cannot show it. {why}" if why else "The lab has no scenario that shows it."]
+    return replace(page, text="\n".join((page.text, "", *lines)))
 
 
 def remedy_pages() -> list[Page]:
@@ -135,7 +159,7 @@ def cause_pages() -> list[Page]:
 def scenario_pages() -> list[Page]:
     """The lab's scenarios. Loaded only where no word of ours was meant: the lab takes longer than all words."""
     from holdfast.cli import lab
-    from holdfast.lab import scenarios
+    from holdfast.lab import endings, scenarios
 
     pages = []
     for scenario in scenarios.CATALOGUE.values():
@@ -143,6 +167,10 @@ def scenario_pages() -> list[Page]:
         pages.append(
             Page(scenario.name, "scenario", f"{lines}\n\nholdfast lab provider --scenario {scenario.name}")
         )
+    for row in endings.CATALOGUE.values():
+        if row.name not in scenarios.CATALOGUE:
+            lines = textwrap.dedent("\n".join(lab.ending_page(row)[1:]))
+            pages.append(Page(row.name, "scenario", lines))
     return pages
 
 

@@ -282,7 +282,7 @@ _ALL: tuple[EndingScenario, ...] = (
         shows=(CONNECTION_RESET,),
     ),
     EndingScenario(
-        "fin-then-rst",
+        "fin-then-rst-in-text",
         "Upstream closes the connection in order in the middle of a sentence and resets it right after, as a process "
         "does that closes without having read everything.",
         "P.fin+rst.text",
@@ -325,7 +325,7 @@ _ALL: tuple[EndingScenario, ...] = (
         EndingScenario(name, story, code, (broken(phase, end),), given=HTTP2, shows=(Shows(*seen),))
         for name, story, code, phase, end, seen in (
             (
-                "goaway",
+                "goaway-in-text",
                 "Upstream ends the HTTP/2 connection by GOAWAY with INTERNAL_ERROR and a reason, in mid-sentence.",
                 "P.goaway.text",
                 Phase.IN_TEXT,
@@ -341,7 +341,7 @@ _ALL: tuple[EndingScenario, ...] = (
                 ("not_processed", True),
             ),
             (
-                "rst-stream",
+                "rst-stream-in-tool",
                 "Upstream ends the one HTTP/2 stream by RST_STREAM with INTERNAL_ERROR, inside a tool call.",
                 "P.rst_stream.tool",
                 Phase.IN_TOOL_USE,
@@ -360,7 +360,7 @@ _ALL: tuple[EndingScenario, ...] = (
     ),
     # -- the provider, by what it says
     EndingScenario(
-        "cut",
+        "body-cut-short",
         "The HTTP body ends as it should inside a tool call: to HTTP all is well, and the answer is half.",
         "P.cut.tool",
         (broken(Phase.IN_TOOL_USE, s.cut_short()),),
@@ -386,7 +386,7 @@ _ALL: tuple[EndingScenario, ...] = (
     ),
     # -- the provider, by TLS
     EndingScenario(
-        "tls-alert",
+        "tls-alert-in-text",
         "Upstream ends the TLS session by a fatal alert in the middle of a sentence.",
         "P.alert.text",
         (broken(Phase.IN_TEXT, s.alert()),),
@@ -409,7 +409,7 @@ _ALL: tuple[EndingScenario, ...] = (
         shows=(Shows("close_notify", False), Shows("peer_closed", True)),
     ),
     EndingScenario(
-        "tls-stranger",
+        "certificate-not-trusted",
         "Upstream shows a certificate that nobody vouches for.",
         "P.tls.tls",
         (WELL,),
@@ -440,7 +440,7 @@ _ALL: tuple[EndingScenario, ...] = (
     ),
     # -- before there is a connection
     EndingScenario(
-        "refused",
+        "connection-refused",
         "Nobody listens on upstream's port.",
         "P.refused.connect",
         place=Place.CLOSED_PORT,
@@ -526,7 +526,7 @@ _ALL: tuple[EndingScenario, ...] = (
         given=("--max-body", "100KB"),
     ),
     EndingScenario(
-        "stopped",
+        "gateway-stopped",
         "The gateway is told to stop inside a tool call, and its drain time is over.",
         "G.cancel.tool",
         (_SILENT_IN_TOOL,),
@@ -535,14 +535,14 @@ _ALL: tuple[EndingScenario, ...] = (
         turn="G.cancel.tool",
     ),
     EndingScenario(
-        "hedge",
+        "hedge-wins",
         "Upstream does not answer, a second attempt is made beside the first and speaks first: the first is given up.",
         "G.taken.headers",
         (s.unanswered(s.silence()), WELL),
         given=("--hedge", "300ms"),
     ),
     EndingScenario(
-        "doomed",
+        "breaks-at-one-size",
         "Every answer to the same request breaks at the same size: after the third, the gateway sends it no more.",
         "G.doomed.headers",
         (s.answer(s.open_text(), s.Flood(200_000, 4096), s.reset()),),
@@ -640,7 +640,7 @@ _ALL: tuple[EndingScenario, ...] = (
         linux=True,
     ),
     # -- nobody
-    EndingScenario("completed", "Nothing goes wrong.", "-.end.after", (WELL,)),
+    EndingScenario("well", "Nothing goes wrong.", "-.end.after", (WELL,)),
 )
 
 CATALOGUE: Final[Mapping[str, EndingScenario]] = MappingProxyType({row.name: row for row in _ALL})
@@ -649,9 +649,9 @@ CATALOGUE: Final[Mapping[str, EndingScenario]] = MappingProxyType({row.name: row
 NOT_PLAYED: Final[Mapping[Mechanism | Phase, str]] = MappingProxyType(
     {
         Mechanism.SLEPT: "A machine cannot be put to sleep by a play. Tests hand the gateway clocks that jump.",
-        Mechanism.ABORTED: "The kernel gives up a connection from outside for its administrator alone (ss -K). Tests do so in "
+        Mechanism.ABORTED: "The kernel gives up a connection for its administrator alone (ss -K). Tests do so in "
         "a network namespace of their own.",
-        Phase.POOLED_IDLE: "A pooled connection that ends while nobody uses it is noticed and left out. That a request takes "
+        Phase.POOLED_IDLE: "A pooled connection that ends while nobody uses it is left out. That a request takes "
         "it in the very same millisecond is a race that cannot be won on purpose.",
     }
 )
@@ -659,7 +659,14 @@ NOT_PLAYED: Final[Mapping[Mechanism | Phase, str]] = MappingProxyType(
 
 
 def shown_by(code: str) -> list[EndingScenario]:
-    """The rows that show an ending: those with this very code, else those of the same side and mechanism."""
-    exact = [row for row in _ALL if row.code == code]
-    kind = code.rpartition(".")[0]
-    return exact or [row for row in _ALL if row.code.rpartition(".")[0] == kind]
+    """The rows that show an ending: those with this very code, else of the same side and mechanism, else mechanism."""
+    side, mechanism, _ = code.split(".")
+    for wanted in (code, f"{side}.{mechanism}", mechanism):
+        rows = [
+            row
+            for row in _ALL
+            if wanted in (row.code, f"{row.side.value}.{row.mechanism.value}", row.mechanism.value)
+        ]
+        if rows:
+            return rows
+    return []
