@@ -70,6 +70,7 @@ MAY_WAIT = {
     "gateway.reaching": {"asyncio"},
     "gateway.readers": {"asyncio"},
     "gateway.relay": {"asyncio"},
+    "gateway.witness": {"asyncio"},
     "gateway.server": {"asyncio", "socket", "ssl", "uvloop"},
     "gateway.sockets": {"fcntl", "socket"},
     "gateway.upstream.connection": {"asyncio", "socket", "ssl"},

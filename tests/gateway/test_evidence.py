@@ -158,9 +158,12 @@ def test_a_break_tells_all_that_is_known_of_it() -> None:
 def test_an_answer_that_ends_well_costs_no_look_at_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """The undisturbed path asks the kernel for nothing that only an early end needs."""
     asked: list[object] = []
-    monkeypatch.setattr(
-        "holdfast.gateway.upstream.connection.tcp_facts", lambda sock: asked.append(sock) or {}
-    )
+
+    def look(sock: object) -> dict[str, object]:
+        asked.append(sock)
+        return {}
+
+    monkeypatch.setattr("holdfast.gateway.upstream.connection.tcp_facts", look)
     with between(s.answer(*s.text("whole"))) as (_, gateway):
         Call(gateway.port).hear_all()
         [ended] = gateway.kept.wait_for(m.AttemptEnded)

@@ -128,6 +128,13 @@ CATALOGUE: tuple[Option, ...] = (
         secret=True,
     ),
     Option("http2", "flag", False, "Offer HTTP/2 to upstream; over http://, speak it at once."),
+    Option(
+        "witness",
+        "flag",
+        False,
+        "When upstream breaks off before it answers, ask its address HEAD / once (at most every minute), without any "
+        "header of the client's, to learn which edge stands there.",
+    ),
     Option("ca-file", "paths", (), "Certificates (PEM) to trust besides the system's; may be repeated."),
     Option("client-cert", "path", None, "Client certificate (PEM) to show upstream."),
     Option("client-key", "path", None, "Its private key (PEM)."),

@@ -403,6 +403,7 @@ def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, st
         upstream=upstream,
         record=str(values["record"].value),
         http2=values["http2"].value is True,
+        witness=values["witness"].value is True,
         proxy=proxy_from(values, upstream, environ),
         tls=tls_from(values, environ),
         sockets=sockets_from(values),

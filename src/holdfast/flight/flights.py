@@ -414,6 +414,17 @@ def _told(ending: Ending, scene: _Scene) -> bool:
     )
 
 
+def _witnessed(x: m.EdgeWitnessed, _: _Scene) -> str:
+    head = f"A witness, not this request, asked the same address after attempt {x.attempt}"
+    if x.status is None:
+        return f"{head} and was given no answer either" + (f" ({x.broke})." if x.broke else ".")
+    known = [("edge id", x.edge_id), ("at", x.location), ("server", x.server), ("via", x.via)]
+    told = ", ".join(f"{name} {value}" for name, value in known if value)
+    return f"{head}: it was answered with {x.status} in {duration(x.took_s)}" + (
+        f" ({told})." if told else "."
+    )
+
+
 def _planned(x: m.AttemptPlanned, _: _Scene) -> str:
     when = f"in {duration(x.in_s)}" if x.in_s > 0 else "at once"
     return f"Upstream is to be asked again {when}, attempt {x.attempt}, with a change: {x.change} ({x.why})."
@@ -496,6 +507,7 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.OrphanExpired: lambda x, _: f"Nobody came back in time: {_EXPIRED.get(x.limit, x.limit)}.",
     m.UpstreamStopped: lambda x, _: f"The gateway told upstream to stop attempt {x.attempt}: {x.why}.",
     m.AttemptEnded: _attempt_ended,
+    m.EdgeWitnessed: _witnessed,
     m.AttemptPlanned: _planned,
     m.NotAskedAgain: lambda x, _: f"Upstream was not asked again: {x.why}.",
     m.HedgeStarted: lambda x, _: (

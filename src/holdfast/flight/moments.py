@@ -241,6 +241,28 @@ class AttemptEnded(Moment, frozen=True, gc=False):
     ending: Ending
 
 
+class EdgeWitnessed(Moment, frozen=True, gc=False):
+    """After an attempt that was given no headers, the same address was asked a question that anybody could ask (`HEAD /`).
+
+    A witness, not this request: what answered may be another machine than the one that broke the attempt (`--witness`).
+    """
+
+    attempt: int
+    "The attempt that it was asked after."
+    status: int | None = None
+    "Any status is an answer; None where there was none."
+    edge_id: str | None = None
+    "`cf-ray` or the like, of the witness's answer."
+    location: str | None = None
+    "Where the edge stands, as it says itself: the letters behind the ray."
+    server: str | None = None
+    via: str | None = None
+    address: str = ""
+    took_s: float = 0.0
+    broke: str | None = None
+    "The code of the witness's own ending, where it was given no answer either."
+
+
 class AttemptPlanned(Moment, frozen=True, gc=False):
     """What the attempt left unfinished is asked again: when, and what is different this time."""
 

@@ -40,6 +40,7 @@ from holdfast.gateway.readers import Reader
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.turn import Act, Event, State, Turn
+from holdfast.gateway.witness import called_for
 
 if TYPE_CHECKING:
     from holdfast.gateway.arrival import Arrival
@@ -519,6 +520,7 @@ class Carrier:
         self._end_quiet(now)
         ending = self.with_evidence(self.attempt, ending)
         self.note(m.AttemptEnded(self.attempt.number, ending))
+        self._call_witness(self.attempt, ending)
         self._count_attempt()
         reader = self.reader
         if ending.completed and self._aside is not None:
@@ -561,6 +563,12 @@ class Carrier:
             ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence))
         attempt.ending = ending
         return ending
+
+    def _call_witness(self, attempt: Asking, ending: Ending) -> None:
+        """Where nobody's name is on what ended, ask who is there; the turn may be over when that is answered."""
+        witness = self.engine.witness
+        if witness is not None and called_for(ending, headers_came=attempt.headers_at is not None):
+            witness.call(attempt.number, self.note)
 
     def _turn_facts(self, phase: Phase) -> Facts:
         """What is known of the turn where something of it ends early."""
@@ -1004,6 +1012,7 @@ class Carrier:
             self.note(m.UpstreamStopped(attempt.number, why))
         if before is None and ending is not None:
             self.note(m.AttemptEnded(attempt.number, ending))
+            self._call_witness(attempt, ending)
             if not self.turn.answered:
                 self.ending = self.ending or ending
 

@@ -55,6 +55,7 @@ from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
 from holdfast.gateway.turn import State
 from holdfast.gateway.upstream.pool import Pool
 from holdfast.gateway.whereabouts import Whereabouts
+from holdfast.gateway.witness import Witness
 
 IDENTITY: Final = m.RequestEdited("identity encoding")
 log = logging.getLogger("holdfast.gateway")
@@ -115,6 +116,7 @@ class Engine:
         self._secret = secrets.token_bytes(32)
         state_dir = settings.state_dir
         self._salt = cache(lambda: salt_of(state_dir)) if state_dir is not None else None
+        self.witness = Witness(self.pool, settings.upstream, loop) if settings.witness else None
         self.whereabouts = Whereabouts(
             self._network_salt, interfaces=interface_addresses, root=Path("/") if LINUX else None
         )
@@ -586,6 +588,8 @@ class Engine:
             relay.stop(Ending(Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_BODY, why))
         for failure in list(self._late_failures):
             self._forget_failure(failure)
+        if self.witness is not None:
+            self.witness.close()
         self.alarms.close()
         self.reaching.close()
 

@@ -225,6 +225,9 @@ class Settings:
     http2: bool = False
     """Whether HTTP/2 is offered to upstream. Off: HTTP/1.1 has less that can go wrong, and with one stream to a
     connection HTTP/2's gain is its own ending of a stream, with a reason, and a PING that reaches the other end."""
+    witness: bool = False
+    """Whether, after an attempt that was given no headers, the same address is asked HEAD / once, without anything of the
+    client's. Off: it is a request that nobody made."""
     proxy: str | None = field(default=None, repr=False)
     "An HTTP proxy towards upstream (from `HTTPS_PROXY`, after `NO_PROXY`); may hold credentials."
     tls: Tls = Tls()

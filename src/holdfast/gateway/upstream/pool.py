@@ -66,6 +66,10 @@ class Pool:
         way = self._way(http1)
         return await dial(way, on_idle=self._put, on_http1=self._ask_over_http1, avoid=avoid, now=self._now)
 
+    async def connect_apart(self) -> UpstreamConnection:
+        """A fresh connection over HTTP/1.1 that never comes to the pool. Raises `UpstreamError`."""
+        return await dial(self._way(True), now=self._now)
+
     def _way(self, http1: bool) -> Route:
         if self._route is None:
             self._route = route(self._settings)
