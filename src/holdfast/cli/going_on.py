@@ -16,10 +16,9 @@ from holdfast.flight.redact import clean
 
 def cut_off(contents: Contents) -> File | None:
     """What the client is to go on with: the last file that was cut off, or the text."""
-    files = [file for file in files_of(contents) if file.end is not None]
-    written = [file for file in files if not file.name.endswith(".partial.json")]
-    found = written or files
-    return found[-1] if found else None
+    cut = [file for file in files_of(contents) if file.end is not None]
+    readable = [file for file in cut if not file.name.endswith(".partial.json")]
+    return readable[-1] if readable else None
 
 
 def why_nothing(contents: Contents, turn_id: str) -> str:

@@ -275,11 +275,17 @@ def _readable(base: str, call: ToolCall) -> list[File]:
         if isinstance(given.get(key), str):
             return [_partial(f"{name}.{part}", given[key], call, path, key=key)]
     text, cut = call.half.cut_text, call.half.cut
-    return [_partial(f"{base}.{safe_name(str(cut[-1]))}", text, call)] if text and cut else []
+    if not text or not cut or cut[-1] in PATHS:  # half a path is no use to anybody
+        return []
+    return [_partial(f"{base}.{safe_name(str(cut[-1]))}", text, call)]
+
+
+PATHS: Final = ("file_path", "notebook_path")
+"Arguments that name the file which a call writes."
 
 
 def _path(given: dict[str, Any]) -> str:
-    for key in ("file_path", "notebook_path"):
+    for key in PATHS:
         if isinstance(given.get(key), str):
             return str(given[key])
     return ""
