@@ -9,7 +9,8 @@ from holdfast.cli.flight import told
 from holdfast.flight.flights import Line
 from holdfast.flight.reading import StoredTurn
 from tests.cli.viewed import recorded, typed
-from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, turn
+from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, turn
+from tests.report.turns import frozen, refused
 
 
 def test_the_story_is_told_moment_by_moment(tmp_path: Path) -> None:
@@ -69,3 +70,130 @@ def test_a_line_that_somebody_else_saw_names_its_witness() -> None:
     page = told(StoredTurn(short_turn(), "i", None, None), lines, None)
     assert "  0.500 s  The request was sent." in page
     assert "  0.600 s  It came. (nginx access.log)" in page
+
+
+RAY = "9eea680afe7cbd1f"
+
+
+def test_a_turn_is_found_by_its_cf_ray_however_it_was_copied(tmp_path: Path) -> None:
+    """With the place of the edge, without it, with another case, and with the header's name before it."""
+    recorded(tmp_path, frozen(turn_id="abc123"), short_turn(turn_id="def456"))
+    for name in (
+        RAY,
+        f"{RAY}-FRA",
+        RAY.upper(),
+        f"cf-ray: {RAY}-FRA",
+        f'"request-id": "{"req_011CfrozenTurn"}"',
+    ):
+        assert typed(tmp_path, "flight", name).stdout.startswith("Turn abc123"), name
+
+
+def test_a_ray_of_another_edge_is_another_request(tmp_path: Path) -> None:
+    """The same sixteen digits from two places are not mixed up when the place was given."""
+    record = frozen(turn_id="abc123")
+    recorded(tmp_path, record)
+    assert typed(tmp_path, "flight", f"{RAY}-ORD").exit_code == 1
+
+
+def test_an_earlier_attempts_ray_leads_to_the_turn(tmp_path: Path) -> None:
+    """What is in the moments only is found too, with and without its place."""
+    record = frozen(turn_id="abc123")
+    record.edge_id = "0000000000000000-FRA"
+    recorded(tmp_path, record)
+    for name in (RAY, f"{RAY}-FRA"):
+        assert typed(tmp_path, "flight", name).stdout.startswith("Turn abc123"), name
+
+
+def test_an_id_with_a_slip_of_the_pen_is_guessed(tmp_path: Path) -> None:
+    """Exit code 1, and the ids that look like it."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    result = typed(tmp_path, "flight", "req_011CfrozenTurm")
+    assert result.exit_code == 1 and "did you mean req_011CfrozenTurn?" in result.stderr
+
+
+def test_the_last_that_did_not_end_well_is_at_hand(tmp_path: Path) -> None:
+    """Else the latest of all; with neither, what to do first."""
+    assert typed(tmp_path, "flight", "--last").exit_code == 1
+    recorded(tmp_path, short_turn(turn_id="aaa1"))
+    assert typed(tmp_path, "flight", "--last").stdout.startswith("Turn aaa1")
+    broken = refused()
+    broken.turn_id = "aaa2"
+    recorded(tmp_path, broken, short_turn(at(60), turn_id="aaa3"))
+    assert typed(tmp_path, "flight", "--last").stdout.startswith("Turn aaa2")
+
+
+def test_one_turn_is_asked_for_in_one_way(tmp_path: Path) -> None:
+    """Neither none nor two; one format; a key only to what has pseudonyms."""
+    recorded(tmp_path, short_turn(turn_id="abc123"))
+    for wrong in (
+        (), ("abc", "--last"), ("abc", "--json", "--format", "html"), ("abc", "--key", str(tmp_path / "k")),
+    ):  # fmt: skip
+        assert typed(tmp_path, "flight", *wrong).exit_code == 2, wrong
+
+
+def test_a_turn_that_broke_is_explained_below_its_story(tmp_path: Path) -> None:
+    """Who, how sure, which timer, who else, what to do."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    said = typed(tmp_path, "flight", "abc123").stdout
+    for words in (
+        "certain: The client reset the connection inside a tool call (C.rst.tool).",
+        "likely: The client gave up waiting: its stream idle limit of 300 s ran out.",
+        "the provider: ruled out, certain.",
+        "What would prove this wrong",
+        "holdfast explain C.rst.tool",
+    ):
+        assert words in said, words
+
+
+def test_json_holds_the_explanation(tmp_path: Path) -> None:
+    """Claims with grades for programs; null where nothing broke."""
+    recorded(tmp_path, frozen(turn_id="abc123"), short_turn(turn_id="def456"))
+    told = json.loads(typed(tmp_path, "flight", "abc123", "--format", "json").stdout)
+    assert told["incident"]["closer"]["grade"] == "certain" and told["incident"]["code"] == "C.rst.tool"
+    assert json.loads(typed(tmp_path, "flight", "def456", "--json").stdout)["incident"] is None
+
+
+def test_an_issue_is_de_identified_and_says_what_was_removed(tmp_path: Path) -> None:
+    """The page on stdout, the counts and the advice on stderr, the way back in a file for the owner alone."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    key = tmp_path / "key.json"
+    result = typed(tmp_path, "flight", "abc123", "--format", "issue", "--key", str(key))
+    assert (
+        "session-1" in result.stdout
+        and "5c0ffee0" not in result.stdout
+        and "203.0.113.7" not in result.stdout
+    )
+    assert "De-identified; replaced or removed: 1 IPv4 address" in result.stderr
+    assert "Read it before you send it" in result.stderr
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert json.loads(key.read_text())["ip4-public-1"] == "203.0.113.7"
+
+
+def test_a_page_is_private_unless_it_is_asked_to_be_public(tmp_path: Path) -> None:
+    """The note on the page, the session in it or not; a file of its own that nobody else can read."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    private, public = tmp_path / "private.html", tmp_path / "public.html"
+    assert typed(tmp_path, "flight", "abc123", "--format", "html", "--out", str(private)).exit_code == 0
+    typed(tmp_path, "flight", "abc123", "--format", "html", "--public", "--out", str(public))
+    assert "Private:" in private.read_text() and "5c0ffee0" in private.read_text()
+    assert "De-identified" in public.read_text() and "5c0ffee0" not in public.read_text()
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_file_is_overwritten(tmp_path: Path) -> None:
+    """A report of yesterday is kept; the way out is said."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    there = tmp_path / "issue.md"
+    there.write_text("mine")
+    result = typed(tmp_path, "flight", "abc123", "--format", "issue", "--out", str(there))
+    assert result.exit_code == 1 and "is there already; choose another name" in result.stderr
+    assert there.read_text() == "mine"
+
+
+def test_public_json_and_text_name_nobody_either(tmp_path: Path) -> None:
+    """--public holds for every format."""
+    recorded(tmp_path, frozen(turn_id="abc123"), short_turn(NOON, turn_id="def456"))
+    for form in ("json", "text"):
+        for turn_id in ("abc123", "def456"):
+            said = typed(tmp_path, "flight", turn_id, "--format", form, "--public").stdout
+            assert "5c0ffee0" not in said and "203.0.113.7" not in said and "instance-" not in said

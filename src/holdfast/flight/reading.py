@@ -51,7 +51,7 @@ class StoredTurn:
     "Size of its answer in the attic; None where none is there."
 
 
-_RAY = re.compile(r"([0-9A-Fa-f]{16})(?:-[A-Za-z]{3})?", re.ASCII)
+_RAY = re.compile(r"([0-9A-Fa-f]{16})(?:-([A-Za-z]{3}))?", re.ASCII)
 "A cf-ray, with or without the place of its edge."
 
 
@@ -136,7 +136,10 @@ class Library:
             return exact
         begins = "turn.turn_id >= ? AND turn.turn_id < ? || '{'"  # '{' comes after every letter of an id
         ray = _RAY.fullmatch(name)
-        bare, place = (ray[1].lower(), f"{ray[1].lower()}-___") if ray else (name, "")
+        bare, place = name, ""
+        if ray:
+            bare = ray[1].lower()
+            place = f"{bare}-{ray[2].upper()}" if ray[2] else f"{bare}-___"
         return self._turns(f"WHERE {begins} ORDER BY turn.turn_id DESC LIMIT 100", name, name) or self._turns(
             # An earlier attempt's id is in the moments only. `moment` unfolds all of them: some 100 ms per 100,000.
             "WHERE turn.request_id = ?1 OR turn.edge_id IN (?1, ?2) OR turn.edge_id LIKE ?3 "

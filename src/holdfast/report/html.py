@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -137,13 +137,32 @@ def drawing(picture: Picture, width: int) -> Drawing:
             + (NOTE_H if rows[-1].lines and any(one.words for one in rows[-1].lines) else 0)
             + GAP_H
         )
-    count = 6 if width == WIDE else 3
-    ticks = []
-    for n in range(count + 1):
-        seconds = picture.total_s * n / count
-        anchor = "start" if n == 0 else "end" if n == count else "middle"
-        ticks.append((_x(seconds, picture.total_s, width), duration(seconds), anchor))
-    return Drawing(width, y + AXIS_H, tuple(rows), tuple(ticks), picture.left_out)
+    return Drawing(width, y + AXIS_H, tuple(rows), tuple(_ticks(picture.total_s, width)), picture.left_out)
+
+
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600)
+"Seconds between two marks of the axis, as clocks are read."
+
+
+def _ticks(total_s: float, width: int) -> Iterator[tuple[float, str, str]]:
+    """The axis: its beginning, round times, and its end."""
+    most = 7 if width == WIDE else 3
+    step: float = next((one for one in _STEPS if total_s >= 1 and total_s / one <= most), 0)
+    step = step or total_s / most
+    yield _x(0, total_s, width), "0", "start"
+    last = _x(total_s, total_s, width)
+    room = 52
+    for number in range(1, most + 1):
+        seconds = number * step
+        x = _x(seconds, total_s, width)
+        if seconds < total_s and last - x > room and x > room:
+            yield x, duration(seconds) if seconds < 10 else _whole(seconds), "middle"
+    yield last, duration(total_s), "end"
+
+
+def _whole(seconds: float) -> str:
+    """`90 s`, `10 m`: a round time on the axis."""
+    return f"{seconds:g} s" if seconds < 600 else f"{seconds / 60:g} min"
 
 
 def _x(seconds: float, total_s: float, width: int) -> float:

@@ -99,9 +99,19 @@ def examine(
         falsifiers=tuple(dict.fromkeys(text for claim in claims for text in claim.settle)),
         advice=advice(turn, main),
         requests=_requests(record),
-        also=tuple(told(one) for one in found if one is not main),
+        also=_also([one for one in found if one is not main]),
         made_by=made_by,
     )
+
+
+MOST_ALSO = 8
+
+
+def _also(found: Sequence[Break]) -> tuple[str, ...]:
+    """The first few of the others, and how many more."""
+    more = len(found) - MOST_ALSO
+    rest = (f"and {counted(more, 'more break')}, in the story.",) if more > 0 else ()
+    return (*(told(one) for one in found[:MOST_ALSO]), *rest)
 
 
 def _well(turn: StoredTurn, lines: tuple[Line, ...], made_by: str) -> Incident:
