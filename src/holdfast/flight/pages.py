@@ -94,7 +94,8 @@ WORDS = {
     "stopped after a grace of 2 seconds.",
     "superseded": "A client connection was replaced by a newer one of the same turn.",
     "atlas": "The timers that are known between a client and its provider, each with its clock, what resets it, how it "
-    "shows and a source: holdfast atlas. A timer is named only by side and mechanism, or by a number that came again and again.",
+    "shows and a source: holdfast atlas. A timer is named only by side and mechanism, or by a number that came again "
+    "and again.",
     "retry loop": "The same request, again and again, each time ended alike: one finding, told below the list of "
     "holdfast flights, with its tries, turns and generations counted apart.",
     "mark": "A note that somebody wrote onto the timeline (moved to Ethernet): holdfast mark.",
