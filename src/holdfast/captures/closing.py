@@ -26,6 +26,9 @@ AT_ONCE_NS = 3_000_000_000
 PROMPT_NS = 200_000_000
 "A kernel answers without waiting; so long, or ten round trips, a queue may hold its answer up."
 
+UNREAD_WITHIN_NS = 2_000_000_000
+"What came longer ago, a program that still lives has read."
+
 AS_AN_ANSWER_NS = 10_000_000
 "A program that resets because of what it was just told needs no longer, besides the round trip."
 
@@ -356,6 +359,12 @@ def _unanswered(by: Side, reset: Reset | None) -> str:
     return f"{what} of the {role(by)} in {span(until - since)} without an answer, {end}"
 
 
+def _just_spoken_to(reset: Reset) -> bool:
+    """Whether it came so soon behind payload of the other side that this may not have been read."""
+    heard = [one[0] for one in reset.others if one[5]]
+    return bool(reset.unread and heard and reset.at_ns - heard[-1] <= UNREAD_WITHIN_NS)
+
+
 def _of_reset(
     connection: Connection, how: How, reset: Reset, trigger: Recent | None, quiet: int | None
 ) -> list[str]:
@@ -381,7 +390,7 @@ def _of_reset(
         said.append(
             f"the {who}'s reset {span(reset.at_ns - (other.fin_ns or 0))} after the close is harmless"
         )
-    elif how is How.RESET and reset.ack is not None and reset.unread and not reset.own_fin:
+    elif how is How.RESET and reset.ack is not None and _just_spoken_to(reset):
         said.append(
             f"the {who} had not answered the last {counted(reset.unread, 'byte')}: "
             "a program that closes with unread input resets"

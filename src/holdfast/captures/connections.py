@@ -109,6 +109,8 @@ class Limits:
     "Connections at once; beyond, those that were quiet for longest are given out as they are."
     linger_s: float = 60.0
     "After a connection's end, how long its late packets are waited for: Linux's TIME_WAIT."
+    lingering: int = 4_000
+    "So many at most: each holds some 9 kB."
     waiting_segments: int = 1024
     waiting_bytes: int = 4 << 20
     "Per direction, behind a hole."
@@ -693,6 +695,10 @@ class _Follower:
         if connection.closed_ns is None:
             connection.closed_ns = at
             self.over.append(connection)
+            if len(self.over) > self.limits.lingering:
+                oldest = self.over.popleft()
+                if oldest.finish is None:
+                    self._finish(oldest, Finish.CLOSED, at)
 
     def _reset(self, side: Side, packet: Recent, timestamp: bool) -> None:
         connection, other = side.connection, side.other

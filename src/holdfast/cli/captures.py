@@ -76,7 +76,7 @@ def command(
             raise click.UsageError("--body takes one FILE: connections are counted in each anew")
         _write_body(files[0], port, _exchange_number(body), out)
         return
-    gc.set_threshold(GARBAGE, 20, 50)
+    gc.set_threshold(GARBAGE, 5, 5)
     worked = True
     for number, name in enumerate(files):
         try:
