@@ -115,12 +115,17 @@ def test_what_we_ended_ourselves_is_laid_on_nobody(side: Side) -> None:
 
 def test_an_ending_brings_its_own_numbers() -> None:
     """The evidence in an ending is taken where the caller gives no clock."""
-    ending = Ending(
-        Side.CLIENT, Mechanism.FIN_THEN_RST, Phase.IN_TEXT, "", {"silence_s": 600.2, "unacked_bytes": None}
-    )
-    seen = Seen.of(ending, agent="anthropic-python 2.11.0")
-    assert repr(seen) == "<Seen C.fin+rst.text, idle 600.2 s>"
+    left = Ending(
+        Side.CLIENT, Mechanism.FIN_THEN_RST, Phase.IN_TEXT, "",
+        {"since_byte_s": 600.2, "since_event_s": 600.2, "silence_s": 3.0, "unacked_bytes": None, "age_s": True},
+    )  # fmt: skip
+    seen = Seen.of(left, agent="anthropic-python 2.11.0")
+    assert repr(seen) == "<Seen C.fin+rst.text, idle 600.2 s, event 600.2 s>"
     assert [one.timer.id for one in candidates(seen).named] == ["sdk_py_read"]
+    broke = Ending(
+        Side.PROVIDER, Mechanism.RST, Phase.IN_TEXT, "", {"since_byte_s": 1.0, "silence_s": 30, "age_s": 90.5}
+    )
+    assert repr(Seen.of(broke, wall_s=80.0)) == "<Seen P.rst.text, idle 30 s, wall 80 s, age 90.5 s>"
 
 
 def test_chance_is_reckoned_from_the_rows_and_not_quoted() -> None:

@@ -38,6 +38,23 @@ CONNECTING = frozenset((Phase.RESOLVING, Phase.CONNECTING, Phase.TLS))
 BETWEEN_REQUESTS = frozenset((Phase.POOLED_IDLE, Phase.AFTER_END))
 
 
+_OF_ATTEMPT = {
+    "idle_s": "silence_s",
+    "wall_s": "since_request_s",
+    "headers_s": "since_headers_s",
+    "age_s": "age_s",
+    "status": "status",
+}
+_OF_CLIENT = {
+    "idle_s": "since_byte_s",
+    "event_s": "since_event_s",
+    "wall_s": "since_request_s",
+    "headers_s": "since_headers_s",
+    "age_s": "age_s",
+}
+"Our clocks by their names in the evidence of an ending (`flight.evidence`)."
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of an ending. None is "not measured", and then nothing is concluded from it."""
@@ -66,13 +83,16 @@ class Seen:
 
     @classmethod
     def of(cls, ending: Ending, **clocks: Any) -> Seen:
-        """An ending with its clocks; the evidence in it is taken where the caller gives none (`silence_s`, `status`)."""
-        idle, status = ending.evidence.get("silence_s"), ending.evidence.get("status")
+        """An ending with its clocks; where the caller gives none, those in its evidence are taken.
+
+        A client counts what was written to it, not what upstream said; so its clocks are others than the attempt's.
+        """
         known: dict[str, Any] = {}
-        if isinstance(idle, (int, float)) and not isinstance(idle, bool):
-            known["idle_s"] = float(idle)
-        if isinstance(status, int) and not isinstance(status, bool):
-            known["status"] = status
+        client = ending.side is not Side.PROVIDER and "since_byte_s" in ending.evidence
+        for name, evidence in (_OF_CLIENT if client else _OF_ATTEMPT).items():
+            value = ending.evidence.get(evidence)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                known[name] = int(value) if name == "status" else float(value)
         return cls(ending.side, ending.mechanism, ending.phase, **(known | clocks))
 
     def __repr__(self) -> str:
