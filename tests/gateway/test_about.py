@@ -54,6 +54,7 @@ def test_a_broken_write_names_its_file() -> None:
         (stream(call("Read", file_path="/a"), call("Edit", file_path="/b", new_string="x"), text("done")), ("Edit", "/b")),
         (stream(cut='{"file_path": "/half/pa'), ("Write", None)),
         (stream(cut=""), ("Write", None)),
+        (stream(cut=json.dumps({"file_path": "/one/delta", "content": "x" * 500_000})[:-3]), ("Write", "/one/delta")),
         (b'event: content_block_start\ndata: {"content_block": [}\n\n', (None, None)),
         (event("content_block_start", index=0, content_block={"type": "tool_use", "name": 3}), ("tool", None)),
     ],

@@ -66,7 +66,9 @@ def _events(data: bytes) -> Iterator[dict[str, Any]]:
             try:
                 event = msgspec.json.decode(line[5:])
             except (msgspec.MsgspecError, RecursionError, ValueError):
-                return
+                event = halfjson.read_bytes(
+                    line[5:]
+                ).value  # the last one is cut: some tell a whole argument in one
             if isinstance(event, dict):
                 yield event
 
