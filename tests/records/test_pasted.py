@@ -101,6 +101,14 @@ def test_ss_tells_a_state() -> None:
         ("[2026-03-28 18:23:17,123] ERROR app: ClientDisconnect()", Side.CLIENT, None),
         ("2026-03-28 18:23:17 read ECONNRESET", None, Mechanism.RST),
         ("Mar 28 18:23:17 host app[7]: upstream timed out", Side.PATH, Mechanism.DEADLINE),
+        ('time="2026-03-28T18:23:17" level=error msg="error: context canceled"', Side.CLIENT, None),
+        ("level=info ts=2026-03-28T18:23:17 msg=x err=ECONNRESET", None, Mechanism.RST),
+        (
+            "[Sat Mar 28 18:23:17.123 2026] [proxy:error] (104)Connection reset by peer: AH01084",
+            None,
+            Mechanism.RST,
+        ),
+        ("I0328 18:23:17.123456       1 log.go:1] client disconnected", Side.CLIENT, None),
     ],
 )
 def test_plain_lines_count_where_they_speak_of_an_end(
@@ -138,6 +146,12 @@ def test_claude_codes_own_words(text: str, side: Side, mechanism: Mechanism | No
     assert (line.program, line.side, line.mechanism, line.vantage) == (
         "Claude Code", side, mechanism, Vantage.CLIENT,
     )  # fmt: skip
+
+
+def test_an_error_without_a_time_is_kept_without_one() -> None:
+    """It can be compared, and stands nowhere in the story; words about nothing of the kind are not understood."""
+    line = one("Error: read ECONNRESET")
+    assert (line.mechanism, line.at_s) == (Mechanism.RST, None)
 
 
 def test_a_mixed_paste_is_read_line_by_line() -> None:

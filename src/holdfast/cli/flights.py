@@ -159,5 +159,5 @@ def _notes(beside: adding.Beside, turns: list[StoredTurn], as_json: bool) -> Non
     """What is to be known about the added files; beside JSON on stderr, so that its lines stay turns."""
     if not as_json:
         click.echo()
-    for line in adding.told_notes(beside, turns):
+    for line in adding.told_notes(beside, turns, adding.screen_width()):
         click.echo(line, err=as_json)

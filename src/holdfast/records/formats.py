@@ -14,8 +14,8 @@ from typing import Protocol
 
 import msgspec
 
-from holdfast.records import claude, curl, envoy, haproxy, jsonlog, nginx, plain, ss, tcpdump, times
-from holdfast.records.sighting import Sighting
+from holdfast.records import claude, curl, envoy, haproxy, jsonlog, nginx, phrases, plain, ss, tcpdump, times
+from holdfast.records.sighting import Sighting, detail, ids_of
 
 LONGEST_LINE = 16_000
 "Characters of a line that are looked at; JSON lines may be longer."
@@ -86,6 +86,10 @@ class Reader:
         if stamp is not None and (told := _plain(bare, stamp, number)) is not None:
             self.understood["log"] += 1
             return told
+        if bare[:1] not in "{[" and (ended := phrases.told(bare)) and (ended[0] or ended[1]):
+            self.understood["log"] += 1
+            says = f"{ended[2]}: {detail(bare, 140)}"
+            return [Sighting("log", number, says, ids=ids_of(bare), side=ended[0], mechanism=ended[1])]
         self.dirt += 1
         self.first_dirt = self.first_dirt or number
         return []

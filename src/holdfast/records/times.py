@@ -42,6 +42,15 @@ _CLF = re.compile(
 _SYSLOG = re.compile(
     r"(?P<mon>[A-Z][a-z]{2}) {1,2}(?P<d>\d{1,2}) (?P<h>\d{2}):(?P<mi>\d{2}):(?P<s>\d{2})(?:\.(?P<frac>\d{1,9}))?"
 )
+_APACHE = re.compile(
+    r"[A-Z][a-z]{2} (?P<mon>[A-Z][a-z]{2}) {1,2}(?P<d>\d{1,2}) (?P<h>\d{2}):(?P<mi>\d{2}):(?P<s>\d{2})"
+    r"(?:\.(?P<frac>\d{1,9}))? (?P<y>\d{4})"
+)
+_KLOG = re.compile(
+    r"[IWEF](?P<mo>\d{2})(?P<d>\d{2}) (?P<h>\d{2}):(?P<mi>\d{2}):(?P<s>\d{2})\.(?P<frac>\d{1,9})"
+)
+_LOGFMT = re.compile(r"(?:level=\w{1,10} )?(?:time|ts|timestamp|t)=\"?", re.IGNORECASE)
+"What stands before the time in lines of `name=value`."
 _CLOCK = re.compile(r"(?P<h>\d{2}):(?P<mi>\d{2}):(?P<s>\d{2})(?:[.,](?P<frac>\d{1,9}))?(?![\d:])")
 _EPOCH = re.compile(r"(?P<whole>\d{10})(?:\.(?P<frac>\d{1,9}))?(?!\d)")
 _HTTP = re.compile(
@@ -134,7 +143,9 @@ def leading(text: str, near_s: float) -> tuple[Stamp, int] | None:
     opened = len(text) - len(text.lstrip(" \t[(<\"'"))
     if opened > 8:
         return None
-    for pattern in (_ISO, _CLF, _SYSLOG, _EPOCH, _CLOCK):
+    named = _LOGFMT.match(text, opened)
+    opened = named.end() if named else opened
+    for pattern in (_ISO, _CLF, _SYSLOG, _APACHE, _KLOG, _EPOCH, _CLOCK):
         found = pattern.match(text, opened)
         if not found:
             continue
