@@ -250,6 +250,7 @@ def test_what_breaks_at_the_same_place_again_and_again_is_explained() -> None:
 
         assert again.response.status == 424
         assert again.response.getheader("x-should-retry") == "false"
+        assert again.response.getheader("holdfast-turn") in gateway.kept.records
         assert said["message"] == said["error"]["message"]
         assert "holdfast flight " in said["message"]
         assert len(provider.exchanges) == asked

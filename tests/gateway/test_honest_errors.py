@@ -10,6 +10,8 @@ import pytest
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.settings import Settings, Upstream
 from holdfast.gateway.telling import explanation
+from holdfast.lab import script as s
+from tests.gateway.bare import UNHEALED, between
 from tests.gateway.hosted import Call, hosted
 
 
@@ -46,3 +48,30 @@ def test_an_upstream_that_is_not_there_is_told_in_one_sentence() -> None:
                 f"holdfast could not finish this answer (P.refused.connect): connection refused at {upstream}; "
                 f"is the upstream running? See: holdfast flight {call.response.getheader('holdfast-turn')}"
             )
+
+
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/v1/other"])
+def test_an_error_of_ours_names_its_turn(path: str) -> None:
+    """In a header, and where the API's own errors have the request's id: `holdfast flight` takes it as it stands."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with hosted(Settings(Upstream.parse(f"http://127.0.0.1:{bound.getsockname()[1]}"))) as gateway:
+            call = Call(gateway.port, path=path)
+            said = json.loads(call.hear_all())
+            [turn] = gateway.kept.records
+
+    assert call.response.getheader("holdfast-turn") == said["request_id"] == turn
+
+
+def test_an_error_that_comes_within_a_stream_names_it_too() -> None:
+    """By the provider's own id where there is one: that is what its support asks for."""
+    for headers, named in (({}, None), ({"request-id": "req_011"}, "req_011")):
+        told = s.answer(*s.text("x"), s.reset(), headers=headers)
+        with between(told, **UNHEALED) as (_, gateway):
+            call = Call(gateway.port)
+            error = call.hear_all().rpartition(b"event: error\ndata: ")[2]
+            turn = call.response.getheader("holdfast-turn")
+            [record] = gateway.kept.records.values()
+
+        assert json.loads(error)["request_id"] == (named or record.request_id or turn)
+        assert turn == record.turn_id

@@ -274,7 +274,8 @@ class Engine:
         record.request_key = self._key_of(arrival.head_key, body)
         at = record.ended = instant_now()
         record.note(at, m.TurnEnded(record.ending))
-        exchange.refuse(answer.status, answer.body, doomed.DO_NOT_RETRY)
+        turn = b"holdfast-turn: %b\r\n" % record.turn_id.encode()
+        exchange.refuse(answer.status, answer.body, turn + doomed.DO_NOT_RETRY)
         self._ended(record)
         return True
 

@@ -228,7 +228,8 @@ class Relay:
         self.record.status = status
         self._note(m.ErrorSaid(status, kind))
         turn = b"holdfast-turn: %b\r\n" % self.record.turn_id.encode()
-        self._exchange.refuse(status, anthropic.error_body(kind, message), turn)
+        named = self.record.request_id or self.record.turn_id
+        self._exchange.refuse(status, anthropic.error_body(kind, message, named), turn)
         self._end(ending)
 
     def _note(self, moment: m.Moment) -> None:

@@ -33,13 +33,18 @@ def say(
         carrier.note(m.ErrorSaid(status, kind))
         carrier.record.status = carrier.record.status or status
         if body is None:
-            body = anthropic.error_body(kind, message, carrier.record.request_id)
+            body = anthropic.error_body(kind, message, named_by(carrier))
         reader.refuse(status, body, headers)
     elif reader.speaks_events:
         carrier.note(m.ErrorSaid(None, kind))
-        reader.finish_with(anthropic.error_event(kind, message))
+        reader.finish_with(anthropic.error_event(kind, message, request_id=named_by(carrier)))
     else:
         reader.abort()
+
+
+def named_by(carrier: Carrier) -> str:
+    """What stands in an error's `request_id`: the provider's own id, to quote to it; else the turn's, for `flight`."""
+    return carrier.record.request_id or carrier.record.turn_id
 
 
 def say_ending(carrier: Carrier, reader: Reader, ending: Ending, advice: str) -> None:

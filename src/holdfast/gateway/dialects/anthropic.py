@@ -109,8 +109,10 @@ _ERROR_INSIDE = msgspec.json.Decoder(_ErrorInside)
 _LONGEST_ERROR = 64 * 1024
 
 
-def error_event(kind: str, message: str, *, body: bytes | None = None) -> bytes:
-    """An error inside a stream that has begun.
+def error_event(
+    kind: str, message: str, *, body: bytes | None = None, request_id: str | None = None
+) -> bytes:
+    """An error inside a stream that has begun. `request_id` names it, where it is none of the provider's.
 
     `body` is the provider's own error body, where there is one. Clients recover by its wording, so its error
     goes out as it came. A body that is not the API's JSON (an edge's HTML page) is quoted in the message.
@@ -118,7 +120,7 @@ def error_event(kind: str, message: str, *, body: bytes | None = None) -> bytes:
     said = _providers_error(body) if body else None
     if said is None:
         quoted = _one_line((body or b"")[:2000].decode("utf-8", "replace"), longest=300)
-        said = error_body(kind, f"{message}: {quoted}" if quoted else message)
+        said = error_body(kind, f"{message}: {quoted}" if quoted else message, request_id)
     return b"event: error\ndata: " + said + b"\n\n"
 
 
