@@ -135,10 +135,18 @@ def test_a_mistake_is_told_with_what_there_is(state: Path, question: str, said: 
     assert said in result.stderr
 
 
-def test_the_mark_stands_below_the_mistake(state: Path) -> None:
+@pytest.mark.parametrize(
+    ("question", "line"),
+    [
+        ("SELECT modle FROM turn", 1),
+        ("SELECT 1,\n modle FROM turn", 2),
+        ("FROM turn SELECT max(took_ms + modle)", 1),
+    ],
+)
+def test_the_mark_stands_below_the_mistake(question: str, line: int, state: Path) -> None:
     """As the question was typed."""
-    lines = typed(state, "flights", "--sql", "SELECT 1,\n modle FROM turn").stderr.splitlines()
-    place = next(i for i, line in enumerate(lines) if "LINE 2" in line)
+    lines = typed(state, "flights", "--sql", question).stderr.splitlines()
+    place = next(i for i, told in enumerate(lines) if f"LINE {line}:" in told)
 
     assert lines[place].index("modle") == lines[place + 1].index("^")
 

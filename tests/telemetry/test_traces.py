@@ -248,9 +248,7 @@ def test_serve_tells_its_turns(collector: Collector, tmp_path: Path) -> None:
 def test_run_tells_its_turns_and_ends_in_time(collector: Collector, tmp_path: Path) -> None:
     """The same under `run`, whose gateway has an environment of its own; the command's end is not held up."""
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": "x-key=for-the-collector"}
-    script = (
-        ASK + "\nimport time; time.sleep(1)  # for the packages to be loaded\n"
-    )
+    script = ASK + "\nimport time; time.sleep(1)  # for the packages to be loaded\n"
     with Provider(lambda _: answer(text("Hello"))).running() as provider:
         flags = ["--upstream", provider.url, "--otel-endpoint", collector.url]
         done = subprocess.run(

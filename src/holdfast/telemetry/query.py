@@ -104,11 +104,11 @@ def _try_on_empty_tables(database: duckdb.DuckDBPyConnection, question: str, kin
 
     if kind == "SELECT":
         try:
-            database.execute(f"EXPLAIN {question}")
+            # In a line of its own, so that the error's mark stands below the right character.
+            database.execute(f"EXPLAIN\n{question}")
         except duckdb.Error as error:
-            raise QueryError(
-                explained(str(error).replace("LINE 1: EXPLAIN ", "LINE 1: "), question)
-            ) from None
+            said = re.sub(r"LINE (\d+):", lambda found: f"LINE {int(found[1]) - 1}:", str(error))
+            raise QueryError(explained(said, question)) from None
 
 
 def _tables_in(question: str) -> list[str]:
