@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.gateway.settings import Settings
     from holdfast.lab.stage import Certificate
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = click.Path(path_type=Path)
 
 
 @click.group(epilog="Example: holdfast lab provider --scenario silence-in-tool --speed 100")
@@ -71,8 +71,8 @@ def scenarios(name: str | None) -> None:
 @click.option(
     "--http2", is_flag=True, help="Speak HTTP/2: from the first byte, or with TLS if the client asks for it."
 )
-@click.option("--tls-cert", type=FILE, help="Certificate chain (PEM) to serve TLS with.")
-@click.option("--tls-key", type=FILE, help="Its private key (PEM).")
+@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate chain (PEM) to serve TLS with.")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Its private key (PEM).")
 def provider(
     listen: str, name: str, speed: float, http2: bool, tls_cert: Path | None, tls_key: Path | None
 ) -> None:
@@ -224,11 +224,17 @@ def _first_sentence(story: str) -> str:
 )
 @click.argument("name")
 @click.option(
-    "--tls-cert", type=FILE, help="Play it over TLS, with this certificate chain (PEM) for 127.0.0.1."
+    "--tls-cert",
+    type=FILE,
+    metavar="FILE",
+    help="Play it over TLS, with this certificate chain (PEM) for 127.0.0.1.",
 )
-@click.option("--tls-key", type=FILE, help="Its private key (PEM).")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Its private key (PEM).")
 @click.option(
-    "--tls-ca", type=FILE, help="What vouches for it (PEM). [default: the certificate, if it signs itself]"
+    "--tls-ca",
+    type=FILE,
+    metavar="FILE",
+    help="What vouches for it (PEM). [default: the certificate, if it signs itself]",
 )
 @click.option("--keep", is_flag=True, help="Keep the flight in your state directory, for holdfast flight ID.")
 def play_command(
@@ -324,6 +330,9 @@ def _certificate(chain: Path | None, key: Path | None, authority: Path | None) -
         return None
     if chain is None or key is None:
         raise Misused(f"TLS needs both --tls-cert and --tls-key. {MAKE_ONE}")
+    for path in (chain, key, authority or chain):
+        if not path.is_file():
+            raise Misused(f"there is no file {clean(str(path))}. {MAKE_ONE}")
     return Certificate(chain, key, authority or chain)
 
 

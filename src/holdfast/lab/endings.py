@@ -54,6 +54,7 @@ class Leaves(Enum):
 
     FIN = "closes its connection"
     RST = "resets its connection"
+    FIN_THEN_RST = "closes its connection and resets it right after"
     KILLED = "is killed"
     DARK = "is cut off without a word"
     GARBAGE = "sends what is no HTTP while it is being answered"
@@ -482,6 +483,15 @@ _ALL: tuple[EndingScenario, ...] = (
         for phase in (Phase.AWAITING_HEADERS, Phase.IN_TOOL_USE)
     ),
     EndingScenario(
+        "dark-http2",
+        "The path to upstream dies inside a tool call that comes over HTTP/2: neither TCP's probes nor a PING is answered.",
+        "N.dark.tool",
+        (broken(Phase.IN_TOOL_USE, s.dark()),),
+        given=(*HTTP2, *QUICK_PROBES),
+        shows=(Shows("silence_s", at_least=1.5),),
+        linux=True,
+    ),
+    EndingScenario(
         "dark-while-sending",
         "The path to upstream dies while a large request is being sent: our bytes are not acknowledged.",
         "N.unacked.send",
@@ -555,6 +565,15 @@ _ALL: tuple[EndingScenario, ...] = (
         "The client closes its connection in order inside a tool call, at none of its limits: somebody cancelled.",
         "C.fin.tool",
         Leaves.FIN,
+        Phase.IN_TOOL_USE,
+        "cancelled",
+    ),
+    _client(
+        "client-closes-then-resets",
+        "The client closes its connection in order inside a tool call and resets it right after, as a process does that "
+        "ends without having read everything. The gateway lets go at the close, lest a retry wait: it tells that.",
+        "C.fin.tool",
+        Leaves.FIN_THEN_RST,
         Phase.IN_TOOL_USE,
         "cancelled",
     ),

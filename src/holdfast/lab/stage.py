@@ -31,7 +31,13 @@ from holdfast.flight.record import TurnRecord
 from holdfast.gateway.server import Gateway
 from holdfast.gateway.settings import Settings
 from holdfast.lab.endings import EndingScenario, Fate, Leaves, Of, Over, Place
-from holdfast.lab.provider import Provider, deafen, reset_on_close, shutdown_below_tls
+from holdfast.lab.provider import (
+    BETWEEN_FIN_AND_RST_S,
+    Provider,
+    deafen,
+    reset_on_close,
+    shutdown_below_tls,
+)
 
 POLL_S = 0.01
 LONGEST_S = 30.0
@@ -532,6 +538,11 @@ class Client:
                 if self._scenario.verdict == "gave_up":
                     await asyncio.sleep(self._asked_s + LEFT_AT_S - monotonic())
                 reset_on_close(sock)
+                writer.transport.abort()
+            case Leaves.FIN_THEN_RST:
+                reset_on_close(sock)
+                shutdown_below_tls(cast(asyncio.Transport, writer.transport))
+                await asyncio.sleep(BETWEEN_FIN_AND_RST_S)
                 writer.transport.abort()
             case Leaves.GARBAGE:
                 writer.write(b"\x00\x01 no HTTP\r\n\r\n")
