@@ -8,12 +8,14 @@ import pytest
 
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.flights import story
-from holdfast.records.align import Clock
+from holdfast.records import mitmproxy
+from holdfast.records.align import Clock, align
 from holdfast.records.legs import Kind, Leg
 from holdfast.records.match import lines_of, match, merged, table
 from holdfast.records.sighting import Sighting, Vantage, span
 from holdfast.records.verdict import Verdict, judged
-from tests.records.told import BROKE, LEFT, NOON_S, legs, turn
+from tests.records.test_files import tnet
+from tests.records.told import BROKE, LEFT, NOON_S, legs, seen, turn
 
 SAME = Clock(0.0, "its clock is the same as ours", True)
 
@@ -107,8 +109,8 @@ def test_others_stand_in_the_story_at_our_time() -> None:
     line = sighting(NOON_S + 28_800, 296.2, Side.CLIENT, path="/v1/messages", method="POST")
     matched = match([line], legs(told), Clock(28_800.0, "8 h", True))
     lines = merged(story(told.record), lines_of(matched.matches, told.record))
-    seen = [(round(one.at_s, 1), one.by, one.text) for one in lines if one.by]
-    assert seen == [
+    others = [(round(one.at_s, 1), one.by, one.text) for one in lines if one.by]
+    assert others == [
         (0.0, "proxy.log:14", "POST /v1/messages began."),
         (296.2, "proxy.log:14", "It says so, after 296 s."),
     ]
@@ -129,3 +131,49 @@ def test_where_a_program_stands_is_taken_in_its_favour() -> None:
     told = turn("a", NOON_S, 9.0, BROKE)
     (one,) = match([sighting(NOON_S, 9.0, Side.PATH, mechanism=Mechanism.DEADLINE)], legs(told), SAME).matches
     assert (one.leg.kind, one.verdict) == (Kind.UPSTREAM, Verdict.ADDS)
+
+
+def test_report_1_is_told_as_one_story() -> None:
+    """The proxy's list in UTC, the server's lines eight hours ahead, packets with a time of day only: all say who left."""
+    told = turn("frozen", NOON_S, 296.4, LEFT, path="/api/anthropic/v1/messages")
+    flow = {
+        "type": "http",
+        "error": {"msg": "Client disconnected.", "timestamp": NOON_S + 296.4},
+        "client_conn": {},
+        "request": {"method": b"POST", "path": b"/api/anthropic/v1/messages", "timestamp_start": NOON_S},
+        "response": {"status_code": 200, "content": None, "headers": []},
+    }
+    proxy = mitmproxy.sighting(tnet(flow)[:-1].partition(b":")[2], 1)
+    server = seen(
+        "2026-03-28 18:23:17 onAbort received, abort stream\n2026-03-28 18:23:17 Stream aborted when iterate"
+    )
+    packets = seen(
+        "18:18:21.000 IP 127.0.0.1.5432 > 127.0.0.1.8000: Flags [S], seq 1, win 1, length 0\n"
+        "18:23:17.400 IP 127.0.0.1.5432 > 127.0.0.1.8000: Flags [R.], seq 2, ack 9, win 1, length 0"
+    )
+    assert proxy is not None
+    verdicts, clocks = [], []
+    for file in ([proxy], server, packets):
+        clock = align(file, legs(told))
+        clocks.append(round(clock.ahead_s or 0.0) / 3600)
+        verdicts += [(one.seen.program, one.verdict) for one in match(file, legs(told), clock).matches]
+    assert [round(hours, 2) for hours in clocks] == [0, 8, 8]
+    assert verdicts == [
+        ("mitmproxy", Verdict.AGREES),
+        ("log", Verdict.AGREES),
+        ("log", Verdict.SILENT),
+        ("tcpdump", Verdict.AGREES),
+    ]
+
+
+def test_a_time_of_day_over_midnight_is_no_day_off() -> None:
+    """A turn at 20:23 UTC, packets at 04:23 of the next day there: the day was only guessed, the zone is +8."""
+    told = turn("late", NOON_S + 36_000, 296.4, LEFT)
+    packets = seen(
+        "04:18:21.000 IP 127.0.0.1.5432 > 127.0.0.1.8000: Flags [S], seq 1, win 1, length 0\n"
+        "04:23:17.400 IP 127.0.0.1.5432 > 127.0.0.1.8000: Flags [R.], seq 2, ack 9, win 1, length 0",
+        NOON_S + 36_000,
+    )
+    clock = align(packets, legs(told))
+    assert "8 h ahead of ours" in clock.words
+    assert [one.verdict for one in match(packets, legs(told), clock).matches] == [Verdict.AGREES]

@@ -90,7 +90,6 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         return Clock(None, "nothing in it could be of these turns")
     if not timed:
         return Clock(None, "no times are written in it")
-    fine_s = max(one.precision_s for one in timed)
     known = [one for one in timed if any(knows(one, leg) for leg in legs)][:MOST_SIGHTINGS]
     if known:
         pairs = [(one, leg) for one in known for leg in legs if knows(one, leg)]
@@ -98,7 +97,9 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         if found:
             several = f"{found[0].score} matching ids" if found[0].score > 1 else "a matching id"
             return Clock(
-                found[0].ahead_s, f"its clock is {shown(found[0].ahead_s, fine_s)} (by {several})", sure=True
+                found[0].ahead_s,
+                f"its clock is {_in_words(found[0].ahead_s, timed)} (by {several})",
+                sure=True,
             )
     near = legs[:MOST_LEGS]
     could = ((one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg))
@@ -116,7 +117,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     if rival is not None:
         return Clock(
             None,
-            f"its clock could be {shown(best.ahead_s, fine_s)} or {shown(rival.ahead_s, fine_s)}: either explains "
+            f"its clock could be {_in_words(best.ahead_s, timed)} or {_in_words(rival.ahead_s, timed)}: either explains "
             f"{_requests(best.score)}, and nothing tells them apart",
         )
     if best.score < 3 and not best.particular and best.natural < 4:
@@ -125,7 +126,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         if ends * 2 * EXACT_S / 3600 > CHANCE:
             return Clock(
                 None,
-                f"its clock could be {shown(best.ahead_s, fine_s)}, but among {ends} ends nearby one that fits by whole "
+                f"its clock could be {_in_words(best.ahead_s, timed)}, but among {ends} ends nearby one that fits by whole "
                 "hours is to be expected by chance",
             )
     of = min(len({id(one) for one, _ in pairs}), len({(leg.turn_id, leg.number) for _, leg in pairs}))
@@ -138,7 +139,22 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     elif of > 1:
         how += "; no other difference explains any"
     unsure = "" if sure else ("; likely, not sure" if best.natural >= 2 else "; not sure")
-    return Clock(best.ahead_s, f"its clock is {shown(best.ahead_s, fine_s)} ({how}{unsure})", sure=sure)
+    return Clock(
+        best.ahead_s,
+        f"its clock is {_in_words(best.ahead_s, timed)} ({how}{unsure})",
+        sure=sure,
+    )
+
+
+def _in_words(ahead_s: float, timed: Sequence[Sighting]) -> str:
+    return shown(day_free(ahead_s, timed), max(one.precision_s for one in timed))
+
+
+def day_free(ahead_s: float, timed: Sequence[Sighting]) -> float:
+    """A difference without its whole days, where only times of day were written: the day was our own guess."""
+    if any(one.dated for one in timed):
+        return ahead_s
+    return (ahead_s + 43_200) % 86_400 - 43_200
 
 
 def _next(peaks: Sequence[_Peak]) -> int:
@@ -198,7 +214,7 @@ def _peaks(pairs: Sequence[tuple[Sighting, Leg]], local_zone_s: float, width_s: 
             (
                 score,
                 sharp[True] > 0,
-                natural(middle, zone_known=one.zone_known, local_zone_s=local_zone_s),
+                natural(day_free(middle, [one]), zone_known=one.zone_known, local_zone_s=local_zone_s),
                 middle,
             )
         )
