@@ -97,6 +97,14 @@ def test_a_timer_of_one_version_is_not_laid_on_another() -> None:
     assert node.belongs_to("claude-code 2.1.86") and not node.belongs_to("claude-code 2.1.114")
     assert watchdog.belongs_to("claude-code 2.1.329") and watchdog.belongs_to("claude-code 2.1.114") is False
     assert watchdog.belongs_to("unknown") is None and watchdog.belongs_to("") is None
+    assert watchdog.belongs_to("curl 8.7") is None and watchdog.belongs_to("openai-python 3.52.0") is False
+
+
+def test_every_rule_of_a_row_can_be_read() -> None:
+    """A rule that does not parse would lay a timer on nobody."""
+    for timer in ROWS:
+        assert all(atlas._RULE.fullmatch(rule) for rule in timer.programs), timer.id
+        assert timer.role == "client" or not timer.programs, timer.id
 
 
 def test_a_row_is_found_by_its_id_or_by_a_word_of_its_name() -> None:

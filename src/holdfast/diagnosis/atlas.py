@@ -174,8 +174,8 @@ class Timer:
     def belongs_to(self, agent: str) -> bool | None:
         """Whether it is a timer of this client (`claude-code 2.1.329`); None where that is not known."""
         program, _, version = agent.partition(" ")
-        if not self.programs or not program or program == "unknown":
-            return None
+        if not self.programs or program not in programs():
+            return None  # what an unknown client is built on is not known either
         return any(_fits(rule, program, version) for rule in self.programs)
 
 
@@ -201,6 +201,13 @@ def timers() -> tuple[Timer, ...]:
     """Every row, in the order of the file: from the client outwards. Read once, some 3 ms."""
     with DATA.open(encoding="utf-8", newline="") as file:
         return tuple(_timer(row) for row in csv.DictReader(file))
+
+
+@cache
+def programs() -> frozenset[str]:
+    """The clients and libraries of which the atlas knows whose timers are theirs."""
+    rules = {rule for timer in timers() for rule in timer.programs}
+    return frozenset(found[1] for rule in rules if (found := _RULE.fullmatch(rule)))
 
 
 def find(name: str) -> list[Timer]:
