@@ -238,7 +238,7 @@ def syn_dropped(port: int) -> None:
     on("mid", "nft", "add", "rule", "inet", "t", "f", "tcp", "dport", str(port), "drop")
     enter("near")
     client = socket.socket()
-    client.settimeout(3.6)
+    client.settimeout(1.6)
     try:
         client.connect((FAR, port))
     except TimeoutError:
