@@ -447,6 +447,8 @@ class _Follower:
                 self._wait(side, Waiting(seq, length, at, payload if side.stream else None, fin, ip_id))
         else:
             self._old(side, at, seq, length, flags, payload)
+            if side.waiting:
+                self._drain(side, at)
 
     def _deliver(self, side: Side, at: int, length: int, payload: bytes) -> None:
         """The next bytes in order; of a packet that was not kept whole, the rest is a gap."""
@@ -582,6 +584,9 @@ class _Follower:
             self._give_up_hole(side, at)
 
     def _give_up_hole(self, side: Side, at: int) -> None:
+        self._drain(side, at)
+        if not side.waiting:
+            return
         missing = side.waiting[0].seq - side.next & _MASK
         side.holes += 1
         side.missing += missing
