@@ -38,7 +38,7 @@ def before(told: Provider | Answer, state: Path, **settings: Any) -> Iterator[Ho
 def asked(gateway: Hosted, *prompts: str) -> list[TurnRecord]:
     """The records of these requests, one after the other, heard as far as they go."""
     for number, prompt in enumerate(prompts, 1):
-        call = Call(gateway.port, body(prompt))
+        call = Call(gateway.port, body(prompt), {"user-agent": "nobody-measured/1.0"})
         call.hear_all()
         call.leave()
         gateway.kept.wait_for(m.TurnEnded, number)
