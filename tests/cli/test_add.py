@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.flight import moments as m
+from tests.captures.test_match import ASK, CLIENT, GATEWAY, Talk, file, head
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
 
@@ -152,3 +153,24 @@ def test_hostile_text_does_not_reach_the_terminal(state: Path, tmp_path: Path) -
     for options in ([], ["--json"]):
         printed = typed(state, "flight", "ccc", "--add", str(paste), *options).stdout
         assert "owned" in printed and KEY not in printed and not {"\x1b", "\x07"} & set(printed)
+
+
+def test_a_capture_is_told_by_its_content_and_speaks_in_the_story(state: Path, log: Path) -> None:
+    """Packets in a file of any name, beside a log: both in one table."""
+    talk = Talk(CLIENT, GATEWAY)
+    talk.opens(1310.0)
+    talk.says(1310.01, True, ASK)
+    talk.says(1310.5, False, head(b"holdfast-turn: ccc"))
+    talk.packet(1610.2, True, 4)
+    capture = file(state / "from-the-laptop.log", talk)
+    page = " ".join(typed(state, "flight", "ccc", "--add", str(capture), "--add", str(log)).stdout.split())
+    assert (
+        "(capture from-the-laptop.log" in page
+        and "capture from-the-laptop.log" in page.partition("Who saw")[2]
+    )
+    assert "nginx access.log:5" in page
+    told = json.loads(typed(state, "flight", "ccc", "--add", str(capture), "--json").stdout)
+    assert told["seen"] and told["beside"][0]["source"].startswith("capture ")
+    capture.write_bytes(capture.read_bytes()[:4] + b"\xff" * 40)
+    broken = typed(state, "flight", "ccc", "--add", str(capture))
+    assert broken.exit_code in (0, 1) and "failed on a defect" not in broken.stderr

@@ -6,7 +6,6 @@ A command takes the options by `adds`, calls `look` with the turns that it shows
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import sys
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -64,7 +63,7 @@ class CaptureBeside(Protocol):
 
 
 ReadCapture = Callable[[Path, Sequence[StoredTurn]], CaptureBeside]
-"`holdfast.captures.match.beside`: raises `NotReadable`'s cousin `ValueError` with a sentence where it cannot."
+"`holdfast.captures.match.beside`; raises `ValueError` with a sentence where the file cannot be read."
 
 
 @dataclass(slots=True)
@@ -222,14 +221,10 @@ def look_near(
 
 
 def _capture(path: Path, turns: Sequence[StoredTurn]) -> CaptureBeside:
-    try:
-        module = importlib.import_module("holdfast.captures.match")
-    except ImportError:
-        raise Failed(
-            f"{clean(str(path))} is a packet capture, which cannot be put beside a turn yet; "
-            "read it by itself: holdfast captures"
-        ) from None
-    return cast(ReadCapture, module.beside)(path, turns)
+    from holdfast.captures import match  # packets are seldom added, and much code
+
+    read: ReadCapture = match.beside
+    return read(path, turns)
 
 
 # ----- one turn
