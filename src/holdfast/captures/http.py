@@ -253,7 +253,12 @@ class _EventReader:
         self._after = after
 
     def feed(self, at_s: float, data: bytes) -> None:
-        if not self._held and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+        if (
+            not self._held
+            and data.endswith(b"\n\n")
+            and data.find(b"\n\n") == len(data) - 2
+            and b"\r" not in data
+        ):
             self._one(at_s, data[:-2])  # the usual chunk: one event, whole
             return
         searched = max(len(self._held) - 3, 0)
