@@ -35,9 +35,9 @@ def command(
 ) -> None:
     """Write the journal into DIR as one Parquet file per table, with _schema.json beside them.
 
-    The tables are those of --sql: holdfast flights --schema. What was said is not in them, neither prompts nor
-    answers. Gateways may go on writing meanwhile. With --public the files can be shown to others; what was kept
-    and what was renamed is the same as in a public report.
+    The tables are those of --sql: holdfast flights --schema. Neither prompts nor answers are in them. Gateways may
+    go on writing meanwhile. With --public the files can be shown to others; what is kept and what gets a pseudonym
+    is decided as in a public report.
 
     \b
     Examples:
