@@ -15,6 +15,7 @@ from holdfast.cli.flight import _public, _public_line
 from holdfast.flight import moments as vocabulary
 from holdfast.flight.deidentify import Names
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.evidence import EVIDENCE
 from holdfast.flight.flights import Line
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
@@ -93,7 +94,7 @@ class Stained:
         """Its detail, and every text in its evidence; also a fact that nobody knows."""
         evidence = {
             name: self.text() if isinstance(fact, str) else fact for name, fact in ending.evidence.items()
-        }
+        } | {name: self.text() for name in EVIDENCE if name not in ending.evidence}
         return replace(ending, detail=self.text(), evidence=evidence | {"another": self.text()})
 
     def moment(self, moment: Moment) -> Moment:

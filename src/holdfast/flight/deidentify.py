@@ -397,6 +397,8 @@ class Policy(Enum):
     "Kept where it has a provider's form, UUIDs included: it is for the provider."
     EDGE_ID = "edge id"
     "Kept where it is a cf-ray."
+    TRACE = "trace id"
+    "Kept where it has the form of a cloud's or an edge's trace id: it is for whoever runs that."
     TURN_ID = "turn id"
     "Ours; kept where it has our form, and names nothing outside this journal."
     SESSION = "session"
@@ -450,6 +452,12 @@ _REQUEST = re.compile(
     r"(?:req|gen|resp|chatcmpl)[_-][0-9A-Za-z_-]{1,60}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
     re.ASCII,
 )
+_TRACE = re.compile(
+    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d\d-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+    r"|Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;Parent=[0-9a-f]{16})?(?:;Sampled=[01])?|[A-Za-z0-9_-]{54}=="
+    r"|[0-9a-f]{32}(?:/\d{1,20})?(?:;o=\d)?|[0-9A-HJKMNP-TV-Z]{26}-[a-z]{3}|(?:[a-z]{3}\d::){1,3}[a-z0-9]{4,6}-\d{13}-[0-9a-f]{12}",
+    re.ASCII,
+)
 _TURN = re.compile(r"[0-9a-hjkmnp-tv-z]{14}", re.ASCII)
 
 
@@ -497,6 +505,7 @@ _SPECIAL: Mapping[Policy, Callable[[str, Names], str]] = {
     Policy.MODEL: _kept_if(_MODEL, "model"),
     Policy.REQUEST_ID: _kept_if(_REQUEST, "request"),
     Policy.EDGE_ID: _kept_if(_EDGE_ID, "edge"),
+    Policy.TRACE: _kept_if(_TRACE, "request"),
     Policy.TURN_ID: _kept_if(_TURN, "turn"),
     Policy.TOOL: _tool,
     Policy.HOST: _host_field,
@@ -600,43 +609,36 @@ MOMENTS: Final[Mapping[str, Mapping[str, Policy]]] = {
 "Kind of moment -> its fields -> policy. A kind that is not here is left out."
 
 _MEASURED = (
-    "errno so_error rtt_ms retransmits backoff total_retrans probes unacked unacked_bytes last_data_sent_ms "
-    "last_data_recv_ms last_ack_recv_ms acked_bytes tcp_received_bytes sent_bytes received_bytes age_s silence_s "
-    "reused peer_closed close_notify not_processed pings pings_unanswered ping_ms status goaway_last_stream "
-    "min_rtt_ms rto_ms retrans_bytes lost notsent_bytes tcp_sent_bytes busy_ms rwnd_limited_ms sndbuf_limited_ms "
-    "snd_wnd_bytes pmtu_bytes exchanges half_closed_ms since_request_s since_headers_s since_byte_s since_event_s slept_s "
-    "request_bytes answer_bytes answer_events blocks input_tokens output_tokens session_turns open_turns vpn "
-    "x_envoy_upstream_service_time_ms x_envoy_attempt_count x_envoy_overloaded x_envoy_ratelimited x_envoy_degraded "
-    "x_envoy_immediate_health_check_fail"
+    "errno so_error rtt_ms min_rtt_ms rto_ms retransmits backoff total_retrans retrans_bytes lost probes unacked "
+    "unacked_bytes notsent_bytes last_data_sent_ms last_data_recv_ms last_ack_recv_ms acked_bytes tcp_sent_bytes "
+    "tcp_received_bytes busy_ms rwnd_limited_ms sndbuf_limited_ms snd_wnd_bytes pmtu_bytes family age_s reused exchanges "
+    "sent_bytes received_bytes peer_closed close_notify not_processed goaway_last_stream pings pings_unanswered ping_ms "
+    "half_closed_ms silence_s since_request_s since_headers_s since_byte_s since_event_s slept_s status request_bytes "
+    "answer_bytes answer_events blocks input_tokens output_tokens session_turns open_turns vpn "
+    "x_envoy_upstream_service_time_ms x_envoy_attempt_count"
 )
-
-_WORDS = (
-    "family tls tls_alert underneath context profile interface server via cf_cache_status x_cache "
-    "x_envoy_response_flags retry_after x_should_retry ratelimit x_amz_cf_pop"
+_SAID = (
+    "tcp_state http tls tls_alert stream_error goaway goaway_debug underneath context profile interface cf_cache_status "
+    "server via x_served_by x_cache x_amz_cf_pop x_envoy_response_flags x_envoy_overloaded x_envoy_ratelimited "
+    "x_envoy_degraded x_envoy_decorator_operation x_envoy_immediate_health_check_fail retry_after x_should_retry ratelimit"
 )
-
 _TRACES = (
-    "x_served_by x_envoy_decorator_operation x_amzn_requestid x_amzn_trace_id x_amz_cf_id x_cloud_trace_context "
-    "x_google_trace traceparent x_azure_ref apim_request_id x_ms_request_id x_vercel_id fly_request_id"
+    "x_amzn_requestid x_amzn_trace_id x_amz_cf_id x_cloud_trace_context x_google_trace traceparent x_azure_ref "
+    "apim_request_id x_ms_request_id x_vercel_id fly_request_id"
 )
 
 EVIDENCE: Final[Mapping[str, Policy]] = {
     **dict.fromkeys(_MEASURED.split(), _K),
-    "tcp_state": _T,
-    "http": _T,
-    "stream_error": _T,
-    "goaway": _T,
-    "goaway_debug": _T,
-    **dict.fromkeys(_WORDS.split(), _T),
+    **dict.fromkeys(_SAID.split(), _T),
+    **dict.fromkeys(_TRACES.split(), Policy.TRACE),
     "address": Policy.ADDRESS,
+    "network": Policy.ID,
+    "request_id": Policy.REQUEST_ID,
+    "cf_ray": Policy.EDGE_ID,
     "tool": Policy.TOOL,
     "model": Policy.MODEL,
     "session": Policy.SESSION,
     "agent": Policy.AGENT,
-    "network": Policy.ID,
-    "request_id": Policy.REQUEST_ID,
-    "cf_ray": Policy.EDGE_ID,
-    **dict.fromkeys(_TRACES.split(), Policy.ID),
 }
 "Name in an ending's evidence -> policy. A name that is not here is left out."
 

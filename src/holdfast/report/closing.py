@@ -116,6 +116,14 @@ def _tiny(milliseconds: float) -> str:
 
 _ERRORS = {"errno": "the error of the call that failed", "so_error": "the error that waited on the socket"}
 
+_SAID = frozenset(
+    (
+        "tcp_state", "goaway", "stream_error", "tls_alert", "underneath", "interface", "context", "server", "via",
+        "x_envoy_response_flags", "retry_after", "ratelimit",
+    )
+)  # fmt: skip
+"Facts that are words; the others are numbers, and one that is not is none."
+
 _STATE_SAYS = {
     "CLOSE": "a RST had closed it by then",
     "CLOSE_WAIT": "the other side's FIN had come, ours had not gone",
@@ -150,6 +158,27 @@ _SAYS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] =
     ("goaway", "HTTP/2 GOAWAY", str, lambda v: "the peer gave the connection up and said why"),
     ("stream_error", "HTTP/2 stream error", str, lambda v: "the peer ended this stream alone"),
     ("status", "HTTP status", str, lambda v: "as it was answered"),
+    ("tls_alert", "TLS alert", str, lambda v: "what the peer's TLS said at the end"),
+    ("snd_wnd_bytes", "room at the other side", lambda v: size(int(v)), lambda v: (
+        "it did not read any more" if not v else "it was ready to take so much"
+    )),
+    ("half_closed_ms", "held open after its FIN", lambda v: _tiny(v), lambda v: "to see whether a reset followed"),
+    ("slept_s", "slept", lambda v: duration(v), lambda v: "this machine, after upstream's last byte"),
+    ("underneath", "as TCP told it", str, lambda v: "what explains it is told above"),
+    ("interface", "packets left by", str, lambda v: "the kind of link towards upstream"),
+    ("vpn", "VPN", lambda v: "yes" if v else "no", lambda v: (
+        "a tunnel has timers and a size of packets of its own" if v else "no tunnel was on the way out of this machine"
+    )),
+    ("context", "context tier asked for", str, lambda v: "the long one may take another way through the provider"),
+    ("answer_events", "events so far", str, lambda v: "how far the answer had come"),
+    ("server", "written by", str, lambda v: "what names itself in the answer's head"),
+    ("via", "via", str, lambda v: "proxies that named themselves"),
+    ("x_envoy_response_flags", "Envoy's flags", str, lambda v: "why a proxy of the provider's ended it"),
+    ("x_envoy_upstream_service_time_ms", "behind Envoy", lambda v: _tiny(v), lambda v: "until the headers"),
+    ("retry_after", "retry-after", str, lambda v: "when upstream wants to be asked again"),
+    ("ratelimit", "rate limits", str, lambda v: "what upstream said of them"),
+    ("session_turns", "turns of this session", str, lambda v: "under way at that moment"),
+    ("open_turns", "turns of this gateway", str, lambda v: "under way at that moment"),
 )  # fmt: skip
 
 
@@ -183,7 +212,7 @@ def measured(main: Break, clock: Clocks) -> tuple[Seen, ...]:
     rows += [
         Seen(shown, render(facts[name]), says(facts[name]))
         for name, shown, render, says in _SAYS
-        if facts.get(name) is not None and isinstance(facts[name], int | float | bool | str)
+        if isinstance(facts.get(name), str if render is str and name in _SAID else int | float)
     ]
     return tuple(rows)
 

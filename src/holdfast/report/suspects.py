@@ -54,7 +54,8 @@ def _provider(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
             return Suspect(
                 who, "not ruled out", Grade.LIKELY,
                 ("The break came in from upstream's side: from the provider, its edge, or a box in its name.",
-                 *((f"It had answered with {status} before.",) if status is not None else ())),
+                 *((f"It had answered with {status} before.",) if status is not None else ()),
+                 *_witnessed(record)),
             )  # fmt: skip
         if main.ending is None:
             after = f"; it answered with {status} afterwards" if status is not None else ""
@@ -158,12 +159,17 @@ def _network(main: Break, clock: Clocks, *, near: bool) -> Suspect:
     if main.ending.mechanism in (Mechanism.RST, Mechanism.FIN, Mechanism.FIN_THEN_RST):
         why.append("The close itself came through: packets still crossed the path.")
     if lost or facts.get("unacked_bytes"):
-        unconfirmed = facts.get("unacked_bytes") or 0
-        what = size(int(unconfirmed)) if unconfirmed else "something"
+        unconfirmed = facts.get("unacked_bytes")
+        what = size(unconfirmed) if isinstance(unconfirmed, int) and unconfirmed else "something"
         why.append(f"But {what} was waiting for an acknowledgement at that moment.")
         return Suspect(who, "not ruled out", Grade.LIKELY, tuple(why))
     fresh = clock.ack_s is not None and clock.ack_s <= FRESH_S
     return Suspect(who, "ruled out", Grade.CERTAIN if fresh else Grade.LIKELY, tuple(why))
+
+
+def _witnessed(record: TurnRecord) -> tuple[str, ...]:
+    """What was answered by the same address right afterwards, where it was asked."""
+    return tuple(flights.sentence(one) for _, one in record.moments if isinstance(one, m.EdgeWitnessed))
 
 
 def _between(main: Break) -> Suspect | None:
@@ -185,7 +191,12 @@ def _between(main: Break) -> Suspect | None:
         why = f"The round trip is under {duration(NEARBY_MS / 1000)}: the other end is on this machine or next to it."
         return Suspect(who, "ruled out", Grade.LIKELY, (why,))
     why = "It can send the same packet in the other side's name, and nothing at this end tells them apart."
-    return Suspect(who, "not ruled out", Grade.CANNOT_TELL, (why,))
+    vpn = (
+        ("The packets left by a tunnel (VPN), whose far end is such a box.",)
+        if ending.evidence.get("vpn")
+        else ()
+    )
+    return Suspect(who, "not ruled out", Grade.CANNOT_TELL, (why, *vpn))
 
 
 _INSIDE_TLS = frozenset((Mechanism.GOAWAY, Mechanism.STREAM_RESET, Mechanism.TLS_ALERT))
