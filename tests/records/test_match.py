@@ -177,3 +177,14 @@ def test_a_time_of_day_over_midnight_is_no_day_off() -> None:
     clock = align(packets, legs(told))
     assert "8 h ahead of ours" in clock.words
     assert [one.verdict for one in match(packets, legs(told), clock).matches] == [Verdict.AGREES]
+
+
+def test_of_several_lines_that_fit_one_turn_none_is_taken_for_it() -> None:
+    """A busy server answered three requests alike in that second: which was ours only an id or a size can say."""
+    told = turn("a", NOON_S, 40.0, answer_bytes=9000)
+    alike = [sighting(NOON_S + n / 100, 40.0, sent_bytes=9000) for n in range(3)]
+    crowd = match(alike, legs(told), SAME)
+    assert crowd.matches == [] and len(crowd.crowded) == 3
+
+    by_size = match([*alike[:1], *(replace(one, sent_bytes=50_000) for one in alike[1:])], legs(told), SAME)
+    assert [one.seen.sent_bytes for one in by_size.matches] == [9000] and len(by_size.strangers) == 2

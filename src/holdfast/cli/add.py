@@ -338,6 +338,11 @@ def _about(source: Source, ids: set[str]) -> list[str]:
             f"{_units(source, len(matched.unclear))} could be of several turns equally, and of none for sure "
             f"({pile.units} {one.line}: {' or '.join(several[:3])})"
         )
+    if matched.crowded:
+        parts.append(
+            f"{_units(source, len(matched.crowded))} fit a turn as well as others do, where one can be it, and were put "
+            f"to none (first: {pile.units} {matched.crowded[0].line}; a request id in the log would tell)"
+        )
     if matched.strangers:
         parts.append(_strangers(matched.strangers, matched.never_came, pile.units))
     if pile.dirt:
@@ -422,6 +427,7 @@ def files_json(beside: Beside) -> list[dict[str, Any]]:
             "first_not_understood": one.pile.first_dirt,
             "fit_no_turn": len(one.matched.strangers),
             "fit_several": len(one.matched.unclear),
+            "fit_one_together": len(one.matched.crowded),
             "without_time_or_id": len(one.matched.unplaced),
             "problem": one.pile.problem,
         }

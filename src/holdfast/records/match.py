@@ -38,6 +38,8 @@ class Matched:
     matches: list[Match] = field(default_factory=list)
     unclear: list[tuple[Sighting, tuple[str, ...]]] = field(default_factory=list)
     "Sightings that fit several turns equally, with their ids."
+    crowded: list[Sighting] = field(default_factory=list)
+    "Several that fit one connection equally, where one of them can be it."
     strangers: list[Sighting] = field(default_factory=list)
     "Seen while our turns ran, and none of them."
     never_came: int = 0
@@ -79,7 +81,37 @@ def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matche
         else:
             found.matches.append(_placed(one, near, ahead_s, by_id=False))
     found.matches = _spread(found.matches, legs)
+    _thin(found, clock.ahead_s)
     return found
+
+
+def _thin(found: Matched, ahead_s: float | None) -> None:
+    """A connection is one request: where several of a log fit one leg, the one that fits best by far is it, or none is.
+
+    Known ids decide; lines that tell an event (of an error log) may well be several.
+    """
+    crowds: dict[tuple[str, Kind, int, str], list[Match]] = {}
+    for one in found.matches:
+        if one.seen.took_s is not None:
+            leg = one.leg
+            crowds.setdefault((leg.turn_id, leg.kind, leg.number, one.seen.program), []).append(one)
+    gone: set[int] = set()
+    for crowd in crowds.values():
+        if len(crowd) < 2:
+            continue
+        crowd.sort(key=lambda one: (not one.by_id, _cost(one.seen, one.leg, ahead_s)))
+        first, second = crowd[0], crowd[1]
+        margin = 0.25 + first.seen.precision_s / 2
+        lead = _cost(second.seen, second.leg, ahead_s) - _cost(first.seen, first.leg, ahead_s)
+        if first.by_id or lead >= margin:
+            others = [one for one in crowd[1:] if not one.by_id]
+            found.strangers += [one.seen for one in others]
+            found.never_came += len(others)
+        else:
+            others = crowd
+            found.crowded += [one.seen for one in crowd]
+        gone |= {id(one) for one in others}
+    found.matches = [one for one in found.matches if id(one) not in gone]
 
 
 _KIND = (Verdict.AGREES, Verdict.ADDS, Verdict.SILENT, Verdict.CONTRADICTS)
