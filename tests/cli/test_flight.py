@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+import click
+
 from holdfast.cli.flight import told
+from holdfast.cli.main import main
 from holdfast.flight.flights import Line
 from holdfast.flight.reading import StoredTurn
+from holdfast.report.incident import examine
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, turn
-from tests.report.turns import frozen, refused
+from tests.report.turns import cancelled, frozen, outage, refused, reset_and_healed, stored
 
 
 def test_the_story_is_told_moment_by_moment(tmp_path: Path) -> None:
@@ -197,3 +202,20 @@ def test_public_json_and_text_name_nobody_either(tmp_path: Path) -> None:
         for turn_id in ("abc123", "def456"):
             said = typed(tmp_path, "flight", turn_id, "--format", form, "--public").stdout
             assert "5c0ffee0" not in said and "203.0.113.7" not in said and "instance-" not in said
+
+
+def test_every_command_that_is_advised_can_be_typed() -> None:
+    """Its name and its options exist."""
+    turns = (frozen(), frozen(comes_back=False), refused(), outage(), cancelled(), reset_and_healed())
+    advised = {one.command for turn in turns for one in examine(stored(turn, 9)).advice if one.command}
+    assert len(advised) >= 6
+    for line in advised:
+        program, name, *rest = shlex.split(line)
+        assert program == "holdfast"
+        context = click.Context(main)
+        command = main.get_command(context, name)
+        while isinstance(command, click.Group):
+            name, *rest = rest
+            command = command.get_command(context, name)
+        assert command is not None, line
+        command.make_context(name, rest, resilient_parsing=False)

@@ -203,7 +203,10 @@ def told(turn: StoredTurn, lines: list[flights.Line], width: int | None) -> list
         ),
     ]
     head += [f"  {name:<11} {value}" for name, value in facts if value]
-    return [*head, "", *_story(lines, width), "", *_outcome(turn)]
+    outcome = _outcome(turn)
+    if width is not None:
+        outcome = [part for line in outcome for part in textwrap.wrap(line, width, break_on_hyphens=False)]
+    return [*head, "", *_story(lines, width), "", *outcome]
 
 
 def _story(lines: list[flights.Line], width: int | None) -> list[str]:
