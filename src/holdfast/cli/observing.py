@@ -69,6 +69,5 @@ class Observing:
         """Tell what is left, for at most so long; the journal was closed before."""
         if self._traces is None or self._follower is None:
             return  # what nobody can ask for any more need not be counted
-        if self._follower.waiting:
-            self._follower.close(timeout_s / 2)
+        self._follower.close(timeout_s / 2)
         self._traces.close(timeout_s / 2)

@@ -36,7 +36,7 @@ Taker = Callable[[list[EndedTurn]], None]
 
 
 class Follower:
-    """A thread that reads ended turns from the journal. `__call__` and `wake` never wait and never raise."""
+    """A thread that reads ended turns from the journal. `__call__` never waits and never raises."""
 
     def __init__(
         self, state_dir: Path, takers: Sequence[Taker], *, look_every_s: float = LOOK_EVERY_S
@@ -49,6 +49,8 @@ class Follower:
         self._ids: deque[str] = deque()
         self._tries: dict[str, int] = {}
         self._wake = threading.Event()
+        self._breath = threading.Event()
+        "Never set: to wait on it is to let others run."
         self._closing = False
         self._looked = threading.Condition()
         self._looks = 0
@@ -138,8 +140,8 @@ class Follower:
             for turn_id in batch:
                 if turn_id in self._tries:
                     self._tried(turn_id)
-            if self._wake.wait(_BREATH_S) and self._closing:
-                continue
+            if not self._closing:
+                self._breath.wait(_BREATH_S)
         # While the disk takes none, turns pile up here as they do in the journal.
         while len(self._tries) > WAITING_TURNS:
             del self._tries[next(iter(self._tries))]
