@@ -55,5 +55,7 @@ SCENES = (
     Scene("tls_without_farewell", 7022, "FIN_THEN_RST", "server", PEER),
     Scene("tls12_with_farewell", 7023, "CLOSED", "server"),
     Scene("http2_goaway", 7024, "CLOSED", "server"),
+    Scene("nat_forgot", 7026, "RESET", "client", LOST_STATE, seen=("far",)),
     Scene("on_loopback", 7025, "RESET", "client", PEER, seen=("any",)),
 )
+BY_NAME = {scene.name: scene for scene in SCENES}

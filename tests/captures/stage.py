@@ -297,6 +297,18 @@ def middle_forgot(port: int) -> None:
     client.close()
 
 
+def nat_forgot(port: int) -> None:
+    """A translation that nobody used for a second is forgotten: the box itself answers what the server says next."""
+    on("mid", "nft", "add table ip n; add chain ip n p { type nat hook postrouting priority 100; }")
+    on("mid", "nft", "add", "rule", "ip", "n", "p", "tcp", "dport", str(port), "masquerade")
+    on("mid", "sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_established=1")
+    _client, server = asked(port)
+    time.sleep(2.2)
+    server.sendall(chunk(PING))
+    heard(server)
+    server.close()
+
+
 def injected(port: int) -> None:
     """Somebody beside the path forges a reset in the server's name; the server goes on speaking."""
     client, server = asked(port)

@@ -10,10 +10,13 @@ import pytest
 
 from holdfast.captures.connections import follow
 from holdfast.captures.files import open_capture
+from holdfast.captures.masking import PacketMasker
 from holdfast.captures.telling import Report, Twins, conclude
+from holdfast.captures.tls import farewell
+from holdfast.captures.views import Listener, View
 from tests.captures import awkward
 from tests.captures.kernels import Captures, needs_kernels, play
-from tests.captures.scenes import SCENES, Scene
+from tests.captures.scenes import BY_NAME, SCENES, Scene
 
 pytestmark = needs_kernels
 
@@ -25,6 +28,9 @@ def told(path: Path) -> dict[int, Report]:
     """Every connection of a capture file, by its server's port."""
     with open_capture(path) as capture:
         reports = [conclude(connection) for connection in follow(capture)]
+    reports.sort(
+        key=lambda report: -report.connection.number
+    )  # a scene's first connection is the one it is about
     return {report.connection.server.endpoint[1]: report for report in reports}
 
 
@@ -69,6 +75,74 @@ def test_a_path_that_went_dark_is_not_the_peers_doing(tmp_path: Path) -> None:
     """Data goes unanswered until the kernel gives up: nobody closed, and the capture says so."""
     scene = next(scene for scene in SCENES if scene.name == "dark_while_sending")
     check(scene, told(play(tmp_path, scene.name).far)[scene.port])
+
+
+# ----- what was said inside
+
+
+def carried(path: Path) -> dict[int, View]:
+    """What each connection carried, by the server's port."""
+    listener = Listener()
+    with open_capture(path) as capture:
+        return {
+            connection.server.endpoint[1]: view
+            for connection in follow(capture, listen=listener)
+            if (view := listener.take(connection)) is not None
+        }
+
+
+def test_a_torn_answer_is_told_torn_however_tcp_ended(captures: Captures) -> None:
+    """Reset, closed in order, killed: the answer stops inside the tool call, and what came of it is there."""
+    views = carried(captures.near)
+    for name in ("client_rst", "client_unread", "server_fin", "server_rst", "middle_forgot", "over_ipv6"):
+        conversation = views[BY_NAME[name].port].conversation
+        assert conversation is not None, name
+        answer = conversation.exchanges[0].response
+        assert answer is not None and answer.body.events is not None, name
+        assert (answer.status, answer.body.complete, answer.body.events.ended) == (200, False, False), name
+        assert answer.body.events.open_block == "tool_use Write", name
+    whole = views[BY_NAME["half_close"].port].conversation
+    assert whole is not None and whole.exchanges[0].response is not None
+    assert whole.exchanges[0].response.body.complete
+    reused = views[BY_NAME["reused"].port].conversation
+    assert reused is not None and len(reused.exchanges) == 3
+
+
+def test_tls_tells_its_farewell_and_its_alert(captures: Captures) -> None:
+    """By OpenSSL's own records: who took leave, who did not, and which alert refused the handshake."""
+    seen = {
+        name: carried(captures.near)[BY_NAME[name].port].tls for name in BY_NAME if name.startswith("tls")
+    }
+    versions = {name: told.version for name, told in seen.items() if told is not None}
+    assert versions["tls_with_farewell"] == "TLS 1.3" and versions["tls12_with_farewell"] == "TLS 1.2"
+    farewells = {name: farewell(told, told.server) for name, told in seen.items() if told is not None}
+    assert farewells["tls_with_farewell"] == farewells["tls12_with_farewell"] == "likely"
+    assert farewells["tls_without_farewell"] == "not likely"
+    refused = seen["tls_refused_by_client"]
+    assert refused is not None and [alert.name for alert in refused.client.alerts] == ["unknown_ca"]
+    assert refused.sni == "api.test"
+
+
+def test_http2_tells_why_it_was_sent_away(captures: Captures) -> None:
+    """GOAWAY's code and its debug text."""
+    conversation = carried(captures.near)[BY_NAME["http2_goaway"].port].conversation
+    assert conversation is not None and conversation.frames is not None
+    (goaway,) = conversation.frames[1].goaways
+    assert goaway[1:] == (0, "ENHANCE_YOUR_CALM", "too_many_pings")
+
+
+def test_masked_packets_tell_the_same_without_the_key(captures: Captures, tmp_path: Path) -> None:
+    """What `holdfast capture` would have written of it: every ending as before, no credential, no prompt."""
+    ports = {scene.port for scene in SCENES}
+    masker = PacketMasker(lambda port: port in ports)
+    with open_capture(captures.near) as capture:
+        ready = [one for packet in capture for one in masker.take(packet)]
+    ready += masker.finish()
+    path = awkward.write(tmp_path / "a.pcap", [(one.at_ns, one.data) for one in ready])
+    all_true(path)
+    written = path.read_bytes()
+    assert b"sk-ant-a-key-of-the-stage" in captures.near.read_bytes()
+    assert b"sk-ant" not in written and b'{"stream":true}' not in written and b"event: ping" in written
 
 
 # ----- files as they come from elsewhere
