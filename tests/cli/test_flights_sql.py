@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli import sql
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, turn
 
@@ -34,6 +35,14 @@ def test_the_answer_is_an_aligned_table(state: Path) -> None:
         "ccc         9000  -",
         "aaa         1800  -",
     ]
+
+
+def test_rows_that_a_terminal_cannot_show_side_by_side_are_shown_as_blocks() -> None:
+    """A line per column, rows apart; into a pipe they stay a table."""
+    names, rows = ["turn_id", "x"], [("aaa", 1), ("bbb", None)]
+
+    assert list(sql.blocks(names, rows)) == ["turn_id  aaa", "x        1", "", "turn_id  bbb", "x        -"]
+    assert sql.table_width(names, rows) == len("turn_id  x")
 
 
 def test_the_answer_as_json_and_as_csv(state: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import functools
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -98,7 +99,10 @@ def _print(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
             for line in str(row[-1]).splitlines():
                 click.echo(clean(line, limit=400))
     else:
-        for line in table_lines(names, answer.columns, rows):
+        first = list(itertools.islice(rows, WIDTHS_FROM))
+        all_rows = itertools.chain(first, rows)
+        wide = sys.stdout.isatty() and table_width(names, first) > shutil.get_terminal_size().columns
+        for line in blocks(names, all_rows) if wide else table_lines(names, answer.columns, all_rows):
             click.echo(line)
 
 
@@ -139,6 +143,22 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return clean(str(value), limit=WIDEST)
+
+
+def table_width(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Columns of the terminal that these rows would take as a table."""
+    shown = [list(names), *([cell(value) for value in row] for row in rows)]
+    return sum(max(len(row[i]) for row in shown) + 2 for i in range(len(names))) - 2
+
+
+def blocks(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterable[str]:
+    """Rows one below the other, a line per column: for a terminal that a table would not fit into."""
+    width = max((len(name) for name in names), default=0)
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        for name, value in zip(names, row, strict=True):
+            yield f"{name:<{width}}  {cell(value)}"
 
 
 def table_lines(

@@ -181,7 +181,7 @@ _ATTEMPT_COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("connected_at_ms", "BIGINT", "When a connection was at hand."), _at("Connected")),
     (Column("address", "VARCHAR", "Of upstream, with port."), _told("Connected", "address")),
     (
-        Column("connect_ms", "BIGINT", "How long connecting took."),
+        Column("connect_ms", "BIGINT", "How long connecting took; of a reused connection, back then."),
         _ms(_told("Connected", "took_s", "DOUBLE")),
     ),
     (
