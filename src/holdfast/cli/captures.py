@@ -7,6 +7,7 @@ import heapq
 import os
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from holdfast.flight.redact import clean
 if TYPE_CHECKING:
     from holdfast.captures.files import Capture, Packet
     from holdfast.captures.layers import Seen
+    from holdfast.captures.pairs import Pairs
     from holdfast.captures.telling import Report
     from holdfast.captures.views import View
 
@@ -55,6 +57,7 @@ def command(
     FILE is a capture of tcpdump, Wireshark or dumpcap: pcap or pcapng, also compressed by gzip; - reads it from
     standard input. The worst ends come first; of those that ended properly there is one line.
     For each reset it says who made it, the peer or something between, with what speaks for and against.
+    Captures of both ends, given together, are compared: what arrived and had never been sent was forged.
     Of plain HTTP it tells the exchanges (credentials masked), their events and silences, and how far each answer
     came; --body gives an answer that was cut as far as it came. Of TLS it tells what can be seen without keys.
 
@@ -76,19 +79,23 @@ def command(
             raise click.UsageError("--body takes one FILE: connections are counted in each anew")
         _write_body(files[0], port, _exchange_number(body), out)
         return
+    from holdfast.captures.pairs import Pairs
+
     gc.set_threshold(GARBAGE, 5, 5)
-    worked = True
+    worked, pairs = True, Pairs()
     for number, name in enumerate(files):
         try:
             with _opened(name) as capture:
                 if number and not as_json:
                     click.echo()
-                worked &= _as_json(capture, port) if as_json else _told(capture, port, every)
+                worked &= _as_json(capture, port) if as_json else _told(capture, port, every, pairs)
         except Failed as error:
             if len(files) == 1:
                 raise
             error.show()
             worked = False
+    if len(files) > 1 and not as_json:
+        _compared(pairs)
     if not worked:
         raise SystemExit(FAILED)
 
@@ -231,8 +238,9 @@ def _as_json(capture: Capture, port: int | None) -> bool:
     return _found(capture, seen, count, port)
 
 
-def _told(capture: Capture, port: int | None, every: bool) -> bool:
+def _told(capture: Capture, port: int | None, every: bool, pairs: Pairs) -> bool:
     from holdfast.captures.layers import Seen
+    from holdfast.captures.pairs import sighting
     from holdfast.captures.telling import block, clock, ended_kind
     from holdfast.captures.views import lines_for
 
@@ -247,6 +255,7 @@ def _told(capture: Capture, port: int | None, every: bool) -> bool:
         count += 1
         connection = report.connection
         packets += connection.packets
+        pairs.add(sighting(report, capture.name))
         first = min(first or connection.began_ns, connection.began_ns)
         last = max(last, connection.last_ns)
         if report.proper and not every and not (view and view.broken):
@@ -275,6 +284,29 @@ def _told(capture: Capture, port: int | None, every: bool) -> bool:
         kinds = "; ".join(f"{number:,} {said}" for said, number in proper.most_common(6))
         click.echo(f"\n{sum(proper.values()):,} without a broken end ({kinds}); --all tells them one by one")
     return _found(capture, seen, count, port)
+
+
+def _compared(pairs: Pairs) -> None:
+    """What the files say together of connections that are in more than one of them."""
+    common, told = pairs.told()
+    if not common:
+        return
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    click.echo(
+        f"\n{many(common, 'connection')} in more than one capture" + ("" if told else ", and they agree")
+    )
+    for name, said in told[:MOST_BLOCKS]:
+        click.echo(f"\n{clean(name)}")
+        for sentence in said:
+            click.echo(
+                textwrap.fill(
+                    clean(sentence),
+                    width,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_on_hyphens=False,
+                )
+            )
 
 
 def _found(capture: Capture, seen: Seen, count: int, port: int | None) -> bool:
