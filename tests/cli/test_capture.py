@@ -15,9 +15,12 @@ import pytest
 
 from holdfast.captures.files import open_capture
 from holdfast.cli import capture
+from holdfast.flight import moments as m
+from holdfast.flight.journal import Journal
+from holdfast.flight.reading import open_library
 from tests.captures.kernels import needs_kernels
 from tests.cli.viewed import recorded, typed
-from tests.flight.telling import short_turn
+from tests.flight.telling import short_turn, tell, turn
 
 SECRET = b"sk-ant-api03-never-written"
 ASK = (
@@ -75,6 +78,88 @@ def test_dumpcap_has_a_group_and_macos_its_own_way() -> None:
     """What to permit differs by tool and system."""
     assert "usermod -aG wireshark" in capture.permit("/usr/bin/dumpcap", "linux")
     assert "wireshark-chmodbpf" in capture.permit("/usr/sbin/tcpdump", "darwin")
+
+
+class Living:
+    """This process as a gateway: it listens, is connected to an upstream, and a turn of it is under way."""
+
+    def __init__(self, state: Path) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.upstream = socket.create_server(("127.0.0.1", 0))
+        self.port, self.far = self.server.getsockname()[1], self.upstream.getsockname()[1]
+        self.journal = Journal(state)
+        self.record = tell(
+            turn(turn_id="abc1"),
+            (0.001, m.AttemptStarted(1)),
+            (0.04, m.Connected(1, f"[2001:db8::1]:{self.far}", 0.04, False)),
+        )
+        self.journal.changed(self.record)
+        for _ in range(100):  # the journal writes in a thread of its own
+            with open_library(state) as library:
+                if library is not None and library.find("abc1"):
+                    return
+            threading.Event().wait(0.05)
+        pytest.fail("the journal wrote nothing")
+
+    def __enter__(self) -> Living:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.close(5)
+        self.server.close()
+        self.upstream.close()
+
+
+def test_a_running_gateway_is_found_with_its_upstream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ports it listens on, and the addresses that turns were connected to."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path))
+    with Living(tmp_path) as gateway:
+        plan = capture.plan_of(None, None)
+        assert gateway.port in plan.wanted.serving and not plan.lacks
+        assert plan.wanted.remotes == {("2001:db8::1", gateway.far)} and plan.turn is None
+
+
+def test_a_turn_is_watched_until_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan is for that turn, and the journal is asked whether it has ended."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path))
+    with Living(tmp_path) as gateway:
+        plan = capture.plan_of("abc1", None)
+        assert plan.turn == "abc1" and plan.name == "turn-abc1" and "for turn abc1" in plan.what
+        assert not plan.over() and gateway.port in plan.wanted.serving
+
+
+def test_late_resets_have_their_time() -> None:
+    """What has ended is watched for two seconds more, and asked about once a second at most."""
+    asked: list[float] = []
+    clock = iter([0.0, 0.5, 1.0, 2.0, 3.5, 4.0])
+    times: list[float] = []
+
+    def now() -> float:
+        times.append(next(clock))
+        return times[-1]
+
+    def ended() -> bool:
+        asked.append(times[-1])
+        return times[-1] >= 2
+
+    over = capture.Aftermath(ended, now)
+    assert [over() for _ in range(6)] == [False, False, False, False, False, True]
+    assert asked == [0.0, 1.0, 2.0]
+
+
+def test_old_captures_are_erased_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold answers, so they do not stay for ever; others' files and fresh ones do."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path))
+    old, fresh = tmp_path / "captures" / "old.pcap", tmp_path / "captures" / "fresh.pcap"
+    old.parent.mkdir()
+    for path in (old, fresh):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    path = capture.own_path("gateway")
+    assert path.parent == old.parent and path.name.startswith("gateway-") and path.suffix == ".pcap"
+    assert not old.exists() and fresh.exists()
 
 
 def spoken(port_file: list[int]) -> tuple[socket.socket, threading.Thread]:

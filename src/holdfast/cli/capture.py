@@ -131,8 +131,8 @@ def command(turn: str | None, port: int | None, out: Path | None, seconds: float
     """
     if turn is not None and port is not None:
         raise click.UsageError("--for names a turn and --port a port; give one of them")
-    plan = _plan(turn, port)
-    path = out if out is not None else _own_path(plan.name)
+    plan = plan_of(turn, port)
+    path = out if out is not None else own_path(plan.name)
     kept, overwritten, lost = _capture(plan, path, seconds, size)
     _report(plan, path, kept, overwritten, lost)
 
@@ -154,7 +154,7 @@ class Plan:
     "What it will not show, in a sentence."
 
 
-def _plan(turn: str | None, port: int | None) -> Plan:
+def plan_of(turn: str | None, port: int | None) -> Plan:
     from holdfast.captures.owners import Wanted
 
     if port is not None:
@@ -192,7 +192,14 @@ def _plan(turn: str | None, port: int | None) -> Plan:
     if found is None:
         return Plan(wanted, what, "gateway", lacks=lacks)
     identity = found.record.turn_id
-    return Plan(wanted, f"{what} for turn {identity}", f"turn-{identity}", _ended(identity), identity, lacks)
+    return Plan(
+        wanted,
+        f"{what} for turn {identity}",
+        f"turn-{identity}",
+        Aftermath(lambda: _has_ended(identity)),
+        identity,
+        lacks,
+    )
 
 
 def _upstreams(turns: Sequence[StoredTurn]) -> Iterator[tuple[str, int]]:
@@ -205,21 +212,29 @@ def _upstreams(turns: Sequence[StoredTurn]) -> Iterator[tuple[str, int]]:
                     yield str(ipaddress.ip_address(host.strip("[]"))), int(port)
 
 
-def _ended(identity: str) -> Callable[[], bool]:
-    """Asks, now and then, whether a turn has been over for a moment."""
-    state = {"asked": 0.0, "over": 0.0}
+class Aftermath:
+    """Asks now and then whether something has ended, and says so a moment later."""
 
-    def over() -> bool:
-        now = time.monotonic()
-        if not state["over"] and now - state["asked"] > 1:
-            state["asked"] = now
-            with contextlib.suppress(click.ClickException), opened_library() as library:
-                found = library.find(identity)
-                if not found or found[0].ending_code is not None:
-                    state["over"] = now
-        return bool(state["over"]) and now - state["over"] > AFTER_S
+    def __init__(self, ended: Callable[[], bool], now: Callable[[], float] = time.monotonic) -> None:
+        self._ended, self._now = ended, now
+        self._asked_s: float | None = None
+        self._ended_s: float | None = None
 
-    return over
+    def __call__(self) -> bool:
+        now = self._now()
+        if self._ended_s is None and (self._asked_s is None or now - self._asked_s >= 1):
+            self._asked_s = now
+            if self._ended():
+                self._ended_s = now
+        return self._ended_s is not None and now - self._ended_s >= AFTER_S
+
+
+def _has_ended(identity: str) -> bool:
+    """Whether a turn is over, or gone from the journal; a journal that is busy is asked again."""
+    with contextlib.suppress(click.ClickException), opened_library() as library:
+        found = library.find(identity)
+        return not found or found[0].ending_code is not None
+    return False
 
 
 def sockets_of(pid: int) -> Sockets:
@@ -251,7 +266,7 @@ def sockets_of(pid: int) -> Sockets:
 # ----- where to
 
 
-def _own_path(name: str) -> Path:
+def own_path(name: str) -> Path:
     """A new file below the state directory; captures that are older than `KEPT_DAYS` go."""
     try:
         directory = make_private(state_dir() / CAPTURES)
@@ -410,7 +425,8 @@ def _capture(plan: Plan, path: Path, seconds: float, size: int) -> tuple[Kept, i
             except NotACapture as error:
                 tool.wait(STOP_S)
                 if tool.returncode not in (0, -signal.SIGINT):
-                    raise Failed(f"{Path(str(tool.args[0])).name} ended: {_words(said)}") from error  # type: ignore[index]
+                    name = Path(cast(list[str], tool.args)[0]).name
+                    raise Failed(f"{name} ended: {_words(said)}; try it by itself") from error
             for ready in masker.finish():
                 ring.write(ready)
             kept = ring.finish()
@@ -424,6 +440,10 @@ def _capture(plan: Plan, path: Path, seconds: float, size: int) -> tuple[Kept, i
         with contextlib.suppress(subprocess.TimeoutExpired):
             tool.wait(STOP_S)
         lost = _lost(_all(said).decode("utf-8", "replace"))
+        if not interrupts() and not plan.over():
+            click.echo(
+                f"{Path(cast(list[str], tool.args)[0]).name} ended by itself: {_words(said)}", err=True
+            )
     if not kept.packets:
         path.unlink(missing_ok=True)
     return kept, masker.overwritten, lost
