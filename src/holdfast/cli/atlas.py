@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -124,7 +125,9 @@ def command(
     elif len(rows) == 1:
         click.echo("\n".join(_page(rows[0], _width())))
     else:
-        click.echo("\n".join(_list(rows, shutil.get_terminal_size().columns)))
+        click.echo(
+            "\n".join(_list(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        )
 
 
 def _width() -> int:
@@ -165,17 +168,18 @@ def _seen(
     )
 
 
-def _list(rows: Iterable[Timer], width: int) -> list[str]:
+def _list(rows: Iterable[Timer], width: int | None) -> list[str]:
+    """One line each, cut at `width`; None where nobody looks at a terminal, and nothing is cut."""
     table = [("TIMER", "CLOCK", "AFTER", "HELD BY", "WHAT IT IS")]
     table += [(timer.id, timer.clock, spoken(timer), _held_by(timer), timer.name) for timer in rows]
-    lines = [line if len(line) <= width else line[: width - 1] + "…" for line in columns(table)]
+    lines = [clean(line, limit=width) for line in columns(table)]
     return [
         *lines,
         "",
         *textwrap.wrap(
             "HELD BY: what holds it off, pings in the stream or TCP's own probes. One timer with its source: "
             "holdfast atlas TIMER. Which has a number: holdfast atlas 300.",
-            max(min(width, 100), 60),
+            max(min(width or 100, 100), 60),
         ),
     ]
 
@@ -210,7 +214,7 @@ def _page(timer: Timer, width: int) -> list[str]:
     facts = [
         ("what", timer.name),
         ("where", atlas.LAYERS[timer.layer]),
-        ("clock", f"{timer.clock}: {atlas.CLOCKS[timer.clock]}"),
+        ("clock", f"{timer.clock} ({atlas.CLOCKS[timer.clock]})"),
         ("after", f"{spoken(timer)} ({timer.applies})"),
         ("can be set", timer.configurable + can_be + (f", by {timer.set_by}" if timer.set_by else "")),
         ("fires when", timer.fires),

@@ -40,7 +40,7 @@ ROLES = {
 (`between`), a middle that only passes packets on (`path`), or the system under an end (`system`)."""
 
 CLOCKS = {
-    "idle": "silence: since the last thing that resets it",
+    "idle": "silence, since the last thing that resets it",
     "wall": "the whole exchange, from its request on",
     "headers": "the wait for the answer's headers",
     "connect": "the wait for a connection",
