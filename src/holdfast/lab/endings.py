@@ -86,19 +86,22 @@ class Shows:
 
     name: str
     equal: str | int | float | bool | None = None
+    "None: that there is no such evidence."
     at_least: float | None = None
 
     def met_by(self, evidence: Mapping[str, object]) -> bool:
         """Whether it is so. What was not measured shows nothing."""
         value = evidence.get(self.name)
+        if self.at_least is None and self.equal is None:
+            return value is None
         if self.at_least is not None:
             return isinstance(value, int | float) and value >= self.at_least
         return value is not None and value == self.equal
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} {self.equal}" if self.at_least is None else f"{self.name} {self.at_least:g} or more"
-        )
+        if self.at_least is not None:
+            return f"{self.name} {self.at_least:g} or more"
+        return f"no {self.name}" if self.equal is None else f"{self.name} {self.equal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,10 @@ HTTP2: Final = ("--http2",)
 LARGE: Final = 24_000_000
 "Bytes of a request that does not fit into any socket's buffers."
 CONNECTION_RESET: Final = Shows("errno", 104)
+CLOSED: Final = Shows("tcp_state", "CLOSE")
+HALF_CLOSED: Final = Shows("tcp_state", "CLOSE_WAIT")
+ALIVE: Final = Shows("tcp_state", "ESTABLISHED")
+NO_ERRNO: Final = Shows("errno")
 TIMED_OUT: Final = Shows("errno", 110)
 
 
@@ -271,9 +278,13 @@ _ALL: tuple[EndingScenario, ...] = (
         "closes the connection in order",
         s.fin(),
         Shows("peer_closed", True),
+        HALF_CLOSED,
+        NO_ERRNO,
         phases=tuple(WHERE),
     ),
-    *_broken("rst", "P.rst", "resets the connection", s.reset(), CONNECTION_RESET, phases=tuple(WHERE)),
+    *_broken(
+        "rst", "P.rst", "resets the connection", s.reset(), CONNECTION_RESET, CLOSED, phases=tuple(WHERE)
+    ),
     EndingScenario(
         "rst-in-body",
         "Upstream resets the connection inside an answer that is no stream.",
@@ -365,6 +376,7 @@ _ALL: tuple[EndingScenario, ...] = (
         "The HTTP body ends as it should inside a tool call: to HTTP all is well, and the answer is half.",
         "P.cut.tool",
         (broken(Phase.IN_TOOL_USE, s.cut_short()),),
+        shows=(ALIVE, NO_ERRNO),
     ),
     EndingScenario(
         "error-event",
@@ -416,6 +428,7 @@ _ALL: tuple[EndingScenario, ...] = (
         (WELL,),
         place=Place.STRANGER,
         over=ONLY_TLS,
+        shows=(NO_ERRNO,),
     ),
     EndingScenario(
         "no-tls",
@@ -507,6 +520,7 @@ _ALL: tuple[EndingScenario, ...] = (
         "Upstream says nothing more inside a tool call, and the path lives: the quiet patience runs out.",
         "G.limit.tool",
         (_SILENT_IN_TOOL,),
+        shows=(ALIVE, Shows("silence_s", at_least=0.4)),
         given=("--quiet", "500ms"),
     ),
     EndingScenario(
@@ -585,6 +599,8 @@ _ALL: tuple[EndingScenario, ...] = (
             Leaves.RST,
             phase,
             "cancelled",
+            CONNECTION_RESET,
+            Shows("since_byte_s", at_least=0.05),
         )
         for phase in WHERE
     ),
@@ -604,6 +620,8 @@ _ALL: tuple[EndingScenario, ...] = (
         Leaves.RST,
         Phase.AWAITING_HEADERS,
         "gave_up",
+        CONNECTION_RESET,
+        Shows("since_request_s", at_least=0.95),
         stream=False,
         headers=(
             ("x-stainless-timeout", "1"),
@@ -625,6 +643,8 @@ _ALL: tuple[EndingScenario, ...] = (
         Leaves.DARK,
         Phase.IN_TOOL_USE,
         "lost",
+        TIMED_OUT,
+        Shows("since_byte_s", at_least=1.5),
         given=(*QUICK_PROBES, "--keepalive", "10m"),
         linux=True,
     ),
