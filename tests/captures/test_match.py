@@ -131,6 +131,22 @@ def test_the_clock_is_found_by_the_turns_id(tmp_path: Path, ahead_s: float) -> N
     assert (301, "Ended") in [(round(line.at_s), line.name) for line in found.lines(turn)]
 
 
+def test_connections_that_were_open_before_the_capture_are_found(tmp_path: Path) -> None:
+    """A capture that was begun while the turn ran: upstream by its address, the client by the end that both saw."""
+    (turn,) = stored(gave_up())
+    far = upstream_side()
+    pings = Talk(CLIENT, GATEWAY)
+    for second in (200.0, 300.9):
+        pings.says(second, False, b"16\r\nevent: ping\ndata: {}\n\n\r\n")
+    pings.packet(301.0, True, 20)
+    far.frames = far.frames[5:]
+    found = beside(file(tmp_path / "c.pcap", pings, far), [turn])
+    assert sorted(one.leg.name for one in found.matches) == ["attempt 1", "the client's connection"]
+    assert "taken for ours" in found.clock
+    told = " ".join(line.text for line in found.lines(turn))
+    assert "reset by the client" in told
+
+
 def test_a_far_clock_is_not_guessed_from_one_connection(tmp_path: Path) -> None:
     """One upstream connection an hour away is somebody else's as well as ours."""
     (turn,) = stored(gave_up())

@@ -123,3 +123,12 @@ def test_a_properly_closed_connection_with_a_torn_answer_is_told(tmp_path: Path)
     """TCP may be in order and the answer not; such a connection is not counted among the sound ones."""
     said = typed(tmp_path, "captures", str(frozen(tmp_path / "a.pcap"))).stdout
     assert "1.1 POST /v1/messages" in said
+
+
+def test_the_rest_of_a_stream_is_told_without_its_head(tmp_path: Path) -> None:
+    """A capture that begins in the middle of an answer has its events, its silences and where they stop."""
+    ping = chunk(b"event: ping\ndata: {}\n\n")
+    path = captured(tmp_path / "a.pcap", (1, False, ping), (2, False, ping), (40, False, ping), begun=False)
+    said = " ".join("\n".join(lines_for(viewed(path))).split())
+    assert "the rest of an answer whose head is not in the capture" in said
+    assert "3 events" in said and "longest gap 38.0 s" in said

@@ -442,6 +442,11 @@ class Direction:
         self._reader: _BodyReader | None = None
         self._interim: list[int] = []
 
+    @property
+    def has_events(self) -> bool:
+        """Whether an event stream is under way, though its head may not be in the capture."""
+        return self._message is not None and self._message.body.events is not None
+
     # -- in
 
     def feed(self, piece: Piece) -> None:
@@ -765,7 +770,7 @@ class Reader:
     @property
     def known(self) -> bool:
         """Whether a head, or HTTP/2's preface, has shown that this is HTTP."""
-        return self._h2 is not None or self._client.heads + self._server.heads > 0
+        return self._h2 is not None or self._client.heads + self._server.heads > 0 or self._server.has_events
 
     def feed(self, piece: Piece, *, from_client: bool) -> None:
         """Take the next piece of one direction."""
@@ -802,7 +807,7 @@ class Reader:
         self._client.finish(closed=client_closed)
         self._server.finish(closed=server_closed)
         requests, responses = self._client.messages, self._server.messages
-        if not any(message.head for message in (*requests, *responses)):
+        if not any(message.head or message.body.events for message in (*requests, *responses)):
             return Conversation("")
         told = Conversation("HTTP/1.1", pair(requests, responses))
         told.more = max(self._client.more, self._server.more)

@@ -2,7 +2,8 @@
 
 The strongest tie is an id in plain heads: `holdfast-turn` is the gateway's own. Next is upstream's address and port
 together with the times of an attempt. A client's connection without any of these is only taken where both its begin
-and its end fit. What fits several legs equally is put to none, and said.
+and its end fit, or its end alone where it was open before the capture. What fits several legs equally is put to none,
+and said.
 """
 
 from __future__ import annotations
@@ -146,6 +147,11 @@ class _Heard:
     @property
     def exchanges(self) -> Sequence[Exchange]:
         return self.view.conversation.exchanges if self.view and self.view.conversation else ()
+
+    @property
+    def exchanges_asked(self) -> list[float]:
+        """When requests were seen on it, by the capture's clock."""
+        return [self.at_s(e.request.head.at_s) for e in self.exchanges if e.request and e.request.head]
 
     def at_s(self, seconds: float) -> float:
         return self.began_s + seconds
@@ -326,7 +332,7 @@ def match(name: str, heard: Sequence[_Heard], legs: Sequence[Leg]) -> Beside:
             heard,
             [leg for leg in open_legs if leg.client],
             lambda one, leg: _fits_client(one, leg, ahead_s, ports),
-            "its begin and end are those of {leg}",
+            "its times are those of {leg}",
         )
     strangers = sum(not one.taken for one in heard)
     unclear = sum(one.unclear for one in heard)
@@ -454,7 +460,11 @@ def _fits_upstream(one: _Heard, leg: Leg, ahead_s: float) -> float | None:
     if where(connection.server) != leg.address:
         return None
     began_s, last_s = one.began_s - ahead_s, connection.last_ns / 1e9 - ahead_s
-    if leg.reused or connection.joined_in_the_middle:
+    if connection.joined_in_the_middle:
+        if leg.ended_s is None or began_s > leg.ended_s + EXACT_S or last_s < leg.began_s - EXACT_S:
+            return None
+        return _end_off(one, leg, ahead_s) or 0.0
+    if leg.reused:
         if began_s > leg.began_s + EXACT_S or last_s < leg.began_s - EXACT_S:
             return None
         heard_s = connection.client.last_data_ns / 1e9 - ahead_s
@@ -467,9 +477,17 @@ def _fits_client(one: _Heard, leg: Leg, ahead_s: float, ports: set[int]) -> floa
     connection = one.report.connection
     if ports and connection.server.endpoint[1] not in ports:
         return None
-    if leg.ended_s is None or one.report.closing.mechanism is None or connection.joined_in_the_middle:
+    end = _end_off(one, leg, ahead_s)
+    if end is None or end >= EXACT_S:
         return None
-    asked_s = [one.at_s(e.request.head.at_s) for e in one.exchanges if e.request and e.request.head]
-    begin = min(abs(at_s - ahead_s - leg.began_s) for at_s in (one.began_s, *asked_s))
-    end = abs(one.over_s - ahead_s - leg.ended_s)
-    return begin + end if begin < EXACT_S and end < EXACT_S else None
+    if connection.joined_in_the_middle and not one.exchanges_asked:
+        return end if one.began_s - ahead_s >= leg.began_s - EXACT_S else None
+    begin = min(abs(at_s - ahead_s - leg.began_s) for at_s in (one.began_s, *one.exchanges_asked))
+    return begin + end if begin < EXACT_S else None
+
+
+def _end_off(one: _Heard, leg: Leg, ahead_s: float) -> float | None:
+    """How far the two ends lie apart, in seconds; None where one of them is not known."""
+    if leg.ended_s is None or one.report.closing.mechanism is None:
+        return None
+    return abs(one.over_s - ahead_s - leg.ended_s)
