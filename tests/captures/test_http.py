@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,21 @@ def test_an_exchange_is_told_without_its_credentials() -> None:
         assert secret not in shown, secret
     assert exchange.response.status == 200 and exchange.response.body.complete
     assert bytes(exchange.response.body.kept) == b"hi"
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/v1/messages?beta=true", "/v1/messages?beta=…"),
+        ("/gate-Passw0rd-77/v1/messages/count_tokens", "/…/v1/messages/count_tokens"),
+        ("http://user:secret@api.test/v1", "http://[removed]@api.test/v1"),
+        ("api.test:443", "api.test:443"),
+        ("/v1?sk-ant-0123456789", "/v1?…"),
+    ],
+)
+def test_a_target_is_shown_without_what_may_be_a_token(target: str, shown: str) -> None:
+    """Access tokens are path segments, logins and query values too."""
+    assert http.masked_target(target) == shown
 
 
 def test_a_stream_that_broke_keeps_what_came() -> None:

@@ -19,6 +19,8 @@ from holdfast.flight import moments as m
 from holdfast.flight.journal import Journal
 from holdfast.flight.reading import open_library
 from tests.captures.kernels import needs_kernels
+from tests.captures.test_match import client_side, gave_up, upstream_side
+from tests.captures.test_match import file as captured
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import short_turn, tell, turn
 
@@ -216,3 +218,19 @@ def test_packets_are_captured_and_no_secret_is_written(tmp_path: Path) -> None:
         assert len(list(packets)) >= 8
     told = typed(tmp_path, "captures", "--all", str(out)).stdout
     assert "POST /v1/messages" in told and "1 event (ping 1)" in told
+
+
+def test_a_capture_is_told_within_the_turns_story(tmp_path: Path) -> None:
+    """`flight --add` puts packets between our own moments, and says why they are of this turn."""
+    state, path = tmp_path / "state", tmp_path / "c.pcap"
+    recorded(state, gave_up())
+    captured(path, client_side(), upstream_side())
+    said = typed(state, "flight", "abc1", "--add", str(path))
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    reset = next(
+        i for i, line in enumerate(lines) if "reset by the client" in line and "capture c.pcap" in line
+    )
+    assert any("The client gave up" in line for line in lines[reset - 3 : reset + 4])
+    assert "its answer names the turn (holdfast-turn)" in said.stdout and "Agrees." in said.stdout
+    assert "its clock is the same as ours (by 1 request with an id of ours)" in said.stdout

@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.captures.http2 import PREFACE, FrameReader, Frames
 from holdfast.captures.pieces import Piece
-from holdfast.flight.redact import LONGEST, REMOVED, clean, looks_random, scrub
+from holdfast.flight.redact import LONGEST, ORDINARY_SEGMENT, REMOVED, clean, looks_random, scrub
 
 LONGEST_HEAD: Final = 64 * 1024
 "No server takes a longer head; what goes on is no head."
@@ -193,15 +193,13 @@ def masked_target(target: str) -> str:
     path, mark, query = target.partition("?")
     scheme, slashes, rest = path.partition("://")
     if slashes and "@" in rest.partition("/")[0]:
-        path = f"{scheme}://***@{rest.rpartition('@')[2]}"
-    parts = [
-        "…"
-        if len(part) > 16 and (looks_random(part) or not re.fullmatch(r"[a-z_.:-]+|[\w.-]+:\d+", part))
-        else part
-        for part in path.split("/")
-    ]
+        path = f"{scheme}://{REMOVED}@{rest.rpartition('@')[2]}"
+    if "/" in path:  # else it is CONNECT's host and port, or `*`
+        path = "/".join(
+            "…" if len(part) > ORDINARY_SEGMENT or looks_random(part) else part for part in path.split("/")
+        )
     names = "&".join(f"{pair.partition('=')[0]}=…" if "=" in pair else "…" for pair in query.split("&"))
-    return clean(scrub("/".join(parts)) + mark + (clean(names, limit=100) if mark else ""))
+    return clean(scrub(path) + mark + (clean(names, limit=100) if mark else ""))
 
 
 def _text(raw: bytes) -> str:
