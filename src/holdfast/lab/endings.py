@@ -585,11 +585,12 @@ _ALL: tuple[EndingScenario, ...] = (
     _client(
         "client-closes-then-resets",
         "The client closes its connection in order inside a tool call and resets it right after, as a process does that "
-        "ends without having read everything. The gateway lets go at the close, lest a retry wait: it tells that.",
-        "C.fin.tool",
+        "ends without having read everything. Under TLS the reset cannot be seen.",
+        "C.fin+rst.tool",
         Leaves.FIN_THEN_RST,
         Phase.IN_TOOL_USE,
         "cancelled",
+        over=(Over.PLAIN,),
     ),
     *(
         _client(

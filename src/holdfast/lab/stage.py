@@ -24,7 +24,7 @@ from time import monotonic
 from typing import cast
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import Ending
+from holdfast.flight.endings import Ending, Mechanism
 from holdfast.flight.journal import Journal
 from holdfast.flight.reading import open_library
 from holdfast.flight.record import TurnRecord
@@ -159,7 +159,7 @@ class Play:
     async def _here(self, flags: tuple[str, ...]) -> None:
         """With the gateway in this process."""
         settings = replace(self.settings_from(flags), state_dir=self.state_dir)
-        journal = _Watched(self.state_dir, self.scenario.of)
+        journal = _Watched(self.state_dir, self.scenario)
         gateway = Gateway(settings, journal)
         try:
             port = await gateway.listen(ssl=self._tls.server() if self._tls else None)
@@ -270,9 +270,9 @@ class Play:
 class _Watched(Journal):
     """A journal that knows which turns have told the ending that is waited for: it takes their moments away."""
 
-    def __init__(self, state_dir: Path, of: Of) -> None:
+    def __init__(self, state_dir: Path, row: EndingScenario) -> None:
         super().__init__(state_dir, kind="lab", flush_every_s=0.1)
-        self._of = of
+        self._row = row
         self._turns: dict[str, bool] = {}
 
     def told(self, count: int) -> bool:
@@ -281,7 +281,9 @@ class _Watched(Journal):
         return len(turns) >= count and turns[count - 1]
 
     def changed(self, record: TurnRecord) -> None:
-        told = record.ending is not None or ending_of(record, self._of) is not None
+        told = record.ending is not None or ending_of(record, self._row.of) is not None
+        if self._row.of is Of.READER and self._row.mechanism is Mechanism.FIN_THEN_RST:
+            told = any(isinstance(moment, m.ReaderReset) for _, moment in record.moments)
         self._turns[record.turn_id] = told or self._turns.get(record.turn_id, False)
         super().changed(record)
 
@@ -291,14 +293,25 @@ def ending_of(record: TurnRecord, of: Of) -> Ending | None:
     if of is Of.TURN:
         return record.ending
     kind = m.AttemptEnded if of is Of.ATTEMPT else m.ReaderLeft
-    return next((moment.ending for _, moment in record.moments if isinstance(moment, kind)), None)
+    moments = [moment for _, moment in record.moments]
+    return next((_with_reset(moment, moments) for moment in moments if isinstance(moment, kind)), None)
 
 
 def endings_of(record: TurnRecord) -> list[Ending]:
     """Every ending that a turn's flight tells, in order."""
     kinds = m.AttemptEnded | m.ReaderLeft | m.TurnEnded
-    told = [moment.ending for _, moment in record.moments if isinstance(moment, kinds)]
+    moments = [moment for _, moment in record.moments]
+    told = [_with_reset(moment, moments) for moment in moments if isinstance(moment, kinds)]
     return told or ([record.ending] if record.ending else [])
+
+
+def _with_reset(moment: m.AttemptEnded | m.ReaderLeft | m.TurnEnded, moments: list[m.Moment]) -> Ending:
+    """The ending; a client's close becomes what it was where the flight tells of a reset behind it."""
+    if isinstance(moment, m.ReaderLeft) and moment.ending.mechanism is Mechanism.FIN:
+        for later in moments:
+            if isinstance(later, m.ReaderReset) and later.reader == moment.reader:
+                return replace(moment.ending, mechanism=Mechanism.FIN_THEN_RST)
+    return moment.ending
 
 
 def _begun(record: TurnRecord) -> bool:
