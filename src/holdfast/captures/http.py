@@ -192,14 +192,18 @@ def masked_target(target: str) -> str:
     """A request's target to show: no login, no query values, no path segment that may be a token."""
     path, mark, query = target.partition("?")
     scheme, slashes, rest = path.partition("://")
-    if slashes and "@" in rest.partition("/")[0]:
-        path = f"{scheme}://{REMOVED}@{rest.rpartition('@')[2]}"
+    authority = ""
+    if slashes:
+        authority, slash, rest = rest.partition("/")
+        login, at, host = authority.rpartition("@")
+        authority = f"{scheme}://{REMOVED if login else ''}{at}{host}"
+        path = slash + rest
     if "/" in path:  # else it is CONNECT's host and port, or `*`
         path = "/".join(
             "…" if len(part) > ORDINARY_SEGMENT or looks_random(part) else part for part in path.split("/")
         )
     names = "&".join(f"{pair.partition('=')[0]}=…" if "=" in pair else "…" for pair in query.split("&"))
-    return clean(scrub(path) + mark + (clean(names, limit=100) if mark else ""))
+    return clean(scrub(authority + path) + mark + (clean(names, limit=100) if mark else ""))
 
 
 def _text(raw: bytes) -> str:
