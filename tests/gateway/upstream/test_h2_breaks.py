@@ -149,7 +149,8 @@ def test_a_close_after_a_goaway_keeps_its_reason(run: Run) -> None:
             _, heard = await begun(pool_to(port))
             await over(heard)
         evidence = ending_of(heard).evidence
-        assert (heard.body, heard.code) == (b"hel", "P.fin.body")
+        assert (heard.body, heard.code) == (b"hel", "P.goaway.body")
+        assert ending_of(heard).detail == "GOAWAY INTERNAL_ERROR: oops"
         assert (evidence["goaway"], evidence["goaway_debug"]) == ("INTERNAL_ERROR", "oops")
         assert evidence["not_processed"] is None
 

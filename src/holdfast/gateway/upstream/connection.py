@@ -415,13 +415,17 @@ class UpstreamConnection(asyncio.Protocol):
     def _break_after_close(self) -> None:
         """The hold after a FIN is over: did a RST follow?"""
         waiting = pending_error(self._sock)
-        self._break(Side.PROVIDER, self._closed_by(waiting), "", None, so_error=waiting)
+        mechanism, detail = self._closed_by(waiting)
+        self._break(Side.PROVIDER, mechanism, detail, None, so_error=waiting)
 
-    def _closed_by(self, waiting: int | None) -> Mechanism:
-        """What a close in order comes to; `waiting` is the socket's error, taken when it was held for a while."""
+    def _closed_by(self, waiting: int | None) -> tuple[Mechanism, str]:
+        """What a close in order comes to, and what was said of it before.
+
+        `waiting` is the socket's error, taken when it was held for a while.
+        """
         if waiting in (errno.EPIPE, errno.ECONNRESET):
-            return Mechanism.FIN_THEN_RST
-        return Mechanism.TORN if self._listener is not None and self._torn() else Mechanism.FIN
+            return Mechanism.FIN_THEN_RST, ""
+        return Mechanism.TORN if self._listener is not None and self._torn() else Mechanism.FIN, ""
 
     def _lose(self, error: Exception | None) -> None:
         """The socket is gone, or as good as gone."""
@@ -430,7 +434,8 @@ class UpstreamConnection(asyncio.Protocol):
         side, mechanism = cause(error, self._peer_closed, unacked=unacked_bytes(self._sock))
         if mechanism is Mechanism.FIN and self._listener is not None:
             waiting = pending_error(self._sock)
-            self._break(side, self._closed_by(waiting), "", error, so_error=waiting)
+            mechanism, detail = self._closed_by(waiting)
+            self._break(side, mechanism, detail, error, so_error=waiting)
         else:
             self._break(side, mechanism, in_one_line(error) if error else "", error)
 

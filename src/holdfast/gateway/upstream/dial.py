@@ -301,7 +301,9 @@ class _Stage:
         if self.at_proxy:
             side, mechanism = Side.PATH, Mechanism.PROXY
             advice = f"{detail}; check HTTPS_PROXY, or exclude the upstream in NO_PROXY"
-        number = error.errno if isinstance(error, OSError) else None
+        # OpenSSL and the resolver have numbers of their own, which are none of the system's.
+        foreign = isinstance(error, ssl.SSLError | socket.gaierror)
+        number = error.errno if isinstance(error, OSError) and not foreign else None
         evidence = {"errno": number, **self.evidence}
         return UpstreamError(Ending(side, mechanism, self.phase, detail, evidence), advice)
 

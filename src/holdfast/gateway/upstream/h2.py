@@ -328,9 +328,18 @@ class Http2Connection(UpstreamConnection):
         elif self._reset is not None:
             self._break(Side.PROVIDER, Mechanism.MALFORMED, f"a window beyond its limit; {ADVICE}")
         elif self._go_away is not None:
-            name, debug = error_name(self._go_away.code), debug_text(self._go_away.debug)
-            said = f"GOAWAY {name}" + (f": {debug}" if debug else "")
-            self._break(Side.PROVIDER, Mechanism.GOAWAY, said)
+            self._break(Side.PROVIDER, Mechanism.GOAWAY, self._farewell(self._go_away))
+
+    def _farewell(self, said: GoAway) -> str:
+        name, debug = error_name(said.code), debug_text(said.debug)
+        return f"GOAWAY {name}" + (f": {debug}" if debug else "")
+
+    def _closed_by(self, waiting: int | None) -> tuple[Mechanism, str]:
+        # Who said goodbye and then closes does what was said, though it had promised to finish our stream.
+        mechanism, detail = super()._closed_by(waiting)
+        if mechanism is Mechanism.FIN and self._go_away is not None:
+            return Mechanism.GOAWAY, self._farewell(self._go_away)
+        return mechanism, detail
 
     def _codes(self) -> set[int | None]:
         return {
