@@ -65,6 +65,7 @@ class Fate(Enum):
     """What happens to the gateway, once the client has heard what it waits for."""
 
     STOPPED = "is told to stop"
+    COMMAND_ENDED = "hears that the command which it was started for has ended"
     KILLED = "is killed"
     NO_ROOM = "has no room left on its disk"
 
@@ -555,6 +556,15 @@ _ALL: tuple[EndingScenario, ...] = (
         "G.cancel.tool",
         (_SILENT_IN_TOOL,),
         fate=Fate.STOPPED,
+        hears=_TOOL_WORDS,
+        turn="G.cancel.tool",
+    ),
+    EndingScenario(
+        "command-ended",
+        "Under `holdfast run`, the command ends inside a tool call: nobody can come back for the answer.",
+        "G.cancel.tool",
+        (_SILENT_IN_TOOL,),
+        fate=Fate.COMMAND_ENDED,
         hears=_TOOL_WORDS,
         turn="G.cancel.tool",
     ),

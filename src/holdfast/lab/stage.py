@@ -167,6 +167,9 @@ class Play:
                 if self.scenario.fate is Fate.STOPPED:
                     await client.happened()
                     await gateway.drain(0.0)
+                elif self.scenario.fate is Fate.COMMAND_ENDED:
+                    await client.happened()
+                    gateway.client_gone()
                 await client.until(lambda: journal.told(self.scenario.asks))
         finally:
             await gateway.close()
