@@ -173,6 +173,16 @@ def test_compressed_events_are_counted_and_kept_as_they_came() -> None:
     assert body and body.events and body.events.ended and bytes(body.kept) == packed
 
 
+def test_a_bomb_is_not_unpacked_to_its_end() -> None:
+    """A megabyte that would become a gigabyte is given up early; the body is counted as it was sent."""
+    packed = gzip.compress(b":" * 1000 + b"\n\n" + b"x" * (1 << 28), compresslevel=9)
+    head = STREAM.replace(b"chunked", b"chunked\r\nContent-Encoding: gzip")
+    told = said((0, GET, head + chunk(packed) + b"0\r\n\r\n"))
+    body = told.exchanges[0].response.body if told.exchanges[0].response else None
+    assert body and body.complete and body.seen == len(packed)
+    assert body.events and body.events.unfinished_bytes <= http.LONGEST_EVENT
+
+
 def test_a_tunnel_is_not_taken_for_http() -> None:
     """After CONNECT was granted both ends speak something else, which is handed on."""
     told = said(

@@ -26,6 +26,8 @@ LONGEST_LINE: Final = 4096
 "A chunk's size line, extensions included."
 LONGEST_SOUGHT: Final = 20 * 1024
 "How much is looked over for a place to go on at: more than the largest TLS record and most chunks."
+LONGEST_UNPACKED: Final = 64 * 1024 * 1024
+"A compressed stream that unpacks to more is a bomb, and its events are counted no further."
 LONGEST_EVENT: Final = 1024 * 1024
 "A longer event is counted and not read."
 MOST_EXCHANGES: Final = 10_000
@@ -359,6 +361,7 @@ class _BodyReader:
         self._heard_s = head.at_s if head else None
         self._reader: _EventReader | None = None
         self._unpack: zlib._Decompress | None = None
+        self._unpacked_bytes = 0
         kind = (head.get("content-type") or "") if head else ""
         coding = ((head.get("content-encoding") or "identity") if head else "identity").strip().lower()
         if head is not None and "event-stream" in kind.lower():
@@ -393,9 +396,13 @@ class _BodyReader:
             self._reader.feed(at_s, data)
             return
         try:
-            while data:
-                self._reader.feed(at_s, self._unpack.decompress(data, 1 << 20))
+            while data and self._reader is not None:
+                piece = self._unpack.decompress(data, 1 << 20)
+                self._reader.feed(at_s, piece)
                 data = self._unpack.unconsumed_tail
+                self._unpacked_bytes += len(piece)
+                if self._unpacked_bytes > LONGEST_UNPACKED:
+                    self._reader = None
         except zlib.error:
             self._reader = None
 
