@@ -155,7 +155,7 @@ EVIDENCE: Final[Mapping[str, str]] = MappingProxyType(
 TOLD: Final = frozenset(
     (
         "tool", "close_notify", "not_processed", "pings_unanswered", "ping_ms", "slept_s", "underneath", "status",
-        "request_id", "cf_ray", "via", "x_envoy_response_flags", "retry_after", "ratelimit", "interface", "vpn",
+        "request_id", "cf_ray", "via", "x_envoy_response_flags", "retry_after", "ratelimit",
     )
 )  # fmt: skip
 "What a sentence shows as it is, beside what it tells in words; the rest is in `flight --json`, and in the journal."
