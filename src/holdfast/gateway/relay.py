@@ -211,7 +211,8 @@ class Relay:
             self._connection.resume_reading()
 
     def client_gone(self, mechanism: Mechanism, facts: Facts) -> None:
-        self.stop(Ending(Side.CLIENT, mechanism, Phase.IN_BODY, "", facts))
+        lost = mechanism.rule in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNREACHABLE)
+        self.stop(Ending(Side.PATH if lost else Side.CLIENT, mechanism, Phase.IN_BODY, "", facts))
 
     def stop(self, ending: Ending) -> None:
         """Break off both sides."""

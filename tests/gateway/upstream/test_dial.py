@@ -505,6 +505,8 @@ def test_a_client_certificate_is_shown_where_set(
             context.maximum_version = ssl.TLSVersion.TLSv1_2
             error = await failure(pool_to(port, scheme="https", ca=ca_file))
             assert error.ending.code == "P.tls.tls" and "CLAUDE_CODE_CLIENT_CERT" in error.advice
+            assert error.ending.evidence["tls_alert"] and error.ending.evidence["errno"] is None
+            assert error.ending.evidence["address"] == f"127.0.0.1:{port}"
 
     run(story())
 

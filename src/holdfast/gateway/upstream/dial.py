@@ -41,7 +41,7 @@ from holdfast.gateway.sockets import Fact, set_keepalive, set_user_timeout, tcp_
 from holdfast.gateway.upstream.connection import UpstreamConnection
 from holdfast.gateway.upstream.h1 import Http1Connection
 from holdfast.gateway.upstream.proxies import is_loopback
-from holdfast.gateway.upstream.tls import TlsSession, explain, in_one_line
+from holdfast.gateway.upstream.tls import TlsSession, alert, explain, in_one_line
 
 STAGGER_S = 0.25
 "Head start of one address over the next (RFC 8305, section 5: 250 ms recommended)."
@@ -278,6 +278,13 @@ class _Stage:
             return f"the proxy {self.way.proxy.name}"
         return self.way.upstream.authority
 
+    def where(self) -> dict[str, Fact]:
+        """The address that was tried last; nothing where none was."""
+        if not self.targets:
+            return {}
+        address = self.targets[-1]
+        return {"address": address, "family": "6" if address.startswith("[") else "4"}
+
     def timed_out(self, error: TimeoutError) -> UpstreamError:
         """Our own patience ran out, or the kernel's did."""
         if error.errno is not None:
@@ -292,7 +299,8 @@ class _Stage:
         if self.at_proxy:
             advice = f"{detail}; check HTTPS_PROXY, or exclude the upstream in NO_PROXY"
         return UpstreamError(
-            Ending(Side.GATEWAY, Mechanism.DEADLINE, self.phase, detail, self.evidence), advice
+            Ending(Side.GATEWAY, Mechanism.DEADLINE, self.phase, detail, {**self.where(), **self.evidence}),
+            advice,
         )
 
     def failed(self, error: Exception) -> UpstreamError:
@@ -304,7 +312,9 @@ class _Stage:
         # OpenSSL and the resolver have numbers of their own, which are none of the system's.
         foreign = isinstance(error, ssl.SSLError | socket.gaierror)
         number = error.errno if isinstance(error, OSError) and not foreign else None
-        evidence = {"errno": number, **self.evidence}
+        evidence: dict[str, Fact] = {"errno": number, **self.where(), **self.evidence}
+        if isinstance(error, ssl.SSLError):
+            evidence["tls_alert"] = alert(error)
         return UpstreamError(Ending(side, mechanism, self.phase, detail, evidence), advice)
 
     def _meaning(self, error: Exception) -> tuple[Side, Mechanism, str, str]:
