@@ -90,3 +90,13 @@ def test_parts_are_read_from_the_oldest(tmp_path: Path) -> None:
 def test_nothing_in_a_log_makes_the_reader_fail(lines: list[str]) -> None:
     """Any text."""
     assert outages(read(lines, UTC).notes) == []
+
+
+def test_hours_without_a_line_are_not_covered() -> None:
+    """Nobody knows whether the app was running then."""
+    lines = ["2026-04-17 08:00:00 [info] a", "2026-04-17 09:00:00 [info] b", "2026-04-17 15:00:00 [info] c"]
+    log = read(lines, UTC)
+    hour = 3_600_000
+
+    assert log.first_ms is not None
+    assert log.spans == [(log.first_ms, log.first_ms + hour), (log.first_ms + 7 * hour,) * 2]

@@ -49,6 +49,8 @@ class Failure:
     "How long the conversation had been silent before this request began; None where it is not known."
     text: str = ""
     "What the client said when it gave up."
+    agent: str | None = None
+    "The subagent that asked; None is the main conversation."
 
     @property
     def codes(self) -> set[str]:
@@ -62,6 +64,11 @@ class Failure:
     def ages_s(self) -> list[float]:
         return [one.age_s for one in self.tries if one.age_s is not None]
 
+    @property
+    def times_ms(self) -> list[int]:
+        """When it failed: each of its tries, or the giving up."""
+        return [one.at_ms for one in self.tries] or [self.at_ms]
+
 
 class Answer(NamedTuple):
     """A request that was answered."""
@@ -70,6 +77,16 @@ class Answer(NamedTuple):
     session: str
     version: str
     context_tokens: int
+    agent: str | None = None
+
+
+class Cycle(NamedTuple):
+    """A request that went wrong, as the desktop app saw it."""
+
+    at_ms: int
+    took_s: float
+    answered: bool
+    "Whether something of the answer had come."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +108,10 @@ class Case:
     answers: Sequence[Answer] = ()
     "In the order of time: the denominators, and when the client was in use."
     outages: Sequence[Outage] = ()
-    "Times without network on this machine, by the desktop app's log or the system's."
+    "Times without network on this machine or behind it, by the desktop app's log or the system's."
     watched: Sequence[Span] = ()
     "The times that such logs cover."
+    cycles: Sequence[Cycle] = ()
 
     @cached_property
     def active(self) -> tuple[Span, ...]:
@@ -123,6 +141,12 @@ class Case:
             last[one.session] = one.at_ms
         steps = (10, 60, 300, 900)
         return {step: sum(gap >= step for gap in gaps) / len(gaps) if gaps else 1.0 for step in steps}
+
+    @cached_property
+    def activity_ms(self) -> tuple[int, ...]:
+        """When anything at all was heard of the client: every answer and every failed try, in order."""
+        tries = [at for failure in self.failures for at in failure.times_ms]
+        return tuple(sorted([one.at_ms for one in self.answers] + tries))
 
     def watched_at(self, at_ms: int) -> bool:
         """Whether a source of outages covers this time."""

@@ -7,10 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try
-from holdfast.sessions.desktop import DesktopLog, outages
+from holdfast.diagnosis.case import Answer, Case, Cycle, Failure, Span, Try
+from holdfast.sessions.desktop import LOCAL, DesktopLog, outages
 
 Row = Mapping[str, Any]
+
+AWAY = (*LOCAL, "timeout")
+"Lines of the desktop log that tell of a network that was away, on this machine or behind it."
 
 
 def case(
@@ -22,7 +25,11 @@ def case(
 ) -> Case:
     """A case from the rows of transcripts (as `sessions.facts` describes them) and from the desktop app's logs."""
     answers = sorted(
-        Answer(row["at_ms"], row["session"], row["version"], row["context_tokens"]) for row in requests
+        (
+            Answer(row["at_ms"], row["session"], row["version"], row["context_tokens"], row.get("agent"))
+            for row in requests
+        ),
+        key=lambda one: (one.at_ms, one.session),
     )
     heard: dict[str, list[int]] = defaultdict(list)
     for answer in answers:
@@ -41,11 +48,13 @@ def case(
     return Case(
         failures=sorted(failures, key=lambda one: (one.at_ms, one.id)),
         answers=answers,
-        outages=[outage for log in logs for outage in outages(log.notes)],
-        watched=[
-            Span(log.first_ms, log.last_ms)
+        outages=[outage for log in logs for outage in outages(log.notes, AWAY)],
+        watched=[Span(*span) for log in logs for span in log.spans],
+        cycles=[
+            Cycle(note.at_ms, note.took_s, bool(note.answered))
             for log in logs
-            if log.first_ms is not None and log.last_ms is not None
+            for note in log.notes
+            if note.took_s is not None
         ],
     )
 
@@ -74,6 +83,7 @@ def _failure(
         context_tokens=first["context_tokens"],
         idle_s=_idle_s(heard.get(first["session"], []), first["before_ms"]),
         text=end["text"] if end is not None else "",
+        agent=first["agent"],
     )
 
 
@@ -91,6 +101,7 @@ def _gave_up(row: Row, heard: Mapping[str, list[int]]) -> Failure:
         context_tokens=row["context_tokens"],
         idle_s=_idle_s(heard.get(row["session"], []), row["before_ms"]),
         text=row["text"],
+        agent=row["agent"],
     )
 
 

@@ -27,6 +27,9 @@ PLACES = (
 MERGED_S = 60.0
 "Lines no further apart than this tell of one outage: the app backs off up to half a minute between two tries."
 
+QUIET_S = 2 * 3600.0
+"So long without any line, and nobody knows whether the app was running: that time is not covered."
+
 DOUBLED = 3
 "A line that came among the last few is the same line, written twice."
 
@@ -88,6 +91,8 @@ class DesktopLog:
     doubled: int = 0
     first_ms: int | None = None
     last_ms: int | None = None
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    "From when to when there are lines, in order: the times that the log covers."
     unplaced: int = 0
     "Lines whose local time does not exist, in the hour that is skipped in spring."
 
@@ -121,6 +126,10 @@ def read(text: Iterable[str], zone: tzinfo) -> DesktopLog:
         earlier = at_ms
         log.first_ms = at_ms if log.first_ms is None else min(log.first_ms, at_ms)
         log.last_ms = at_ms if log.last_ms is None else max(log.last_ms, at_ms)
+        if log.spans and 0 <= at_ms - log.spans[-1][1] <= QUIET_S * 1000:
+            log.spans[-1] = (log.spans[-1][0], at_ms)
+        elif not log.spans or at_ms > log.spans[-1][1]:
+            log.spans.append((at_ms, at_ms))
         note = _note(at_ms, found[4] or "", found[5])
         if note is not None:
             log.notes.append(note)
