@@ -498,7 +498,7 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.ReaderJoined: _reader_joined,
     m.ReaderLeft: _reader_left,
     m.ReaderReset: lambda x, _: (
-        f"Connection {x.reader} of the client was reset {duration(x.after_ms / 1000)} after its close ({x.code})."
+        f"Connection {x.reader} of the client was reset within {duration(x.after_ms / 1000)} of its close ({x.code})."
     ),
     m.ReaderLagged: lambda x, _: (
         f"The client stopped reading (connection {x.reader}); {size(x.behind_bytes)} waited for it."

@@ -153,7 +153,7 @@ class ReaderReset(Moment, frozen=True, gc=False):
 
     reader: int
     after_ms: float
-    "Since its close."
+    "Since its close, at most: it may be looked for only when the watch ends."
     code: str
     "The ending's code with both: `C.fin+rst.tool`."
 
