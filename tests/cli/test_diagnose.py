@@ -156,3 +156,14 @@ def test_the_local_clocks_changes_are_known() -> None:
     assert diagnose.offsets(ZoneInfo("UTC")) == [
         (round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000), 0)
     ]
+
+
+def test_rates_and_shares_come_with_how_far_they_may_be_off(home: Path) -> None:
+    """Whole days are resampled: twelve equal days leave no doubt, and a version without requests has no rate."""
+    a_month_with_a_limit(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    for finding in told["findings"]:
+        assert finding["share_low"] == finding["share"] == finding["share_high"] == 0.5
+    [row] = told["tables"]["by version"]
+    assert row["per_1000_low"] == pytest.approx(row["per_1000"]) == pytest.approx(row["per_1000_high"])
+    assert told["tables"]["retries"][0]["still_failing_low"] is not None

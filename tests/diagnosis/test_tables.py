@@ -241,3 +241,19 @@ def test_an_empty_home_can_be_counted(tmp_path: Path) -> None:
     ):
         engine.rows(table(source))
     assert engine.rows(tables.rates(source, "version")) == []
+
+
+@pytest.mark.parametrize("by", ["version", "project", "agent kind", "from_tokens", "hour"])
+def test_days_add_up_to_what_rates_are_made_of(tmp_path: Path, by: str) -> None:
+    """Intervals are resampled from the same failures and requests that the rates count."""
+    pens = []
+    for day in range(6):
+        pen = Pen(session(day), at_ms=MORNING_MS + day * tables.DAY_MS).asks()
+        pen.answers(f"msg_{day}a", context=60_000 * (day % 3)).after(20).fails(1).after(9)
+        pens.append(pen.answers(f"msg_{day}b"))
+    engine = counted(tmp_path, pens)
+    days = engine.rows(tables.daily(engine.sources, by, []))
+    assert sum(row["failures"] for row in days) == 6
+    assert sum(row["requests"] for row in days) == 12
+    assert len({row["day"] for row in days}) == 6
+    assert all(row["key"] is not None for row in days)

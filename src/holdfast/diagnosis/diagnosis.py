@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.diagnosis import gather, tables
+from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.examine import Examination, Finding, examine
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
 from holdfast.sessions.desktop import DesktopLog
 
@@ -58,6 +61,10 @@ class Diagnosis:
     since_ms: int | None = None
     until_ms: int | None = None
     offsets: Offsets = field(default=())
+    case: Case = field(default_factory=lambda: Case(()))
+    "What was examined, for whoever draws it."
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    "Hypothesis -> where its share of the failures may well lie; those that days cannot carry are left out."
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -83,6 +90,16 @@ COUNTED: Mapping[str, Callable[[Sources, Offsets], Any]] = {
 }
 "Table name -> its expression."
 
+RATED: Mapping[str, str] = {
+    "by version": "version",
+    "by model": "model",
+    "by project": "project",
+    "by agent kind": "agent kind",
+    "by context": "from_tokens",
+    "per hour": "hour",
+}
+"Table with rates -> the column that its rows are told apart by. Their rates get intervals."
+
 
 def diagnose(
     engine: Engine,
@@ -95,12 +112,14 @@ def diagnose(
 ) -> Diagnosis:
     """Count and weigh all that the sources hold of this time. `offsets` tell the local clock."""
     sources = engine.sources.between(since_ms, until_ms)
-    counted = {name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()}
+    counted: dict[str, Sequence[Mapping[str, Any]]] = {
+        name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()
+    }
     case = gather.case(
         engine.rows(sources.error),
         engine.rows(sources.chain),
         engine.rows(sources.dead),
-        engine.rows(sources.request.select("at_ms", "session", "version", "context_tokens")),
+        engine.rows(sources.request.select("at_ms", "session", "version", "context_tokens", "agent")),
         desktop,
     )
     examination = examine(case, catalogue())
@@ -113,6 +132,9 @@ def diagnose(
         if most:
             advice.append(Advice(finding.remedy, finding.hypothesis, least, most))
     advice.sort(key=lambda one: (-one.least, -one.most))
+    for name, by in RATED.items():
+        counted[name] = _rated(counted[name], by, engine.rows(tables.daily(sources, by, offsets)))
+    counted["retries"] = _survival(counted["retries"], case, offsets)
     return Diagnosis(
         failures=len(case.failures),
         requests=case.requests,
@@ -125,7 +147,74 @@ def diagnose(
         since_ms=since_ms,
         until_ms=until_ms,
         offsets=offsets,
+        case=case,
+        intervals=dict(_shares(examination, case, offsets)),
     )
+
+
+def local_day(at_ms: int, offsets: Offsets) -> int:
+    """The local day, in days since 1970."""
+    ahead = 0
+    for number, (begin, told) in enumerate(offsets):
+        if not number or at_ms >= begin:
+            ahead = told
+    return (at_ms + ahead) // tables.DAY_MS
+
+
+def _rated(
+    rows: Sequence[Mapping[str, Any]], by: str, daily: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The rows with `per_1000` and its interval, both None where there is none."""
+    days: dict[Any, list[tuple[float, float]]] = defaultdict(list)
+    for one in daily:
+        days[one["key"]].append((one["failures"], one["failures"] + one["requests"]))
+    told: list[Mapping[str, Any]] = []
+    for row in rows:
+        rate = row["failures"] * 1000.0 / (row["failures"] + row["requests"]) if row["requests"] else None
+        found = ratio(days[row[by]]) if rate is not None else None
+        told.append(
+            {
+                **row,
+                "per_1000": rate,
+                "per_1000_low": found.low * 1000 if found else None,
+                "per_1000_high": found.high * 1000 if found else None,
+            }
+        )
+    return told
+
+
+def _survival(rows: Sequence[Mapping[str, Any]], case: Case, offsets: Offsets) -> list[Mapping[str, Any]]:
+    """The ladder's rows with the interval of `still_failing`."""
+    told: list[Mapping[str, Any]] = []
+    for row in rows:
+        days: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        for failure in case.failures:
+            if failure.tries and failure.outcome != "unknown":
+                day = days[local_day(failure.at_ms, offsets)]
+                day[0] += failure.outcome != "recovered" or len(failure.tries) > row["step"]
+                day[1] += 1
+        found = ratio([(still, known) for still, known in days.values()])
+        told.append(
+            {
+                **row,
+                "still_failing_low": found.low if found else None,
+                "still_failing_high": found.high if found else None,
+            }
+        )
+    return told
+
+
+def _shares(examination: Examination, case: Case, offsets: Offsets) -> Iterator[tuple[str, Interval]]:
+    for finding in examination.findings:
+        mine = set(finding.explains)
+        days: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        for failure in case.failures:
+            day = days[local_day(failure.at_ms, offsets)]
+            day[0] += failure.id in mine
+            day[1] += 1
+        found = ratio([(part, whole) for part, whole in days.values()])
+        if found is not None:
+            yield finding.hypothesis, found
 
 
 def _refusals(counted: Mapping[str, Sequence[Mapping[str, Any]]], desktop: Sequence[DesktopLog]) -> list[str]:
@@ -167,7 +256,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "failures": diagnosis.failures,
         "requests": diagnosis.requests,
         "died": diagnosis.died,
-        "findings": [_finding(finding, diagnosis.failures) for finding in diagnosis.findings],
+        "findings": [_finding(finding, diagnosis) for finding in diagnosis.findings],
         "advice": [
             {"do": one.remedy, "hypothesis": one.hypothesis, "turns_least": one.least, "turns_most": one.most}
             for one in diagnosis.advice
@@ -189,15 +278,18 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding, of: int) -> dict[str, Any]:
+def _finding(finding: Finding, diagnosis: Diagnosis) -> dict[str, Any]:
+    within = diagnosis.intervals.get(finding.hypothesis)
     return {
         "hypothesis": finding.hypothesis,
         "title": finding.title,
         "grade": finding.grade,
         "bits": round(finding.bits, 1),
         "explains": list(finding.explains),
-        "of": of,
+        "of": diagnosis.failures,
         "share": round(finding.share, 3),
+        "share_low": round(within.low, 3) if within else None,
+        "share_high": round(within.high, 3) if within else None,
         "for": [{"text": one.text, "source": one.source} for one in finding.brief.pro],
         "against": [{"text": one.text, "source": one.source} for one in finding.brief.con],
         "settle": finding.brief.settle,

@@ -271,6 +271,31 @@ def rates(sources: Sources, by: str) -> Table:
     return _per_thousand(counted).rename({by: "key"}).order_by(ibis.desc("failures"), by)
 
 
+def daily(sources: Sources, by: str, offsets: Offsets) -> Table:
+    """The counts behind rates, per local day: what intervals are resampled from.
+
+    `by` as for `rates`, or `from_tokens` (as `by_context`), or `hour` (as `per_hour`).
+    Columns: key, day (days since 1970), failures, requests.
+    """
+    parts = []
+    for kind, table in (("failures", failures(sources)), ("requests", sources.request)):
+        local = local_ms(table.at_ms, offsets)
+        if by == "hour":
+            keyed = table.mutate(key=((local % DAY_MS) / HOUR_MS).floor().cast("int64"))
+        elif by == "from_tokens":
+            size = table.context_tokens
+            spans = [(size >= low, ibis.literal(low, "int64")) for low, _high in reversed(CONTEXTS)]
+            keyed = table.mutate(key=ibis.cases(*spans)).filter(_.key.notnull())
+        else:
+            keyed = _keyed(table, by)
+        day = (local_ms(keyed.at_ms, offsets) / DAY_MS).floor().cast("int64")
+        parts.append(keyed.select(key=_.key, day=day, kind=ibis.literal(kind)))
+    counted = ibis.union(*parts).group_by(["key", "day"])
+    return counted.agg(failures=(_.kind == "failures").sum(), requests=(_.kind == "requests").sum()).order_by(
+        ["key", "day"]
+    )
+
+
 def _keyed(table: Table, by: str) -> Table:
     if by == "agent kind":
         return table.mutate(key=ibis.ifelse(_.agent.isnull(), "main", "subagent"))

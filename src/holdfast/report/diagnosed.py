@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.intervals import Interval
 from holdfast.flight.flights import counted, percent
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
@@ -56,9 +57,11 @@ def verdict(diagnosis: Diagnosis) -> str:
     return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
 
 
-def finding_line(finding: Finding, of: int) -> str:
+def finding_line(finding: Finding, of: int, within: Interval | None = None) -> str:
     """`suspected  Requests were cut at a fixed age: 20 of 30 failures`."""
     told = f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}"
+    if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
+        told += f" ({within.low:.0%} to {within.high:.0%}, days resampled)"
     return f"{told}, or as well: {finding.rival}" if finding.rival else told
 
 
@@ -86,7 +89,12 @@ def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
     for finding in diagnosis.findings:
         page += [
             "",
-            *_wrapped(finding_line(finding, diagnosis.failures), width, f"{finding.grade:<10} ", " " * 11),
+            *_wrapped(
+                finding_line(finding, diagnosis.failures, diagnosis.intervals.get(finding.hypothesis)),
+                width,
+                f"{finding.grade:<10} ",
+                " " * 11,
+            ),
         ]
         for word, told in _reasons(finding):
             page += _wrapped(told, width, f"  {word:<8} ", " " * 11)
@@ -158,7 +166,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _is_number(cell: str) -> bool:
-    return cell in ("", "-") or cell.replace(".", "").replace(",", "").replace("%", "").isdigit()
+    return cell in ("", "-") or not cell.strip("0123456789.,%() -")
 
 
 # ----- tables
@@ -171,9 +179,18 @@ def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         return []
     if name == "lost":
         return [["what", "how much"], *_lost(rows[0])]
-    names = [column for column in rows[0] if column not in ("first_ms", "last_ms", "burst")]
+    left = ("first_ms", "last_ms", "burst")
+    names = [column for column in rows[0] if column not in left and not column.endswith(("_low", "_high"))]
     head = [column.removesuffix("_ms").replace("_", " ") for column in names]
-    return [head, *[[_cell(column, row[column]) for column in names] for row in rows]]
+    return [head, *[[_cell(column, row[column]) + _within(row, column) for column in names] for row in rows]]
+
+
+def _within(row: Mapping[str, Any], column: str) -> str:
+    """` (12-31)`: the interval, where the column has one and days carry it."""
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    if low is None or high is None:
+        return ""
+    return f" ({low:.0%}-{high:.0%})" if column == "still_failing" else f" ({low:.0f}-{high:.0f})"
 
 
 def _weight(value: Any) -> bool:
