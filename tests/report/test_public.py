@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase as Step
 from hypothesis import strategies as st
 
 from holdfast.cli.flight import _public, _public_line
@@ -76,6 +77,10 @@ texts = st.tuples(
 ).map(lambda pair: (pair[1].format(pair[0][0]), pair[0][1]))
 
 
+UNSHRUNK = [Step.explicit, Step.reuse, Step.generate]
+"What is found can be read as it is; to make it smaller takes minutes."
+
+
 class Stained:
     """Puts something private into every string that it is given."""
 
@@ -133,7 +138,10 @@ def of_every_kind() -> list[tuple[Instant, Moment]]:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    phases=UNSHRUNK,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
     st.lists(texts, min_size=8, max_size=14),

@@ -140,8 +140,10 @@ _URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20})://([^\s\"'<>]*)")
 _MAIL = re.compile(r"[^\s@<>\"'(),;:\[\]]+@[^\s@<>\"'(),;:\[\]]+")
 _WINDOWS = re.compile(r"(?:(?<![A-Za-z0-9])[A-Za-z]:[\\/]|\\\\)[^\s\"'<>|]+")
 _PATH = re.compile(r"(?<![\w/.:-])(?:~[\w.-]*|\.{1,2})?/[^\s\"'<>|:;,()\[\]{}]*")
-_MAC = re.compile(r"(?i)(?<![0-9a-z:])[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4,6}(?![0-9a-z:])")
-_IP6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:.]{2,45}(?:%[\w.-]+)?")
+_MAC = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4,6}(?![0-9a-z])")
+_IP6 = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f:.]{2,45}(?:%[\w.-]+)?")
+_PAIRS = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{1,4}(?:[:-]{1,2}[0-9a-f]{1,4}){3,}(?![0-9a-z])")
+"Half an address, or one of a kind that is not known: words that are numbers by themselves."
 _IP4 = re.compile(r"(?<!\d)(?<!\d\.)\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)", re.ASCII)
 _UUID = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-z])")
 _MCP = re.compile(r"(?<!\w)mcp__[\w.-]+")
@@ -297,6 +299,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[Names, re.Match[str]], str]], ...
     (_MCP, lambda names, found: _tool(found[0], names)),
     (_IP6, _ip6),
     (_IP4, _ip4),
+    (_PAIRS, lambda names, found: found[0] if _OUR_NAME.fullmatch(found[0]) else names.name("id", found[0])),
     (_HOST, _host),
     (_LONG_ID, _id),
 )

@@ -306,3 +306,12 @@ def told(one: Break) -> str:
         return f"{at}: upstream could not be reached ({one.why})."
     healed = f"; healed ({one.remedy})" if one.remedy else ""
     return f"{at}: {flights.ending_sentence(one.ending, evidence=False)}{healed}."
+
+
+def request_id(record: TurnRecord, one: Break) -> str | None:
+    """The provider's id of the request that broke, or was under way; None where it gave none."""
+    attempt = one.number if one.met == UPSTREAM else _attempt_at(record, one.at_s)
+    for _, moment in record.moments:
+        if isinstance(moment, m.HeadersArrived) and moment.attempt == attempt:
+            return moment.request_id
+    return None

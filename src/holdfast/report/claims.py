@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from holdfast.flight.endings import Ending
+from holdfast.flight.flights import duration
 
 
 class Grade(Enum):
@@ -80,6 +81,11 @@ class Advice:
 
     text: str
     command: str = ""
+
+
+def short(seconds: float) -> str:
+    """A duration that may be next to nothing: `under 1 ms`, never `0 s`."""
+    return duration(seconds) if seconds >= 0.001 else "under 1 ms"
 
 
 def bare(ending: Ending) -> Ending:

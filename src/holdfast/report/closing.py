@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.flight import flights
 from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.flight.flights import duration, size
 from holdfast.flight.record import TurnRecord
-from holdfast.report.breaks import CLIENT, Break, Clocks, back_after_s
-from holdfast.report.claims import Claim, Grade, Seen, bare
+from holdfast.report.breaks import CLIENT, Break, Clocks, back_after_s, request_id
+from holdfast.report.claims import Claim, Grade, Seen, bare, short
 
 SOON_S = 5.0
 "A client that asks the same again within this time does it by itself: no person is so quick, twice."
@@ -74,7 +74,8 @@ def closer(record: TurnRecord, main: Break) -> Claim:
             ("A capture at the other end of the path: did our packets arrive there?",),
         )  # fmt: skip
     against: list[str] = []
-    settle: list[str] = [_their_log(record, main)] if record.request_id else []
+    asked = request_id(record, main)
+    settle: list[str] = [_their_log(asked, main)] if asked else []
     if ending.mechanism in (Mechanism.RST, Mechanism.FIN_THEN_RST):
         other = "client" if side is Side.CLIENT else "provider"
         against.append(
@@ -87,13 +88,11 @@ def closer(record: TurnRecord, main: Break) -> Claim:
     return Claim("closer", text, Grade.CERTAIN, tuple(seen), tuple(against), tuple(settle))
 
 
-def _their_log(record: TurnRecord, main: Break) -> str:
+def _their_log(asked: str, main: Break) -> str:
     """What the other side could show that would overturn it."""
     if main.met == CLIENT:
-        return (
-            f"The provider's log for {record.request_id}, if it shows an end of its own before that second."
-        )
-    return f"The provider's log for {record.request_id}, if it shows no end of its own: then something between did it."
+        return f"The provider's log for {asked}, if it shows an end of its own before that second."
+    return f"The provider's log for {asked}, if it shows no end of its own: then something between did it."
 
 
 def _order(ending: Ending) -> list[str]:
@@ -108,10 +107,6 @@ def _order(ending: Ending) -> list[str]:
     elif facts.get("close_notify") is False:
         said.append("No TLS close_notify came: the program that speaks TLS did not say goodbye.")
     return said
-
-
-def _tiny(milliseconds: float) -> str:
-    return duration(milliseconds / 1000) if milliseconds >= 1 else "under 1 ms"
 
 
 _ERRORS = {"errno": "the error of the call that failed", "so_error": "the error that waited on the socket"}
@@ -146,7 +141,7 @@ _SAYS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] =
     ("total_retrans", "retransmissions in all", str, lambda v: (
         "the path lost nothing that had to be sent again" if not v else "the path lost packets at some time"
     )),
-    ("rtt_ms", "round trip", lambda v: _tiny(v), lambda v: (
+    ("rtt_ms", "round trip", lambda v: short(v / 1000), lambda v: (
         "the other end is on this machine or next to it" if v < 1 else "how far away the nearest TCP end is"
     )),
     ("close_notify", "TLS close_notify", lambda v: "came" if v else "did not come", lambda v: (
@@ -160,9 +155,9 @@ _SAYS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] =
     ("status", "HTTP status", str, lambda v: "as it was answered"),
     ("tls_alert", "TLS alert", str, lambda v: "what the peer's TLS said at the end"),
     ("snd_wnd_bytes", "room at the other side", lambda v: size(int(v)), lambda v: (
-        "it did not read any more" if not v else "it was ready to take so much"
+        "it did not read any more" if not v else "it was ready to take so much more"
     )),
-    ("half_closed_ms", "held open after its FIN", lambda v: _tiny(v), lambda v: "to see whether a reset followed"),
+    ("half_closed_ms", "held open after its FIN", lambda v: short(v / 1000), lambda v: "to see whether a reset followed"),
     ("slept_s", "slept", lambda v: duration(v), lambda v: "this machine, after upstream's last byte"),
     ("underneath", "as TCP told it", str, lambda v: "what explains it is told above"),
     ("interface", "packets left by", str, lambda v: "the kind of link towards upstream"),
@@ -174,12 +169,17 @@ _SAYS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] =
     ("server", "written by", str, lambda v: "what names itself in the answer's head"),
     ("via", "via", str, lambda v: "proxies that named themselves"),
     ("x_envoy_response_flags", "Envoy's flags", str, lambda v: "why a proxy of the provider's ended it"),
-    ("x_envoy_upstream_service_time_ms", "behind Envoy", lambda v: _tiny(v), lambda v: "until the headers"),
+    ("x_envoy_upstream_service_time_ms", "behind Envoy", lambda v: short(v / 1000), lambda v: "until the headers"),
     ("retry_after", "retry-after", str, lambda v: "when upstream wants to be asked again"),
     ("ratelimit", "rate limits", str, lambda v: "what upstream said of them"),
     ("session_turns", "turns of this session", str, lambda v: "under way at that moment"),
     ("open_turns", "turns of this gateway", str, lambda v: "under way at that moment"),
 )  # fmt: skip
+
+
+_ALWAYS = object()
+_NO_NEWS: Mapping[str, object] = {"context": "standard", "session_turns": 1, "open_turns": 1}
+"What is as always is not told."
 
 
 def measured(main: Break, clock: Clocks) -> tuple[Seen, ...]:
@@ -203,7 +203,7 @@ def measured(main: Break, clock: Clocks) -> tuple[Seen, ...]:
             f"so lately {'the client' if main.met == CLIENT else 'the far end'}'s kernel was alive and reachable",
         ),
     )
-    rows += [Seen(name, duration(value), says) for name, value, says in silences if value is not None]
+    rows += [Seen(name, short(value), says) for name, value, says in silences if value is not None]
     facts = main.ending.evidence if main.ending else {}
     for name, what in _ERRORS.items():
         number = facts.get(name)
@@ -212,7 +212,8 @@ def measured(main: Break, clock: Clocks) -> tuple[Seen, ...]:
     rows += [
         Seen(shown, render(facts[name]), says(facts[name]))
         for name, shown, render, says in _SAYS
-        if isinstance(facts.get(name), str if render is str and name in _SAID else int | float)
+        if facts.get(name) != _NO_NEWS.get(name, _ALWAYS)
+        and isinstance(facts.get(name), str if render is str and name in _SAID else int | float)
     ]
     return tuple(rows)
 

@@ -208,10 +208,9 @@ def _done(turn: StoredTurn) -> tuple[str, ...]:
     record = turn.record
     said: list[str] = []
     if record.keepalives:
-        said.append(
-            f"Held the client with {counted(record.keepalives, 'keepalive')} in silences of up to "
-            f"{duration(record.longest_quiet_s)}."
-        )
+        silences = f"in silences of up to {duration(record.longest_quiet_s)}"
+        when = silences if record.longest_quiet_s >= 1 else "while it waited"
+        said.append(f"Held the client with {counted(record.keepalives, 'keepalive')} {when}.")
     if record.held:
         said.append(f"Bridged {counted(record.held, 'silence')} longer than the client's own limit.")
     for _, moment in record.moments:
@@ -224,8 +223,13 @@ def _done(turn: StoredTurn) -> tuple[str, ...]:
                 )
             case m.ReaderJoined(how="fallback", behind_bytes=behind):
                 said.append("Gave the request without streaming the answer under way.")
-            case m.Healed() | m.AttemptPlanned() | m.NotAskedAgain() | m.HedgeStarted() | m.AnsweredLocally():
+            case m.Healed() | m.NotAskedAgain() | m.HedgeStarted() | m.AnsweredLocally():
                 said.append(flights.sentence(moment))
+            case m.AttemptPlanned(attempt=number, in_s=in_s, change=change, why=why):
+                when = f"{duration(in_s)} later" if in_s > 0 else "at once"
+                said.append(
+                    f"Asked upstream again {when}, attempt {number}, with a change: {change} ({why})."
+                )
             case m.NetworkBack(absent_s=absent_s):
                 said.append(
                     f"Waited {duration(absent_s)} for upstream to be reachable again; nothing was sent meanwhile."

@@ -19,7 +19,7 @@ from holdfast.report.breaks import (
     next_word_s,
     told,
 )
-from holdfast.report.claims import Grade, Suspect
+from holdfast.report.claims import Grade, Suspect, short
 
 FRESH_S = 1.0
 "An acknowledgement so shortly before the break shows that the path still worked; an older one only that it had."
@@ -50,6 +50,13 @@ def _provider(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
     who = "the provider"
     status = next((one.status for _, one in record.moments if isinstance(one, m.HeadersArrived)), None)
     if main.met != CLIENT:
+        if main.ending is not None and main.ending.mechanism in (
+            Mechanism.STREAM_ERROR,
+            Mechanism.HTTP_ERROR,
+        ):
+            return Suspect(
+                who, "did it", Grade.LIKELY, ("It, or its edge, said so itself.", *_witnessed(record))
+            )
         if main.ending is not None and main.ending.side is Side.PROVIDER:
             return Suspect(
                 who, "not ruled out", Grade.LIKELY,
@@ -151,7 +158,7 @@ def _network(main: Break, clock: Clocks, *, near: bool) -> Suspect:
     lost = [name for name in ("retransmits", "probes") if facts.get(name)]
     why = []
     if clock.ack_s is not None:
-        why.append(f"The other end's kernel had acknowledged {duration(clock.ack_s)} before.")
+        why.append(f"The other end's kernel had acknowledged {short(clock.ack_s)} before.")
     if facts.get("unacked_bytes") == 0:
         why.append("Nothing that had been sent was unacknowledged.")
     if facts.get("retransmits") == 0:

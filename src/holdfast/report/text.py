@@ -16,6 +16,17 @@ def render(incident: Incident, width: int | None) -> list[str]:
         return _paragraph(f"{incident.title}.", width)
     page = ["What happened", *_paragraph(f"{incident.title}.", width, "  ")]
     page += [line for one in incident.also for line in _paragraph(f"Also {one}", width, "  ")]
+    if any(one.request_id or one.edge_id for one in incident.requests):
+        page += ["", "Requests to upstream, by the provider's ids"]
+        for one in incident.requests[:MOST_REQUESTS]:
+            ids = ", ".join(part for part in (one.request_id, one.edge_id and f"edge {one.edge_id}") if part)
+            status = f"answered {one.status}" if one.status is not None else "no answer"
+            ended = f", ended as {one.ended}" if one.ended else ""
+            page += _paragraph(
+                f"{one.at_utc}: {status}{ended}. {ids}", width, f"  {one.attempt:>2}. ", "      "
+            )
+        if len(incident.requests) > MOST_REQUESTS:
+            page.append(f"      and {len(incident.requests) - MOST_REQUESTS} more, all in --json")
     page += ["", "Who closed it, and how we know", *_claim(incident.closer, width)]
     if incident.seen:
         page += _table([(one.name, one.value, one.says) for one in incident.seen], width)
@@ -45,13 +56,14 @@ def render(incident: Incident, width: int | None) -> list[str]:
     if incident.falsifiers:
         page += ["", "What would prove this wrong", *_items(incident.falsifiers, width)]
     page += ["", "What to do now"]
-    for one in incident.advice:
-        page += _paragraph(one.text, width, "  - ", "    ")
-        if one.command:
-            page.append(f"      {clean(one.command)}")
+    for advice in incident.advice:
+        page += _paragraph(advice.text, width, "  - ", "    ")
+        if advice.command:
+            page.append(f"      {clean(advice.command)}")
     return page
 
 
+MOST_REQUESTS = 10
 MOST_OTHERS = 3
 "Timers that cannot be it are many where the number is a round one."
 
