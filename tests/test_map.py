@@ -91,7 +91,7 @@ MAY_WAIT = {
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
-    "cli.capture": {"select", "signal", "subprocess"},
+    "cli.capture": {"select", "signal", "subprocess", "threading"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
     "cli.demo": {"asyncio"},
     "cli.diagnose": {"sqlite3"},

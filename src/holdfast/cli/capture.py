@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import RawIOBase
 from pathlib import Path
+from queue import Empty, Queue
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import click
@@ -32,8 +34,9 @@ from holdfast.flight.redact import clean
 from holdfast.flight.state import CAPTURES, StateError, make_private, state_dir
 
 if TYPE_CHECKING:
-    from holdfast.captures.owners import Sockets, Wanted
-    from holdfast.captures.ring import Kept
+    from holdfast.captures.files import Packet
+    from holdfast.captures.owners import Address, Sockets, Wanted
+    from holdfast.captures.ring import Kept, Ring
 
 KEPT_DAYS = 7
 "Captures in the state directory are erased after that: they hold answers."
@@ -44,10 +47,8 @@ SETTLE_S = 1.2
 STOP_S = 4.0
 START_S = 5.0
 "Both tools say that they listen; one that says nothing for so long is believed to."
-NO_UPSTREAM = (
-    "Upstream's address is not known before a turn has been connected to it: this shows the client's side alone. "
-    "Start it again after the first turn."
-)
+LOOK_S = 1.0
+"How often it is looked whether the gateway has connected to another address."
 
 INSTALL = """\
 tcpdump or dumpcap is needed, and neither is here. Install one:
@@ -150,8 +151,8 @@ class Plan:
     "For the file."
     over: Callable[[], bool] = lambda: False
     turn: str | None = None
-    lacks: str = ""
-    "What it will not show, in a sentence."
+    connected: Callable[[], set[Address]] = set
+    "Where the gateways are connected to now; what is new joins the capture."
 
 
 def plan_of(turn: str | None, port: int | None) -> Plan:
@@ -186,20 +187,17 @@ def plan_of(turn: str | None, port: int | None) -> Plan:
     ports = ", ".join(map(str, sorted(serving)))
     what = f"{'ports' if len(serving) > 1 else 'port'} {ports}"
     if remotes:
-        what += f" and {flights.counted(len(remotes), 'upstream address').replace('addresss', 'addresses')}"
-    lacks = "" if remotes else NO_UPSTREAM
+        what += f" and {_addresses(len(remotes))}"
+
+    def connected() -> set[Address]:
+        return {remote for pid in pids for _, remote in sockets_of(pid).upstream}
+
     wanted = Wanted(serving, frozenset(remotes))
     if found is None:
-        return Plan(wanted, what, "gateway", lacks=lacks)
+        return Plan(wanted, what, "gateway", connected=connected)
     identity = found.record.turn_id
-    return Plan(
-        wanted,
-        f"{what} for turn {identity}",
-        f"turn-{identity}",
-        Aftermath(lambda: _has_ended(identity)),
-        identity,
-        lacks,
-    )
+    over = Aftermath(lambda: _has_ended(identity))
+    return Plan(wanted, f"{what} for turn {identity}", f"turn-{identity}", over, identity, connected)
 
 
 def _upstreams(turns: Sequence[StoredTurn]) -> Iterator[tuple[str, int]]:
@@ -303,11 +301,9 @@ def _interrupts() -> Iterator[Callable[[], int]]:
 class _Packets(RawIOBase):
     """What a capturing tool writes, until it is told to stop and has said the last of it."""
 
-    def __init__(
-        self, tool: subprocess.Popen[bytes], stop: Callable[[], int], idle: Callable[[], None]
-    ) -> None:
+    def __init__(self, tool: subprocess.Popen[bytes], stop: Callable[[], int]) -> None:
         assert tool.stdout is not None
-        self._tool, self._stop, self._idle = tool, stop, idle
+        self._tool, self._stop = tool, stop
         self._descriptor = tool.stdout.fileno()
         self._stopping_at: float | None = None
         self._told = False
@@ -321,7 +317,6 @@ class _Packets(RawIOBase):
             self._consider_stopping()
             if ready:
                 return os.read(self._descriptor, size if size > 0 else 1 << 16)
-            self._idle()
             if self._told and self._stopping_at is not None and time.monotonic() > self._stopping_at + STOP_S:
                 self._tool.kill()
 
@@ -394,39 +389,84 @@ def _words(said: IO[bytes]) -> str:
     return clean(" ".join(_all(said).decode("utf-8", "replace").split()), limit=300)
 
 
-def _capture(plan: Plan, path: Path, seconds: float, size: int) -> tuple[Kept, int, str]:
-    """Run the tool until it is enough. Returns what was kept, how many packets were overwritten in, what was lost."""
-    from holdfast.captures.files import NotACapture, capture_from
-    from holdfast.captures.masking import PacketMasker
-    from holdfast.captures.ring import Ring
+class _Tap:
+    """A tool that captures, and a thread that puts its packets into a queue; None behind the last of them."""
 
-    ports = plan.wanted.server_ports
-    masker = PacketMasker(lambda port: port in ports)
-    with _interrupts() as interrupts, _tool(plan.wanted) as (tool, said):
+    def __init__(
+        self,
+        tool: subprocess.Popen[bytes],
+        said: IO[bytes],
+        into: Queue[Packet | None],
+        wish: Callable[[], int],
+    ) -> None:
+        self.tool, self._said, self._into = tool, said, into
+        self._source = _Packets(tool, wish)
+        self.ended = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def name(self) -> str:
+        return Path(cast(list[str], self.tool.args)[0]).name
+
+    @property
+    def words(self) -> str:
+        return _words(self._said)
+
+    @property
+    def lost(self) -> int:
+        return _lost(_all(self._said).decode("utf-8", "replace"))
+
+    def _read(self) -> None:
+        from holdfast.captures.files import NotACapture, capture_from
+
         try:
-            ring = Ring(path, most_bytes=size, keep_s=seconds)
-        except FileExistsError:
-            raise Failed(f"{clean(str(path))} is there already; name another file: --out PATH") from None
-        except OSError as error:
-            raise Failed(
-                f"{clean(str(path))} cannot be written ({error.strerror}); name another file: --out PATH"
-            ) from error
-        click.echo(
-            f"Capturing {plan.what}; Ctrl-C ends it. It keeps the last {flights.duration(seconds)}.", err=True
-        )
-        if plan.lacks:
-            click.echo(plan.lacks, err=True)
-        source = _Packets(tool, lambda: interrupts() or int(plan.over()), ring.flush)
+            # One that ended before its first byte is no capture; what it said is told at the end.
+            with contextlib.suppress(NotACapture, OSError):
+                for packet in capture_from(cast(BinaryIO, self._source), "-"):
+                    self._into.put(packet)
+        finally:
+            self.ended = True
+            self._into.put(None)
+
+
+def _capture(plan: Plan, path: Path, seconds: float, size: int) -> tuple[Kept, int, int]:
+    """Run the tool until it is enough. Returns what was kept, and how many packets were overwritten in, and lost."""
+    from holdfast.captures.masking import PacketMasker
+    from holdfast.captures.owners import Wanted
+
+    ports = set(plan.wanted.server_ports)
+    masker = PacketMasker(ports.__contains__)
+    packets: Queue[Packet | None] = Queue(maxsize=50_000)
+    wish = [0]
+    with _interrupts() as interrupts, contextlib.ExitStack() as tools:
+
+        def tap(wanted: Wanted) -> _Tap:
+            return _Tap(*tools.enter_context(_tool(wanted)), packets, lambda: wish[0])
+
+        taps = [tap(plan.wanted)]
+        ring = _ring(path, seconds, size)
+        kept_for = flights.duration(seconds)
+        click.echo(f"Capturing {plan.what}; Ctrl-C ends it. It keeps the last {kept_for}.", err=True)
+        known, looked_s = set(plan.wanted.remotes), time.monotonic()
         try:
-            try:
-                for packet in capture_from(cast(BinaryIO, source), "-"):
-                    for ready in masker.take(packet):
+            while not all(one.ended for one in taps) or not packets.empty():
+                wish[0] = interrupts() or int(plan.over())
+                try:
+                    packet = packets.get(timeout=0.2)
+                except Empty:
+                    ring.flush()
+                else:
+                    for ready in masker.take(packet) if packet is not None else ():
                         ring.write(ready)
-            except NotACapture as error:
-                tool.wait(STOP_S)
-                if tool.returncode not in (0, -signal.SIGINT):
-                    name = Path(cast(list[str], tool.args)[0]).name
-                    raise Failed(f"{name} ended: {_words(said)}; try it by itself") from error
+                if wish[0] or time.monotonic() - looked_s < LOOK_S:
+                    continue
+                looked_s = time.monotonic()
+                if more := plan.connected() - known:
+                    known |= more
+                    ports |= {port for _, port in more}
+                    with contextlib.suppress(click.ClickException):
+                        taps.append(tap(Wanted(frozenset(), frozenset(more))))
+                        click.echo(f"Also {_addresses(len(more))}, connected to just now.", err=True)
             for ready in masker.finish():
                 ring.write(ready)
             kept = ring.finish()
@@ -437,28 +477,44 @@ def _capture(plan: Plan, path: Path, seconds: float, size: int) -> tuple[Kept, i
         except BaseException:
             ring.abandon()
             raise
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            tool.wait(STOP_S)
-        lost = _lost(_all(said).decode("utf-8", "replace"))
-        if not interrupts() and not plan.over():
-            click.echo(
-                f"{Path(cast(list[str], tool.args)[0]).name} ended by itself: {_words(said)}", err=True
-            )
+        for one in taps:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.tool.wait(STOP_S)
+            if not wish[0]:
+                click.echo(f"{one.name} ended by itself: {one.words}", err=True)
+        lost = sum(one.lost for one in taps)
     if not kept.packets:
         path.unlink(missing_ok=True)
     return kept, masker.overwritten, lost
 
 
-def _lost(said: str) -> str:
-    """`44`, where the kernel dropped that many packets; empty where none."""
+def _ring(path: Path, seconds: float, size: int) -> Ring:
+    from holdfast.captures.ring import Ring
+
+    try:
+        return Ring(path, most_bytes=size, keep_s=seconds)
+    except FileExistsError:
+        raise Failed(f"{clean(str(path))} is there already; name another file: --out PATH") from None
+    except OSError as error:
+        raise Failed(
+            f"{clean(str(path))} cannot be written ({error.strerror}); name another file: --out PATH"
+        ) from error
+
+
+def _addresses(count: int) -> str:
+    return "1 upstream address" if count == 1 else f"{count} upstream addresses"
+
+
+def _lost(said: str) -> int:
+    """How many packets the kernel dropped, as the tool says at its end."""
     for line in said.splitlines():
         count, _, rest = line.strip().partition(" ")
-        if count.isdigit() and count != "0" and "dropped by kernel" in rest:
-            return count
-    return ""
+        if count.isdigit() and "dropped by kernel" in rest:
+            return int(count)
+    return 0
 
 
-def _report(plan: Plan, path: Path, kept: Kept, overwritten: int, lost: str) -> None:
+def _report(plan: Plan, path: Path, kept: Kept, overwritten: int, lost: int) -> None:
     if not kept.packets:
         raise Failed(
             f"no packet of {plan.what} came; is the gateway used, and does it run in this network namespace? "
@@ -471,7 +527,7 @@ def _report(plan: Plan, path: Path, kept: Kept, overwritten: int, lost: str) -> 
         f"secrets, prompts and the like were overwritten in {overwritten:,} packets."
     )
     if lost:
-        click.echo(f"The kernel dropped {lost} packets: the machine was too busy.", err=True)
+        click.echo(f"The kernel dropped {lost:,} packets: the machine was too busy.", err=True)
     click.echo(f"Read it: holdfast captures {shown}")
     if plan.turn is not None:
         click.echo(f"With the turn's own story: holdfast flight {plan.turn} --add {shown}")
