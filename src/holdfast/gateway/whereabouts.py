@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -229,7 +230,9 @@ class Whereabouts:
         uevent = dict(
             line.partition("=")[::2] for line in self._text(f"sys/class/net/{name}/uevent").splitlines()
         )
-        wireless = (folder / "wireless").exists() or (folder / "phy80211").exists()
+        wireless = False
+        with suppress(OSError):
+            wireless = (folder / "wireless").exists() or (folder / "phy80211").exists()
         arp_type = self._text(f"sys/class/net/{name}/type").strip()
         return Link(name, arp_type, wireless, uevent.get("DEVTYPE", ""))
 
