@@ -82,6 +82,19 @@ def test_dumpcap_has_a_group_and_macos_its_own_way() -> None:
     assert "wireshark-chmodbpf" in capture.permit("/usr/sbin/tcpdump", "darwin")
 
 
+def test_what_the_kernel_dropped_is_told() -> None:
+    """As either tool says it at its end."""
+    assert (
+        capture.dropped("12 packets captured\n24 packets received by filter\n7 packets dropped by kernel\n")
+        == 7
+    )
+    assert (
+        capture.dropped("Packets received/dropped on interface 'any': 12/3 (pcap:0/dumpcap:0/flushed:0)\n")
+        == 3
+    )
+    assert capture.dropped("tcpdump: listening on any") == 0
+
+
 class Living:
     """This process as a gateway: it listens, is connected to an upstream, and a turn of it is under way."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import select
 import shutil
 import signal
@@ -365,7 +366,10 @@ def _tool(wanted: Wanted) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]
                     tool.kill()
                 tool.communicate()
         allowed = not any(word in words.lower() for word in ("permission", "permitted", "not allowed"))
-        refused = f"{name} did not start: {words}" if allowed else permit(command[0], sys.platform)
+        # Of several tools, the first is the one to permit.
+        refused = refused or (
+            f"{name} did not start: {words}" if allowed else permit(command[0], sys.platform)
+        )
     raise Unavailable(refused)
 
 
@@ -414,7 +418,7 @@ class _Tap:
 
     @property
     def lost(self) -> int:
-        return _lost(_all(self._said).decode("utf-8", "replace"))
+        return dropped(_all(self._said).decode("utf-8", "replace"))
 
     def _read(self) -> None:
         from holdfast.captures.files import NotACapture, capture_from
@@ -505,13 +509,12 @@ def _addresses(count: int) -> str:
     return "1 upstream address" if count == 1 else f"{count} upstream addresses"
 
 
-def _lost(said: str) -> int:
-    """How many packets the kernel dropped, as the tool says at its end."""
-    for line in said.splitlines():
-        count, _, rest = line.strip().partition(" ")
-        if count.isdigit() and "dropped by kernel" in rest:
-            return int(count)
-    return 0
+_DROPPED = re.compile(r"(?m)^\s*(\d+) packets? dropped by kernel|received/dropped on interface .*: \d+/(\d+)")
+
+
+def dropped(said: str) -> int:
+    """How many packets the kernel dropped, as tcpdump or dumpcap says at its end."""
+    return sum(int(one or other) for one, other in _DROPPED.findall(said))
 
 
 def _report(plan: Plan, path: Path, kept: Kept, overwritten: int, lost: int) -> None:
