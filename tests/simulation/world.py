@@ -526,7 +526,10 @@ class World:
 
     def _check_record(self, record: TurnRecord, generations: int) -> None:
         told = Counter(type(moment) for _, moment in record.moments)
-        if record.ending is None or told[m.TurnEnded] != 1 or type(record.moments[-1][1]) is not m.TurnEnded:
+        # What was watched for when it ended may still be noticed: a reset behind a close, a witness.
+        late = (m.ReaderReset, m.EdgeWitnessed)
+        last = next(type(x) for _, x in reversed(record.moments) if not isinstance(x, late))
+        if record.ending is None or told[m.TurnEnded] != 1 or last is not m.TurnEnded:
             self.violate(8, f"a turn has {told[m.TurnEnded]} ends: {moments_of(record)}")
         begins = (m.AttemptStarted, m.HedgeStarted)
         started = Counter(x.attempt for _, x in record.moments if isinstance(x, begins))
