@@ -11,6 +11,7 @@ import pytest
 from holdfast.captures.connections import follow
 from holdfast.captures.files import open_capture
 from holdfast.captures.masking import PacketMasker
+from holdfast.captures.ring import Ring
 from holdfast.captures.telling import Report, Twins, conclude
 from holdfast.captures.tls import farewell
 from holdfast.captures.views import Listener, View
@@ -131,17 +132,25 @@ def test_http2_tells_why_it_was_sent_away(captures: Captures) -> None:
     assert goaway[1:] == (0, "ENHANCE_YOUR_CALM", "too_many_pings")
 
 
-def test_masked_packets_tell_the_same_without_the_key(captures: Captures, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["near", "any"])
+def test_masked_packets_tell_the_same_without_the_key(captures: Captures, tmp_path: Path, place: str) -> None:
     """What `holdfast capture` would have written of it: every ending as before, no credential, no prompt."""
     ports = {scene.port for scene in SCENES}
-    masker = PacketMasker(lambda port: port in ports)
-    with open_capture(captures.near) as capture:
-        ready = [one for packet in capture for one in masker.take(packet)]
-    ready += masker.finish()
-    path = awkward.write(tmp_path / "a.pcap", [(one.at_ns, one.data) for one in ready])
-    all_true(path)
-    written = path.read_bytes()
-    assert b"sk-ant-a-key-of-the-stage" in captures.near.read_bytes()
+    masker, ring = PacketMasker(ports.__contains__), Ring(tmp_path / "a.pcap", most_bytes=1 << 24, keep_s=600)
+    source: Path = getattr(captures, place)
+    with open_capture(source) as capture:
+        for packet in capture:
+            for ready in masker.take(packet):
+                ring.write(ready)
+    for ready in masker.finish():
+        ring.write(ready)
+    ring.finish()
+    reports = told(tmp_path / "a.pcap")
+    for scene in SCENES:
+        if place in scene.seen and not scene.long:
+            check(scene, reports[scene.port])
+    written = (tmp_path / "a.pcap").read_bytes()
+    assert b"sk-ant-a-key-of-the-stage" in source.read_bytes()
     assert b"sk-ant" not in written and b'{"stream":true}' not in written and b"event: ping" in written
 
 
