@@ -150,6 +150,16 @@ def test_a_turn_that_broke_is_explained_below_its_story(tmp_path: Path) -> None:
         assert words in said, words
 
 
+def test_a_turn_that_ended_well_says_so_and_stops(tmp_path: Path) -> None:
+    """One sentence in place of an explanation."""
+    recorded(tmp_path, short_turn(turn_id="abc123"))
+    said = typed(tmp_path, "flight", "abc123").stdout
+    assert (
+        said.endswith("\n\nNothing broke: the turn ended well after 1.80 s.\n")
+        and "Who closed it" not in said
+    )
+
+
 def test_json_holds_the_explanation(tmp_path: Path) -> None:
     """Claims with grades for programs; null where nothing broke."""
     recorded(tmp_path, frozen(turn_id="abc123"), short_turn(turn_id="def456"))

@@ -159,8 +159,7 @@ def _rendered(
             return html.page(incident, public=names is not None).rstrip("\n")
         case _:
             page = told(turn, list(incident.lines), _width())
-            if not incident.well:
-                page += ["", *as_text.render(incident, _width())]
+            page += ["", *as_text.render(incident, _width())]
             if beside and names is None:
                 page += ["", *adding.page(beside, turn, _width())]
             return "\n".join(page)

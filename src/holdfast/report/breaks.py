@@ -217,6 +217,8 @@ class Quiet:
     keepalives: int
     tool: str | None = None
     phase: str = ""
+    noticed_s: float | None = None
+    "When it was noticed: at the first keepalive, where the client takes any; the others follow at the same distance."
     exact: bool = True
     "Whether `from_s` is its beginning; else only when it was noticed is known."
 
@@ -231,10 +233,11 @@ def quiets(record: TurnRecord) -> list[Quiet]:
         at_s = at.mono_s - record.started.mono_s
         match moment:
             case m.QuietNoticed(phase=phase, tool=tool):
-                found.append(Quiet(at_s, None, 0, tool, phase, exact=False))
+                found.append(Quiet(at_s, None, 0, tool, phase, at_s, exact=False))
             case m.QuietEnded(quiet_s=quiet_s, keepalives=keepalives):
                 before = found.pop() if found and found[-1].to_s is None else Quiet(at_s, None, 0)
-                found.append(Quiet(max(at_s - quiet_s, 0.0), at_s, keepalives, before.tool, before.phase))
+                from_s = max(at_s - quiet_s, 0.0)
+                found.append(Quiet(from_s, at_s, keepalives, before.tool, before.phase, before.noticed_s))
             case m.ReaderLeft(ending=ending) if not record.keepalives:
                 silent = ending.evidence.get("since_byte_s")
                 noticed = any(one.to_s is None or one.to_s >= at_s for one in found)

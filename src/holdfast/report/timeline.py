@@ -124,18 +124,16 @@ def _readers(record: TurnRecord, total: float) -> list[Lane]:
 
 
 def _keepalives(record: TurnRecord, total: float) -> Lane | None:
-    """Where the client was held: keepalives are spread evenly over their silence, as the gateway sends them."""
+    """Where the client was held. The first keepalive is sent when a silence is noticed, the others as far apart."""
     spans, marks = [], []
     for quiet in quiets(record):
         if not quiet.keepalives:
             continue
         to_s = quiet.to_s if quiet.to_s is not None else total
         spans.append(Span(quiet.from_s, to_s, "holds", f"{quiet.keepalives} keepalives"))
-        step = (to_s - quiet.from_s) / (quiet.keepalives + 1)
-        marks += [
-            Mark(quiet.from_s + step * (n + 1), "keepalive", "keepalive")
-            for n in range(min(quiet.keepalives, 200))
-        ]
+        step = (quiet.noticed_s or 0.0) - quiet.from_s
+        times = [quiet.from_s + step * (n + 1) for n in range(min(quiet.keepalives, 200))] if step > 0 else []
+        marks += [Mark(at_s, "keepalive", "keepalive") for at_s in times if at_s <= to_s + 0.5]
     return Lane("gateway", tuple(spans), tuple(marks)) if spans else None
 
 
