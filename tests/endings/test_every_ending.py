@@ -15,6 +15,7 @@ import uvloop
 from holdfast.cli.lab import settings_from
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.lab.endings import CATALOGUE, NOT_PLAYED, Of, Over, shown_by
+from holdfast.lab.provider import cannot_deafen
 from holdfast.lab.scenarios import CATALOGUE as TROUBLES
 from holdfast.lab.script import play as steps_of
 from holdfast.lab.stage import Certificate, Play, endings_of
@@ -38,6 +39,14 @@ def plays() -> list[object]:
     ]
 
 
+def missing(name: str) -> str:
+    """Why a row cannot be played here; empty where it can."""
+    row = CATALOGUE[name]
+    if row.linux and not LINUX:
+        return "needs Linux: socket filters, its routes, or limits of another process"
+    return cannot_deafen() if row.darkens else ""
+
+
 WAITING = [
     (name, over) for name, row in CATALOGUE.items() if "--tcp-keepalive" in row.given for over in row.over
 ]
@@ -54,7 +63,7 @@ def waited(
         for item in request.session.items
         if isinstance(item, pytest.Function) and "waited" in item.fixturenames and hasattr(item, "callspec")
     ]
-    wanted = [key for key in WAITING if key in asked and (LINUX or not CATALOGUE[key[0]].linux)]
+    wanted = [key for key in WAITING if key in asked and not missing(key[0])]
     plays = {
         (name, over): Play(CATALOGUE[name], over, tmp_path_factory.mktemp(name), settings_from, certificate)
         for name, over in wanted
@@ -77,8 +86,8 @@ def test_the_flight_tells_the_ending_as_it_was(
 ) -> None:
     """Its code, its evidence, and nobody else's name before it."""
     row = CATALOGUE[name]
-    if row.linux and not LINUX:
-        pytest.skip("needs Linux: socket filters, its routes, or limits of another process")
+    if why := missing(name):
+        pytest.skip(why)
     if (name, over) in waited:
         found = waited[name, over]
         if isinstance(found, BaseException):

@@ -23,7 +23,7 @@ from holdfast.flight.redact import clean
 from holdfast.flight.state import state_path
 from holdfast.lab.endings import CATALOGUE as ENDINGS
 from holdfast.lab.endings import EndingScenario, Over, shown_by
-from holdfast.lab.provider import Exchange, Provider, Rule
+from holdfast.lab.provider import Exchange, Provider, Rule, cannot_deafen
 from holdfast.lab.scenarios import CATALOGUE, Scenario
 
 if TYPE_CHECKING:
@@ -257,6 +257,11 @@ def play_command(
         raise Misused(f"{row.name} happens over TLS alone: add --tls-cert FILE --tls-key FILE. {MAKE_ONE}")
     if row.linux and sys.platform != "linux":
         raise Unavailable(f"{row.name} can be played on Linux only.")
+    if row.darkens and (why := cannot_deafen()):
+        raise Unavailable(
+            f"{row.name} cannot be played here: {why}. Play it as root, or in a network namespace of your own: "
+            f"unshare -rn sh -c 'ip link set lo up; {play_line(row)}'"
+        )
     if keep:
         _play(row, certificate, state_path(), keep=True)
         return

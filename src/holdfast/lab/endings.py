@@ -159,6 +159,15 @@ class EndingScenario:
         return Phase(self.code.split(".")[2])
 
     @property
+    def darkens(self) -> bool:
+        """Whether a path is made dark for it: `provider.cannot_deafen` says whether that is possible."""
+        return (
+            any(told.end is s.End.DARK for told in self.answers)
+            or self.place in (Place.DEAF_PORT, Place.TAKES_A_LITTLE_AND_GOES_DARK)
+            or self.client in (Leaves.DARK, Leaves.COMES_BACK)
+        )
+
+    @property
     def served_alone(self) -> bool:
         """Whether `holdfast lab provider` can play it to any client: nothing but an answer is needed."""
         return bool(self.answers) and self.place is Place.PROVIDER and not (self.client or self.fate)

@@ -672,13 +672,26 @@ def reset_on_close(sock: Any) -> None:
 def deafen(sock: Any) -> None:
     """Let the kernel drop every packet that comes for this socket, so that nothing is heard and nothing acknowledged.
 
-    A socket filter that accepts nothing (socket(7), SO_ATTACH_FILTER): no right is needed, and no other connection
-    is touched. To the other end it is a dead path. Raises `OSError` where there is no such thing (macOS).
+    A socket filter that accepts nothing (socket(7), SO_ATTACH_FILTER); no other connection is touched. To the other
+    end it is a dead path. Raises `OSError` where there is no such thing (macOS), and where it is not allowed: newer
+    kernels want CAP_NET_ADMIN for a filter on TCP (measured on 6.18).
     """
     if sys.platform != "linux":
         raise OSError("a path can be made dark on Linux only")
     nothing = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+
+
+def cannot_deafen() -> str:
+    """Why no path can be made dark here; empty where one can."""
+    try:
+        with socket.socket() as tried:
+            deafen(tried)
+    except PermissionError:
+        return "this kernel lets only CAP_NET_ADMIN put a filter on a TCP socket"
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 _SO_ATTACH_FILTER = 26
