@@ -136,6 +136,7 @@ _KEY = re.compile(
 "What is a key by its first letters, whoever says it: some providers repeat the one they refuse."
 _KEY_GOES_ON = re.compile(rb"[\w.~+/=-]+")
 _TLS_TYPES = range(20, 24)
+_NAME_END = re.compile(rb"[:\n]")
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
 
 
@@ -152,7 +153,8 @@ class StreamMask:
 
     def __init__(self, *, request: bool, joined: bool, secrets: Secrets, shared: Shared) -> None:
         """`joined`: its begin is not known, so nothing can be said of what comes before the next head."""
-        self._request, self._secrets, self._shared = request, secrets, shared
+        self._request, self._secrets = request, secrets
+        self.shared = shared
         self._state = "unknown" if joined else "start"
         self._line = bytearray()
         "What is known of a head's line so far, where it began in an earlier packet."
@@ -172,19 +174,19 @@ class StreamMask:
 
     def lost(self) -> None:
         """Bytes are missing here."""
-        if self._shared.tls:
+        if self.shared.tls:
             return
         self._state, self._before = "unknown", b""
 
     def mask(self, data: bytes) -> bytes:
         """What may be written of the next bytes."""
-        if self._shared.tls:
+        if self.shared.tls:
             return data
         out, at = bytearray(), 0
         if self._state == "unknown":
             self._recognise(data)
         while at < len(data):
-            if self._shared.tls:
+            if self.shared.tls:
                 out += data[at:]
                 break
             took, shown = _STATES[self._state](self, data, at)
@@ -197,10 +199,10 @@ class StreamMask:
 
     def _recognise(self, data: bytes) -> None:
         """A packet begins, and nothing is known of this direction: is there anything to go on at?"""
-        if self._shared.h2:
+        if self.shared.h2:
             return
         if _whole_records(data):
-            self._shared.tls = True
+            self.shared.tls = True
         elif self._request:
             if _REQUEST_LINE.match(data):
                 self._state = "start"
@@ -210,6 +212,8 @@ class StreamMask:
             self._state, self._chunked, self._keep_body = "chunk size", True, True
             self._line.clear()
             self._before, self._in_key = b"", False
+
+    # -- states: each takes bytes from `at` on, and returns how many and what may be shown of them
 
     def _unknown(self, data: bytes, at: int) -> tuple[int, bytes]:
         return len(data) - at, FILLER * (len(data) - at)
@@ -242,7 +246,7 @@ class StreamMask:
         if first in _TLS_TYPES:
             self._state = "maybe TLS"
             return 1, data[at : at + 1]
-        if self._shared.h2:
+        if self.shared.h2:
             self._state = "frame"
             return 0, b""
         self._facts, self._status, self._line = {}, b"", bytearray()
@@ -250,7 +254,7 @@ class StreamMask:
             self._state = "status line"
             return 0, b""
         if data.startswith(_PREFACE, at):
-            self._shared.h2 = True
+            self.shared.h2 = True
             self._state = "frame"
             return len(_PREFACE), _PREFACE
         whole = _REQUEST_LINE.match(data, at)
@@ -267,7 +271,7 @@ class StreamMask:
 
     def _maybe_tls(self, data: bytes, at: int) -> tuple[int, bytes]:
         if data[at] == 3:
-            self._shared.tls = True
+            self.shared.tls = True
             return 1, data[at : at + 1]
         self._state = "unknown"
         return 0, b""
@@ -287,8 +291,7 @@ class StreamMask:
         end = data.find(b"\n", at)
         line = data[at : end + 1] if end >= 0 else data[at:]
         self._line += line[:100]
-        known = bytes(self._line[: len(_RESPONSE)])
-        if not _RESPONSE.startswith(known[: len(_RESPONSE)]):
+        if not _RESPONSE.startswith(bytes(self._line[: len(_RESPONSE)])):
             self._state = "unknown"
             return 0, b""
         if end >= 0:
@@ -303,7 +306,7 @@ class StreamMask:
         if not self._line and data[at] in b" \t":  # the last value goes on (RFC 9112, 5.2)
             self._state = "value"
             return 0, b""
-        end = re.compile(rb"[:\n]").search(data, at)
+        end = _NAME_END.search(data, at)
         part = data[at : end.end()] if end else data[at:]
         self._line += part[:200]
         if end is None:
@@ -400,16 +403,14 @@ class StreamMask:
     def _chunk_size(self, data: bytes, at: int) -> tuple[int, bytes]:
         end = data.find(b"\n", at)
         part = data[at : end + 1] if end >= 0 else data[at:]
+        before = len(self._line)
         self._line += part[:64]
         digits = _CHUNK_SIZE.match(self._line)
         if digits is None or len(digits.group()) > 12:
             self._line.clear()
             self._state = "unknown"
             return 0, b""
-        shown_of = _CHUNK_SIZE.match(part) if len(self._line) == len(part) else None
-        size = shown_of.end() if shown_of else 0
-        if not shown_of and re.fullmatch(rb"[0-9a-fA-F\r\n]{1,16}", part):
-            size = len(part)
+        size = min(max(digits.end() - before, 0), len(part))  # an extension behind it is not shown
         if end >= 0:
             self._left = int(digits.group(), 16)
             self._line.clear()
@@ -587,7 +588,7 @@ class PacketMasker:
             self._ways.move_to_end(key)
             return way
         other = self._ways.get(turned(key))
-        shared = other.mask._shared if other is not None else Shared()
+        shared = other.mask.shared if other is not None else Shared()
         if request is None:
             to_server = self._serves(int.from_bytes(key[-2:], "big"))
             request = to_server or not self._serves(int.from_bytes(key[-4:-2], "big"))
