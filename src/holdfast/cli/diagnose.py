@@ -51,10 +51,10 @@ SHOW_PROGRESS_BYTES = 500_000_000
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "json"]),
+    type=click.Choice(["text", "markdown", "html", "json"]),
     default="text",
     show_default=True,
-    help="For the terminal, for a ticket, or for a program.",
+    help="For the terminal, for a ticket, for a browser, or for a program.",
 )
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, and not to the terminal."
@@ -76,6 +76,7 @@ def command(
     Examples:
       holdfast diagnose
       holdfast diagnose --since 7d --format markdown --out report.md
+      holdfast diagnose --format html --out report.html
       holdfast diagnose --home /mnt/copy/of/a/home --timezone America/Chicago --format json
 
     \b
@@ -248,11 +249,12 @@ def _zone_name(zone: tzinfo) -> str:
 
 def _page(diagnosis: Diagnosis, form: str, shown: bool) -> str:
     from holdfast.diagnosis.diagnosis import as_json
-    from holdfast.report import diagnosed
+    from holdfast.report import diagnosed, diagnosis_html
 
     wide = max(shutil.get_terminal_size().columns, 60) if shown and sys.stdout.isatty() else None
     forms: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(as_json(diagnosis), ensure_ascii=True, indent=1),
+        "html": lambda: diagnosis_html.page(diagnosis).rstrip("\n"),
         "markdown": lambda: "\n".join(diagnosed.as_markdown(diagnosis)),
         "text": lambda: "\n".join(diagnosed.text(diagnosis, wide)),
     }

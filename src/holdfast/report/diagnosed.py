@@ -18,7 +18,7 @@ ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
-_HEADS: Mapping[str, str] = {
+HEADS: Mapping[str, str] = {
     "by code": "What failed, by code",
     "dead turns": "Turns that the client gave up",
     "by version": "By version of the client",
@@ -85,7 +85,7 @@ def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
     if diagnosis.advice:
         page += ["", "What to do"]
         for number, one in enumerate(diagnosis.advice, 1):
-            page += _wrapped(f"{one.remedy} {_saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+            page += _wrapped(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
     for finding in diagnosis.findings:
         page += [
             "",
@@ -96,22 +96,22 @@ def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
                 " " * 11,
             ),
         ]
-        for word, told in _reasons(finding):
+        for word, told in reasons(finding):
             page += _wrapped(told, width, f"  {word:<8} ", " " * 11)
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
         page += ["", f"unexplained  {counted(number, 'failure')}: no cause that is known here explains them."]
     for name, rows in diagnosis.tables.items():
-        shown = _shown(name, rows)
-        if shown:
-            page += ["", _HEADS[name], *_columns(shown[: ROWS + 1])]
-            if len(shown) > ROWS + 1:
-                page.append(f"  ... {len(shown) - ROWS - 1} more: --format json")
+        lines = shown(name, rows)
+        if lines:
+            page += ["", HEADS[name], *_columns(lines[: ROWS + 1])]
+            if len(lines) > ROWS + 1:
+                page.append(f"  ... {len(lines) - ROWS - 1} more: --format json")
     page += ["", "What was looked at"]
     page += [
         line
         for one in diagnosis.coverage
-        for line in _wrapped(_covered(one), width, f"  {one.source:<13} ", " " * 16)
+        for line in _wrapped(covered(one), width, f"  {one.source:<13} ", " " * 16)
     ]
     if diagnosis.refused:
         page += ["", "What was not concluded"]
@@ -119,7 +119,8 @@ def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
     return page
 
 
-def _reasons(finding: Finding) -> Iterator[tuple[str, str]]:
+def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
+    """What there is to say about a finding: word (`for`, `against`, `tell`, `wrong if`, `settle`) and sentence."""
     yield from (("for", one.text) for one in finding.brief.pro)
     yield from (("against", one.text) for one in finding.brief.con)
     if finding.tell_apart:
@@ -129,13 +130,15 @@ def _reasons(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "settle", finding.brief.settle
 
 
-def _saves(least: int, most: int) -> str:
+def saves(least: int, most: int) -> str:
+    """`(12 to 24 turns)`: what following an advice would have saved."""
     if least == most:
         return f"({counted(most, 'turn')})"
     return f"(up to {counted(most, 'turn')})" if not least else f"({least} to {counted(most, 'turn')})"
 
 
-def _covered(one: Coverage) -> str:
+def covered(one: Coverage) -> str:
+    """How much a source holds, from when to when, and what of it could not be read."""
     parts = [one.count, span(one)]
     if one.unreadable:
         parts.append(f"not read: {'; '.join(one.unreadable[:3])}")
@@ -154,7 +157,7 @@ def _wrapped(told: str, width: int | None, first: str = "", rest: str = "") -> l
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     # numbers to the right, names to the left
-    left = [any(not _is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
+    left = [any(not is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
     return [
         "  "
         + "  ".join(
@@ -165,14 +168,15 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a table's cell holds a number, a share or a rate with its interval, or none."""
     return cell in ("", "-") or not cell.strip("0123456789.,%() -")
 
 
 # ----- tables
 
 
-def _shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """A table's head and rows as text; empty where there is nothing in it worth a look."""
     rows = [row for row in rows if name in ("by code",) or any(_weight(value) for value in row.values())]
     if not rows:
@@ -233,7 +237,7 @@ def as_markdown(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.advice:
         page += ["## What to do", ""]
         page += [
-            f"{number}. {markdown.words(one.remedy)} {_saves(one.least, one.most)}"
+            f"{number}. {markdown.words(one.remedy)} {saves(one.least, one.most)}"
             for number, one in enumerate(diagnosis.advice, 1)
         ]
         page.append("")
@@ -243,7 +247,7 @@ def as_markdown(diagnosis: Diagnosis) -> list[str]:
             f"**{finding.grade}**: {len(finding.explains)} of {counted(diagnosis.failures, 'failure')}.",
             "",
         ]
-        page += [f"- {word}: {markdown.words(told)}" for word, told in _reasons(finding)]
+        page += [f"- {word}: {markdown.words(told)}" for word, told in reasons(finding)]
         page.append("")
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
@@ -254,12 +258,12 @@ def as_markdown(diagnosis: Diagnosis) -> list[str]:
             "",
         ]
     for name, rows in diagnosis.tables.items():
-        shown = _shown(name, rows)
-        if shown:
-            cells = [[markdown.words(cell) for cell in row] for row in shown]
-            page += [f"## {_HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
+        lines = shown(name, rows)
+        if lines:
+            cells = [[markdown.words(cell) for cell in row] for row in lines]
+            page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
     page += ["## What was looked at", ""]
-    page += [f"- {one.source}: {markdown.words(_covered(one))}" for one in diagnosis.coverage]
+    page += [f"- {one.source}: {markdown.words(covered(one))}" for one in diagnosis.coverage]
     if diagnosis.refused:
         page += ["", "## What was not concluded", ""]
         page += [f"- {markdown.words(told)}" for told in diagnosis.refused]
