@@ -265,6 +265,13 @@ def test_any_bytes_can_be_shown(data: bytes, content_type: str) -> None:
     assert read_answer(data, content_type).parts is not None
 
 
+def test_a_call_of_a_hundred_thousand_brackets_can_be_shown(tmp_path: Path) -> None:
+    """As it came, on one line."""
+    kept(tmp_path, stream(cut='{"rows": ' + "[" * 100_000))
+    shown = typed(tmp_path, "attic", "show", "abc")
+    assert shown.exit_code == 0 and "-- rows: [[[[" in shown.stdout
+
+
 def test_answers_are_removed(tmp_path: Path) -> None:
     """One by its id, all after a question; the files go with the rows."""
     for name in ("aaa", "bbb", "ccc"):

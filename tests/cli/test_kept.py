@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.kept import End, ToolCall, files_of, here_documents, read_answer
+from holdfast.cli.kept import End, ToolCall, as_json, files_of, here_documents, read_answer
+from holdfast.flight import halfjson
 from tests.cli.viewed import call, event, stream, text
 
 SSE = "text/event-stream"
@@ -136,6 +138,22 @@ def test_no_command_makes_it_raise(command: str) -> None:
     """Half a command is a command of any form."""
     here_documents(command)
     files_of(read_answer(broken("Bash", json.dumps({"command": command})[:-2]), SSE))
+
+
+def test_a_long_line_of_shifts_costs_no_more_than_its_length() -> None:
+    """A loop may write `1<<2` a hundred thousand times before the connection breaks."""
+    began = time.process_time()
+    assert here_documents("a<<b " * 200_000) == here_documents("a<<b " * 200_000 + "\n") == []
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("bracket", ['{"a": ', "["])
+def test_arguments_may_be_nested_deeper_than_python_writes(bracket: str) -> None:
+    """They are written all the same, as they came."""
+    deep = bracket * 20_000 + '"x'
+    said = f'{{"content": [{{"type": "tool_use", "name": "Odd", "input": {deep}'
+    assert saved(said.encode(), "application/json")["call-1-Odd.partial.json"] == deep
+    assert as_json(halfjson.read(deep + '"').value).startswith(deep + '"')
 
 
 def test_thinking_is_counted_and_not_kept() -> None:

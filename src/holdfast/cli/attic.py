@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from holdfast.cli.errors import FAILED, Failed
 from holdfast.cli.going_on import cut_off, note, thinking_only, why_nothing
-from holdfast.cli.kept import Contents, File, Text, ToolCall, files_of, read_answer, safe_name
+from holdfast.cli.kept import Contents, File, Text, ToolCall, as_json, files_of, read_answer, safe_name
 from holdfast.cli.saving import saved
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library
 from holdfast.flight import flights
@@ -198,12 +197,12 @@ def _shown_call(call: ToolCall) -> str:
         return "\n".join([head, *(_shown_argument(name, value) for name, value in call.arguments.items())])
     if call.given:
         return "\n".join([head, *(_shown_argument(name, value) for name, value in call.given.items())])
-    raw = call.partial if call.arguments is None else json.dumps(call.arguments, ensure_ascii=False, indent=2)
+    raw = call.partial if call.arguments is None else as_json(call.arguments, indent=2)
     return "\n".join([head, clean(raw, limit=None, lines=True)])
 
 
 def _shown_argument(name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+    text = value if isinstance(value, str) else as_json(value, indent=2)
     safe = clean(text, limit=None, lines=True)
     return f"-- {clean(name)}:\n{safe}" if "\n" in safe else f"-- {clean(name)}: {safe}"
 

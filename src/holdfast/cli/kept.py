@@ -72,7 +72,7 @@ def read_answer(data: bytes, content_type: str) -> Contents:
     if isinstance(message, dict) and isinstance(message.get("content"), list):
         return _read_message(message["content"], half)
     if half.complete:
-        return Contents([Text(json.dumps(message, indent=2, ensure_ascii=False))], complete=True)
+        return Contents([Text(as_json(message, indent=2))], complete=True)
     return Contents([Text(data.decode("utf-8", "replace"), complete=False)], complete=False)
 
 
@@ -84,7 +84,7 @@ def _read_message(content: list[Any], half: Half) -> Contents:
     last = content[-1] if content else None
     if isinstance(last, dict):
         if str(last.get("type")).endswith("tool_use"):
-            rest = json.dumps(last.get("input", {}), ensure_ascii=False)
+            rest = as_json(last.get("input", {}))
             inside = half.cut[2:3] == ("input",)
             # Written again without what closes it, so that it reads as what it is: a beginning.
             partial = _opened(rest, half.cut[3:]) if inside else rest.removesuffix("}")
@@ -96,9 +96,7 @@ def _read_message(content: list[Any], half: Half) -> Contents:
 
 def _opened(text: str, cut: Sequence[object]) -> str:
     """JSON that ends in the string at `cut`, without that string's end and all that closes after it."""
-    for _ in cut:
-        text = text[:-1]
-    return text[:-1] if cut else text
+    return text[: -len(cut) - 1] if cut else text
 
 
 def _read_stream(data: bytes) -> Contents:
@@ -155,6 +153,33 @@ def _parts(content: list[Any]) -> list[Text | ToolCall]:
 def _thinking(content: list[Any]) -> int:
     texts = [str(block.get("thinking", "")) for block in content if isinstance(block, dict)]
     return sum(map(len, texts))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON; one that is nested deeper than Python can write stands on one line."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False)
+    except RecursionError:
+        pass
+    said: list[str] = []
+    todo: list[tuple[str, Any]] = [("", value)]
+    "What to write before a value, and the value; an ellipsis is none."
+    while todo:
+        before, one = todo.pop()
+        said.append(before)
+        if isinstance(one, dict):
+            said.append("{")
+            names = [json.dumps(name, ensure_ascii=False) + ": " for name in one]
+            inside = list(zip(names, one.values(), strict=True))
+        elif isinstance(one, list):
+            said.append("[")
+            inside = [("", item) for item in one]
+        else:
+            said.append("" if one is ... else json.dumps(one, ensure_ascii=False))
+            continue
+        todo.append(("}" if isinstance(one, dict) else "]", ...))
+        todo += [(f", {name}" if at else name, item) for at, (name, item) in enumerate(inside)][::-1]
+    return "".join(said)
 
 
 # ----- where a text ends
@@ -225,7 +250,7 @@ def _whole(number: int, call: ToolCall) -> list[File]:
     written = written_file(call)
     if written is not None:
         return [File(safe_name(written[0]), written[1], None, call, written[0])]
-    said = json.dumps(call.arguments, indent=2, ensure_ascii=False) + "\n"
+    said = as_json(call.arguments, indent=2) + "\n"
     return [File(f"call-{number}-{safe_name(call.tool)}.json", said, None, call)]
 
 
@@ -306,7 +331,7 @@ class HereDocument:
     complete: bool
 
 
-_HERE = re.compile(r"^[^\n]*<<-?[ \t]*(?P<quote>['\"]?)(?P<word>\w{1,40})(?P=quote)[^\n]*\n", re.MULTILINE)
+_HERE = re.compile(r"<<-?[ \t]*(?P<quote>['\"]?)(?P<word>\w{1,40})(?P=quote)")
 _TARGET = re.compile(
     r"(?:>>?|\btee(?:[ \t]+-a)?)[ \t]*(?P<quote>['\"]?)(?P<path>[^\s'\"<>|;&$`]{1,400})(?P=quote)"
 )
@@ -317,10 +342,14 @@ def here_documents(command: str) -> list[HereDocument]:
     """The here-documents of a command that go into a named file. The last may have no end: then it was cut off."""
     found: list[HereDocument] = []
     at = 0
-    while len(found) < _DOCUMENTS and (head := _HERE.search(command, at)):
-        at = head.end()
-        end = re.compile(rf"^\t*{head['word']}$", re.MULTILINE).search(command, at)
-        target = _TARGET.search(head[0])
+    # Line by line: a line without an end may hold a hundred thousand of `<<`, and each is looked at once.
+    while len(found) < _DOCUMENTS and (line_end := command.find("\n", at)) >= 0:
+        line, at = command[at:line_end], line_end + 1
+        heads = list(_HERE.finditer(line))
+        if not heads:
+            continue
+        end = re.compile(rf"^\t*{heads[-1]['word']}$", re.MULTILINE).search(command, at)
+        target = _TARGET.search(line)
         if target is not None:
             text = command[at : end.start()] if end else command[at:]
             found.append(HereDocument(target["path"], text, end is not None))
