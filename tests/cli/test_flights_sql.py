@@ -160,6 +160,16 @@ def test_the_mark_stands_below_the_mistake(question: str, line: int, state: Path
     assert lines[place].index("modle") == lines[place + 1].index("^")
 
 
+@pytest.mark.parametrize(
+    "question", ["SELECT DATE '2026-01-01' AS \"a;é\"; -- one; two", "SELECT DATE '2026-01-01' /* ; */ ;\n"]
+)
+def test_a_remark_may_follow_the_question(question: str, state: Path) -> None:
+    """Behind its semicolon, too."""
+    result = typed(state, "flights", "--sql", question, "--json")
+
+    assert result.exit_code == 0 and "2026-01-01" in result.stdout, result.stderr
+
+
 def test_hostile_texts_do_not_reach_the_terminal(tmp_path: Path) -> None:
     """Escaped in the table, in CSV, in JSON, and in errors and column names."""
     record = end(turn(turn_id="aaa"), 1)
@@ -180,6 +190,8 @@ def test_options_that_do_not_go_together(state: Path) -> None:
     for arguments, said in (
         (["--sql", "SELECT 1", "--follow"], "leave --follow out"),
         (["--sql", "SELECT 1", "--csv", "--json"], "give one of"),
+        (["--sql", "SELECT 1", "-n", "5"], "LIMIT in the question"),
+        (["--sql", "SELECT 1", "--add", "access.log"], "leave it out"),
         (["--csv"], "--sql"),
     ):
         result = typed(state, "flights", *arguments)

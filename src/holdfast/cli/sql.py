@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns, json_line, opened_library
@@ -50,6 +51,11 @@ def asks_in_sql(function: F) -> F:
         elif sql is not None:
             if others.get("follow"):
                 raise click.UsageError("--sql answers once; leave --follow out")
+            if unused := [flag for name, flag in _OF_THE_LIST.items() if _typed(name)]:
+                raise click.UsageError(
+                    f"{unused[0]} is for the list, and --sql does not look at it; leave it out (how many rows: "
+                    "LIMIT in the question)"
+                )
             if as_csv and others["as_json"]:
                 raise click.UsageError("the answer is either JSON or CSV; give one of --json and --csv")
             show(sql, since_wall_ms=others["since"], as_json=others["as_json"], as_csv=as_csv)
@@ -59,6 +65,14 @@ def asks_in_sql(function: F) -> F:
             function(**others)
 
     return asked_or_not  # type: ignore[return-value]
+
+
+_OF_THE_LIST = {"limit": "--limit", "add": "--add", "clock": "--clock"}
+
+
+def _typed(name: str) -> bool:
+    """Whether an option was given, and not left to its default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def show(sql: str, *, since_wall_ms: int | None, as_json: bool, as_csv: bool) -> None:

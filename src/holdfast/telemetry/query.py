@@ -64,7 +64,7 @@ def asked(journal: sqlite3.Connection, state_dir: Path, sql: str, span: Span = A
         )
     if len(question) > LONGEST_SQL:
         raise QueryError(f"the question is longer than {LONGEST_SQL:,} characters; make it shorter")
-    kind = _kind(question)
+    kind, question = _kind(question), _without_end(question)
     with loading.database(state_dir) as database:
         # Before the question is looked at: to bind one that names a file would open the file.
         database.execute("SET enable_external_access = false")
@@ -96,6 +96,17 @@ def _kind(question: str) -> str:
             + _all_tables()
         )
     return kind
+
+
+def _without_end(question: str) -> str:
+    """One statement without its semicolon and what follows it, so that it can stand inside another."""
+    import duckdb
+
+    raw = question.encode()
+    for at, kind in duckdb.tokenize(question):
+        if kind == duckdb.token_type.operator and raw[at : at + 1] == b";" and raw[:at].strip():
+            return raw[:at].decode()
+    return question
 
 
 def _try_on_empty_tables(database: duckdb.DuckDBPyConnection, question: str, kind: str) -> None:
