@@ -82,6 +82,12 @@ MAY_WAIT = {
     "gateway.upstream.watch": {"asyncio", "socket"},
     # what was read before
     "sessions.store": {"sqlite3"},
+    # what asks the network
+    "probes.icmp": {"select", "socket"},
+    "probes.kept": {"fcntl"},
+    "probes.lookup": {"select", "socket", "threading"},
+    "probes.machine": {"subprocess"},
+    "probes.net": {"select", "socket", "ssl"},
     # what leaves for other systems of observation
     "telemetry.following": {"sqlite3", "threading"},
     "telemetry.loading": {"sqlite3"},
@@ -100,6 +106,7 @@ MAY_WAIT = {
     "cli.lab": {"asyncio", "signal"},
     "cli.observing": {"asyncio"},
     "cli.mark": {"sqlite3"},
+    "cli.probe": {"signal"},
     "cli.run": {"socket"},
     "cli.serve": {"asyncio", "signal", "ssl"},
     "cli.turnlog": {"threading"},

@@ -13,7 +13,8 @@ from holdfast.flight import flights
 from holdfast.flight.forgetting import Forgotten, forget_all, forget_before
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
-from holdfast.flight.state import ANSWERS, JOURNAL, RUN_LOGS, StateError, make_private, state_path
+from holdfast.flight.state import ANSWERS, JOURNAL, PROBES, RUN_LOGS, StateError, make_private, state_path
+from holdfast.probes.kept import forget as forget_probes
 from holdfast.sessions.store import forget as forget_sessions
 from holdfast.sessions.store import stores
 
@@ -22,7 +23,8 @@ from holdfast.sessions.store import stores
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--older-than", type=span, metavar="SPAN", help="Only what is older: 12h, 7d.")
 def command(yes: bool, older_than: float | None) -> None:
-    """Erase what was recorded: flights, kept answers, spool, the log of `run`, what diagnose read.
+    """Erase what was recorded: flights, kept answers, spool, the log of `run`, what diagnose
+    read and probes found.
 
     It works beside a running gateway: turns under way stay until they are over.
 
@@ -36,7 +38,7 @@ def command(yes: bool, older_than: float | None) -> None:
     """
     directory = state_path()
     read = stores(directory)
-    if not read and not any((directory / name).exists() for name in (JOURNAL, ANSWERS, *RUN_LOGS)):
+    if not read and not any((directory / name).exists() for name in (JOURNAL, ANSWERS, PROBES, *RUN_LOGS)):
         click.echo(f"Nothing is recorded in {directory}.", err=True)
         raise SystemExit(FAILED)
     if not yes:
@@ -47,6 +49,8 @@ def command(yes: bool, older_than: float | None) -> None:
         before = None if older_than is None else int((time.time() - older_than) * 1000)
         gone = forget_all(directory) if before is None else forget_before(directory, before)
         failures = forget_sessions(directory, before)
+        # Beside a living gateway the files stay, and only their rows go.
+        forget_probes(directory, 1 << 62 if before is None else before)
     except (JournalError, StateError) as error:
         raise Failed(str(error)) from error
     except (OSError, sqlite3.Error) as error:

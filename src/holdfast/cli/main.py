@@ -50,6 +50,7 @@ COMMANDS: dict[str, Lazy] = {
     "attic": Lazy("attic", "List, show and save answers whose client had gone."),
     "mark": Lazy("mark", "Write a note onto the timeline."),
     "diagnose": Lazy("diagnose", "Diagnose what failed, from the client's own logs."),
+    "probe": Lazy("probe", "Ask the network: names, TCP, TLS, silence, sizes, hops."),
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
     "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
     "capture": Lazy("capture", "Capture the packets around a gateway, secrets overwritten."),

@@ -6,6 +6,7 @@ captures/           packets that `holdfast capture` kept; secrets are overwritte
 instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
 request.salt        chance that makes a request's key mean nothing elsewhere
+probes.jsonl        what `holdfast probe` found, one result per line
 run.log             what gateways under `run` said, one line per turn; run.log.1 is the one before
 """
 
@@ -29,8 +30,21 @@ LOCK = "state.lock"
 SESSIONS = "sessions-*.sqlite"
 "What was read of transcripts, one file per home that was diagnosed."
 SALT = "request.salt"
+PROBES = "probes.jsonl"
 RUN_LOGS = ("run.log", "run.log.1")
-OURS = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ANSWERS, CAPTURES, INSTANCES, SPOOL, *RUN_LOGS, SALT, LOCK)
+OURS = (
+    JOURNAL,
+    f"{JOURNAL}-wal",
+    f"{JOURNAL}-shm",
+    ANSWERS,
+    CAPTURES,
+    INSTANCES,
+    SPOOL,
+    *RUN_LOGS,
+    PROBES,
+    SALT,
+    LOCK,
+)
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600

@@ -1,0 +1,115 @@
+"""What all questions have in common: how much they may take, what they will cost, and how they are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.flight import instant
+from holdfast.probes.net import NoConnection, Stop
+from holdfast.probes.result import Finding, Grade, Result
+from holdfast.probes.target import Target
+
+HANDSHAKE_BYTES = 8_000
+"Of a TLS handshake, both ways: a certificate chain is the most of it."
+
+HOLDS_S = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 360.0, 450.0, 600.0, 750.0, 900.0)
+"""How long connections are left idle: on both sides of the limits that are met most often (60 s proxies, 240 to 300 s
+carriers' NATs, 350 s cloud balancers, 400 s edges, 600 s)."""
+LADDER_BYTES = (10_000, 100_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
+"Sizes of uploads: a question, a session of an hour, one of a day with images."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much a probe may take. The defaults are polite; tests make them short."""
+
+    rounds: int | None = None
+    "How often connect, handshake, ping and resolve try; None for each one's own number."
+    every_s: float = 0.5
+    "Between two tries."
+    patience_s: float = 10.0
+    "For an answer, before it counts as none."
+    holds_s: tuple[float, ...] = HOLDS_S
+    keepalive_s: int = 15
+    "TCP's own probes on half of the idle connections, in seconds."
+    sizes_bytes: tuple[int, ...] = LADDER_BYTES[:3]
+    trickle_s: float = 45.0
+    piece_every_s: float = 1.0
+    "Between two bytes of the trickle."
+    resolvers: tuple[tuple[str, int], ...] | None = None
+    "Asked instead of the configured ones: address and port."
+    also_resolvers: tuple[tuple[str, int], ...] = ()
+    "Asked besides them."
+    hops: int = 30
+    hop_patience_s: float = 1.0
+    root: Path = field(default_factory=lambda: Path("/"))
+    "Where /proc and /sys are read."
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a question will take at most, told before it is asked."""
+
+    connections: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Question(Protocol):
+    """A module of this room that asks one question."""
+
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def ASKS(self) -> str: ...
+    @property
+    def SAYS(self) -> str: ...
+    @property
+    def DOES_NOT_SAY(self) -> str: ...
+    @property
+    def cost(self) -> Callable[[Target, Options], Cost]: ...
+    @property
+    def ask(self) -> Callable[[Target, Options, Stop], Finding]: ...
+
+
+def carry_out(question: Question, target: Target, options: Options, stop: Stop) -> Result:
+    """Ask, and label what came with place and time. A question that cannot be asked is an answer, not an error."""
+    began = instant.now()
+    try:
+        finding = question.ask(target, options, stop)
+    except NoConnection as error:
+        finding = unreachable(error)
+    except OSError as error:
+        finding = Finding(Grade.NOT_MEASURED, not_here(f"{error.strerror or error}"))
+    ended = instant.now()
+    return Result(
+        question.NAME,
+        target.name,
+        began.wall_ms,
+        ended.mono_s - began.mono_s,
+        finding.grade,
+        finding.verdict,
+        question.SAYS,
+        question.DOES_NOT_SAY,
+        finding.facts,
+        finding.complete and not stop(),
+    )
+
+
+def not_here(because: str) -> str:
+    """The sentence of what this machine does not let us ask."""
+    return f"not measured here because {because}"
+
+
+def unreachable(error: NoConnection) -> Finding:
+    """No connection, so no answer to the question itself."""
+    if error.kind == "stopped":
+        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)
+    where = {"connect": "TCP did not connect", "proxy": "the proxy gave no way", "tls": "TLS failed"}[
+        error.phase
+    ]
+    facts = {"failed_in": error.phase, "failed_as": error.kind, "after_s": error.took_s}
+    return Finding(Grade.BROKEN, f"{where} after {error.took_s:.1f} s: {error}", facts)
