@@ -11,6 +11,7 @@ import pytest
 from holdfast.cli.explain import remedy_pages
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
+from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight.pages import all_pages, look_up
 from holdfast.gateway.heal import TABLE, Remedy
 from holdfast.lab.endings import CATALOGUE as ENDINGS
@@ -52,7 +53,7 @@ def test_words_of_two_parts_need_no_quotes(tmp_path: Path) -> None:
     assert typed(tmp_path, "explain", "stream", "log").stdout.startswith("stream log (word)")
 
 
-@pytest.mark.parametrize("cause", catalogue(), ids=lambda cause: cause.name)
+@pytest.mark.parametrize("cause", [*catalogue(), *witnesses()], ids=lambda cause: cause.name)
 def test_a_cause_has_a_page(tmp_path: Path, cause: Hypothesis) -> None:
     """What it predicts, what to do, and what would prove it wrong."""
     said = " ".join(typed(tmp_path, "explain", cause.name).stdout.split())

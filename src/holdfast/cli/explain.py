@@ -145,6 +145,7 @@ def needs(row: heal.Row) -> list[str]:
 def cause_pages() -> list[Page]:
     """The causes that diagnose weighs: what each predicts, what to do about it, what would prove it wrong."""
     from holdfast.diagnosis.hypotheses import catalogue
+    from holdfast.diagnosis.witnessed import witnesses
 
     return [
         Page(
@@ -152,7 +153,7 @@ def cause_pages() -> list[Page]:
             "cause",
             f"{inspect.cleandoc(one.__doc__ or '')}\n\nWhat to do: {one.remedy}\nWrong if: {one.falsifier}.",
         )
-        for one in catalogue()
+        for one in (*catalogue(), *witnesses())
     ]
 
 

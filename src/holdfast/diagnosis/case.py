@@ -6,11 +6,12 @@ and nothing may be concluded from its silence there: every source comes with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.sessions.desktop import Outage
 
 ACTIVE_MS = 15 * 60_000
@@ -26,6 +27,8 @@ class Try:
     "From the try's beginning, as near as the records tell (the client's wait taken off); None where they do not."
     code: str
     status: int | None = None
+    request_id: str | None = None
+    "The provider's, where the answer came so far as to bear one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,26 @@ class Cycle(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """Who ended a connection at the time of a failure, as somebody else than the client saw it."""
+
+    at_ms: int
+    "Of our clock, however the witness's own goes."
+    side: Side
+    mechanism: Mechanism | None
+    source: str
+    "`flights`, `nginx access.log:14`, `capture client.pcap`, `system log`."
+    text: str
+    "What it saw, in a clause without a full stop, safe to print."
+    code: str = ""
+    "An ending's, of flights."
+    phase: Phase | None = None
+    request_id: str | None = None
+    silence_s: float | None = None
+    "How long nothing had come before; None where that was not seen."
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """From when to when."""
 
@@ -112,6 +135,8 @@ class Case:
     watched: Sequence[Span] = ()
     "The times that such logs cover."
     cycles: Sequence[Cycle] = ()
+    seen: Mapping[str, Sequence[Witness]] = field(default_factory=dict)
+    "Failure id -> who else saw it end; flights first, and never empty."
 
     @cached_property
     def active(self) -> tuple[Span, ...]:
@@ -147,6 +172,11 @@ class Case:
         """When anything at all was heard of the client: every answer and every failed try, in order."""
         tries = [at for failure in self.failures for at in failure.times_ms]
         return tuple(sorted([one.at_ms for one in self.answers] + tries))
+
+    @cached_property
+    def answer_times_ms(self) -> tuple[int, ...]:
+        """Of every answer, in order."""
+        return tuple(one.at_ms for one in self.answers)
 
     def watched_at(self, at_ms: int) -> bool:
         """Whether a source of outages covers this time."""

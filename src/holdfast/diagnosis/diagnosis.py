@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.diagnosis import gather, tables
+from holdfast.diagnosis.beside import Beside, joined
 from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.engine import Engine
-from holdfast.diagnosis.examine import Examination, Finding, examine
+from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
+from holdfast.diagnosis.witnessed import examined
 from holdfast.sessions.desktop import DesktopLog
 
 SCHEMA = 1
@@ -109,8 +111,12 @@ def diagnose(
     offsets: Offsets = (),
     since_ms: int | None = None,
     until_ms: int | None = None,
+    beside: Callable[[Case], Beside] | None = None,
 ) -> Diagnosis:
-    """Count and weigh all that the sources hold of this time. `offsets` tell the local clock."""
+    """Count and weigh all that the sources hold of this time. `offsets` tell the local clock.
+
+    `beside` is asked once, with the case that the client's logs make, for what others saw of it.
+    """
     sources = engine.sources.between(since_ms, until_ms)
     counted: dict[str, Sequence[Mapping[str, Any]]] = {
         name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()
@@ -122,7 +128,11 @@ def diagnose(
         engine.rows(sources.request.select("at_ms", "session", "version", "context_tokens", "agent")),
         desktop,
     )
-    examination = examine(case, catalogue())
+    more = beside(case) if beside else Beside()
+    together = joined(case, more)
+    case = together.case
+    examination = examined(case, catalogue())
+    counted |= together.tables
     by_id = {failure.id: failure for failure in case.failures}
     advice = []
     for finding in examination.findings:
@@ -142,8 +152,14 @@ def diagnose(
         examination=examination,
         advice=tuple(advice[:TOP]),
         tables=counted,
-        coverage=tuple(coverage),
-        refused=tuple(_refusals(counted, desktop)),
+        coverage=(
+            *coverage,
+            *(
+                Coverage(one.source, one.count, one.first_ms, one.last_ms, one.unreadable)
+                for one in more.covered
+            ),
+        ),
+        refused=(*_refusals(counted, desktop, case), *together.refused),
         since_ms=since_ms,
         until_ms=until_ms,
         offsets=offsets,
@@ -217,13 +233,20 @@ def _shares(examination: Examination, case: Case, offsets: Offsets) -> Iterator[
             yield finding.hypothesis, found
 
 
-def _refusals(counted: Mapping[str, Sequence[Mapping[str, Any]]], desktop: Sequence[DesktopLog]) -> list[str]:
+def _refusals(
+    counted: Mapping[str, Sequence[Mapping[str, Any]]], desktop: Sequence[DesktopLog], case: Case
+) -> list[str]:
     said = []
-    codes = {row["code"]: row["errors"] for row in counted["by code"]}
-    if codes.get("ECONNRESET"):
+    reset = [failure for failure in case.failures if "ECONNRESET" in failure.codes]
+    if unseen := [failure for failure in reset if failure.id not in case.seen]:
         said.append(
             "Who sent a reset is not in the client's logs, nor whether an answer had begun: a flight (holdfast run) or "
             "a capture tells."
+            + (
+                f" It is so of {len(unseen)} of {len(reset)} reset requests."
+                if len(unseen) < len(reset)
+                else ""
+            )
         )
     if len(counted["per day"]) > DELETED_AFTER_DAYS:
         said.append(
@@ -240,9 +263,9 @@ def _refusals(counted: Mapping[str, Sequence[Mapping[str, Any]]], desktop: Seque
             "Versions are not compared with each other as causes: each logs failures differently, and each was used at "
             "another time."
         )
-    if not any(log.lines for log in desktop):
+    if not case.watched:
         said.append(
-            "Whether this machine had network then is not known: no log of the desktop app covers it."
+            "Whether this machine had network then is not known: no log of the desktop app or the system covers it."
         )
     return said
 

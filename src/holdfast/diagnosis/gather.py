@@ -67,7 +67,7 @@ def _failure(
         age = None
         if row["before_ms"] is not None:
             age = max((row["at_ms"] - row["before_ms"] - waited) / 1000, 0.0)
-        made.append(Try(row["at_ms"], age, row["code"], row["status"]))
+        made.append(Try(row["at_ms"], age, row["code"], row["status"], row.get("request_id")))
         waited = row["wait_ms"] or 0.0
     end = ends.pop((chain["session"], chain["ended_ms"]), None) if chain["outcome"] == "died" else None
     return Failure(

@@ -188,6 +188,30 @@ class Library:
         )
         return sorted(found, key=lambda turn: turn.record.started.wall_ms)
 
+    def disturbed(
+        self, since_wall_ms: int | None = None, until_wall_ms: int | None = None, limit: int = 10_000
+    ) -> list[StoredTurn]:
+        """The newest turns of this span that broke or did not end well, the oldest first."""
+        found = self._turns(
+            "WHERE (turn.breaks IS NOT NULL OR turn.ending_code NOT LIKE '-.end.%') AND turn.started_wall_ms >= ?1 "
+            "AND (?2 IS NULL OR turn.started_wall_ms < ?2) ORDER BY turn.started_wall_ms DESC LIMIT ?3",
+            since_wall_ms or 0,
+            until_wall_ms,
+            limit,
+        )
+        return found[::-1]
+
+    def tally(
+        self, since_wall_ms: int | None = None, until_wall_ms: int | None = None
+    ) -> tuple[int, int | None, int | None]:
+        """How many turns there are in this span, and when the first and the last began (wall time, ms)."""
+        count, first, last = self.connection.execute(
+            "SELECT count(*), min(started_wall_ms), max(started_wall_ms) FROM turn WHERE started_wall_ms >= ?1 "
+            "AND (?2 IS NULL OR started_wall_ms < ?2)",
+            (since_wall_ms or 0, until_wall_ms),
+        ).fetchone()
+        return count, first, last
+
     def notes(self, since_wall_ms: int = 0) -> list[tuple[int, str, str]]:
         """What gateways noted about themselves: wall time in ms, name, text."""
         rows = self.connection.execute(

@@ -1,0 +1,204 @@
+"""Turns of the gateway's journal put to the failures of transcripts: what the client calls a failure, a flight saw end.
+
+A turn is a failure's if the provider's request id says so, or if it is of the same session and its client heard of
+an end when the client noted one. Turns without a session are put to a failure by the time alone, where it is the only
+one. What the gateway healed the client never noted: those are counted apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.diagnosis.case import Failure, Witness
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, taken_apart
+from holdfast.flight.flights import ending_sentence
+from holdfast.flight.reading import StoredTurn
+
+BEFORE_MS, AFTER_MS = 10_000, 5_000
+"A client notes a failure after it heard of it: while it decides, or writes. Both clocks are this machine's."
+ALONE_MS = 2_000
+"For a turn without a session, which only its time can tell."
+RESETS = frozenset(
+    {Mechanism.RST, Mechanism.FIN_THEN_RST, Mechanism.STREAM_RESET, Mechanism.GOAWAY, Mechanism.ABORTED}
+)
+"Ends of which the provider is asked for its side: their requests' ids are listed."
+
+
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """A turn that broke or did not end well."""
+
+    turn_id: str
+    began_ms: int
+    ended_ms: int | None
+    session: str | None
+    agent: str | None
+    code: str
+    "Of its last break, or of its own ending where nothing broke before; never healed or not in it."
+    healed: bool
+    "Whether it came to its proper end all the same."
+    silence_s: float
+    "The longest silence of upstream."
+    request_ids: tuple[str, ...]
+    "The provider's, of every attempt that bore one."
+    edge_ids: tuple[str, ...]
+    reset: bool
+    "Whether one of its endings was a reset or the like."
+    heard: tuple[Witness, ...]
+    "The ends that its client heard of, or brought about, in order."
+
+
+def flown(turns: Iterable[StoredTurn]) -> list[Flown]:
+    """Turns that broke or did not end well, in their order; others are left out."""
+    return [one for turn in turns if (one := _flown(turn)) is not None]
+
+
+def _flown(turn: StoredTurn) -> Flown | None:
+    record = turn.record
+    ids, edges, endings, heard = list[str](), list[str](), list[Ending](), list[Witness]()
+    ended_ms = record.ended.wall_ms if record.ended else None
+
+    def witness(at_ms: int, ending: Ending) -> Witness:
+        quiet = ending.evidence.get("silence_s")
+        return Witness(
+            at_ms,
+            ending.side,
+            ending.mechanism,
+            "flights",
+            ending_sentence(ending).rstrip("."),
+            ending.code,
+            ending.phase,
+            ids[-1] if ids else record.request_id,
+            float(quiet) if isinstance(quiet, int | float) else None,
+        )
+
+    for at, moment in record.moments:
+        match moment:
+            case m.HeadersArrived(request_id=request_id, edge_id=edge_id):
+                ids += [request_id] if request_id else []
+                edges += [edge_id] if edge_id else []
+            case m.AttemptEnded(ending=ending) if not ending.completed:
+                endings.append(ending)
+            case m.ReaderLeft(verdict=verdict, ending=ending) if verdict in ("gave_up", "lost"):
+                heard.append(witness(at.wall_ms, ending))
+            case _:
+                pass
+    last = record.ending
+    if last is not None and not last.completed:
+        endings.append(last)
+        if ended_ms is not None:
+            heard.append(witness(ended_ms, last))
+    codes = [taken_apart(told.strip())[0] for told in (record.breaks or "").split(",") if told.strip()]
+    code = last.code if last is not None and not last.completed else codes[-1] if codes else ""
+    code = code or (turn.ending_code or "")
+    healed = last is not None and last.completed
+    if not code or (healed and not codes):
+        return None
+    return Flown(
+        record.turn_id,
+        record.started.wall_ms,
+        ended_ms,
+        record.session,
+        record.subagent,
+        code,
+        healed,
+        record.longest_quiet_s,
+        tuple(dict.fromkeys([*ids, *([record.request_id] if record.request_id else [])])),
+        tuple(dict.fromkeys([*edges, *([record.edge_id] if record.edge_id else [])])),
+        any(one.mechanism in RESETS for one in endings) or _named_reset(codes),
+        tuple(heard),
+    )
+
+
+def _named_reset(codes: Sequence[str]) -> bool:
+    return any(code.split(".")[1] in {one.value for one in RESETS} for code in codes if code.count(".") == 2)
+
+
+def matched(failures: Sequence[Failure], turns: Sequence[Flown]) -> dict[str, list[tuple[Flown, Witness]]]:
+    """Failure id -> the turns that it was, with the end that its client heard of; failures without one are left out."""
+    by_session: dict[str, list[Flown]] = defaultdict(list)
+    by_request: dict[str, Flown] = {}
+    nameless: list[Flown] = []
+    for turn in turns:
+        if turn.session:
+            by_session[turn.session].append(turn)
+        else:
+            nameless.append(turn)
+        by_request.update(dict.fromkeys(turn.request_ids, turn))
+    found: dict[str, list[tuple[Flown, Witness]]] = {}
+    for failure in failures:
+        mine: dict[str, tuple[Flown, Witness]] = {}
+        for one in failure.tries:
+            asked = by_request.get(one.request_id or "")
+            if asked is not None and asked.heard:
+                mine.setdefault(asked.turn_id, (asked, asked.heard[-1]))
+        times = [*failure.times_ms, *([failure.ended_ms] if failure.outcome == "died" else [])]
+        for at_ms in times:
+            if at_ms is None:
+                continue
+            near = _near(by_session.get(failure.session, ()), failure, at_ms, BEFORE_MS, AFTER_MS)
+            if not near:
+                alone = _near(nameless, failure, at_ms, ALONE_MS, ALONE_MS)
+                near = alone if len(alone) == 1 else []
+            if near:
+                turn, witness = min(near, key=lambda pair: abs(pair[1].at_ms - at_ms))
+                mine.setdefault(turn.turn_id, (turn, witness))
+        if mine:
+            found[failure.id] = sorted(mine.values(), key=lambda pair: pair[1].at_ms)
+    return found
+
+
+def _near(
+    turns: Iterable[Flown], failure: Failure, at_ms: int, before_ms: int, after_ms: int
+) -> list[tuple[Flown, Witness]]:
+    return [
+        (turn, one)
+        for turn in turns
+        for one in turn.heard
+        if at_ms - before_ms <= one.at_ms <= at_ms + after_ms
+        and (not turn.agent or not failure.agent or turn.agent == failure.agent)
+        and bool(turn.agent) == bool(failure.agent)
+    ]
+
+
+# ----- tables
+
+
+def by_ending(turns: Sequence[Flown], known: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How turns broke, by the code of their ending; `known`: turn id -> the failure that the client noted of it."""
+    groups: dict[str, list[Flown]] = defaultdict(list)
+    for turn in turns:
+        groups[turn.code].append(turn)
+    rows = [
+        {
+            "ending": code,
+            "turns": len(mine),
+            "healed": sum(one.healed for one in mine),
+            "noted_by_client": sum(one.turn_id in known for one in mine),
+            "only_flights": sum(not one.healed and one.turn_id not in known for one in mine),
+            "longest_silence_s": max(one.silence_s for one in mine),
+        }
+        for code, mine in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (-int(row["turns"]), str(row["ending"])))
+
+
+def reset_requests(turns: Sequence[Flown], known: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The requests that were reset, with their ids: what a provider's support can look up."""
+    return [
+        {
+            "at_ms": turn.began_ms,
+            "ending": turn.code,
+            "request_id": ", ".join(turn.request_ids) or None,
+            "edge_id": ", ".join(turn.edge_ids) or None,
+            "silence_s": turn.silence_s,
+            "turn": turn.turn_id,
+            "failure": known.get(turn.turn_id),
+        }
+        for turn in turns
+        if turn.reset
+    ]

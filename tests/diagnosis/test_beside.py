@@ -1,0 +1,185 @@
+"""What others saw of failures: flights, captures, logs, sleeps. Who ended it is a fact; it excludes causes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.diagnosis.beside import Beside, Joined, Seen, joined
+from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try, Witness
+from holdfast.diagnosis.examine import Examination
+from holdfast.diagnosis.flown import flown, matched
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.witnessed import examined
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.reading import StoredTurn
+from holdfast.flight.record import TurnRecord
+from tests.flight.telling import NOON, end, tell, turn
+
+AT = NOON.wall_ms
+RESET = Ending(Side.PROVIDER, Mechanism.RST, Phase.IN_TOOL_USE, "Connection reset", {"silence_s": 61.5})
+SESSION = "5c0ffee0-1111"
+
+
+def stored(record: TurnRecord) -> StoredTurn:
+    return StoredTurn(record, "instance", record.ending.code if record.ending else None, None)
+
+
+def broken(seconds: float = 100, ending: Ending = RESET) -> StoredTurn:
+    """A turn of this session that ended so many seconds after noon."""
+    record = tell(
+        turn(),
+        (0.1, m.AttemptStarted(1)),
+        (0.8, m.HeadersArrived(1, 200, "req_a", "text/event-stream", "ray")),
+    )
+    tell(record, (seconds, m.AttemptEnded(1, ending)))
+    record.longest_quiet_s = 61.5
+    record.breaks = f"{ending.code}!"
+    return stored(end(record, seconds, ending))
+
+
+def healed() -> StoredTurn:
+    """One that broke, was restarted, and came to its end: the client noted nothing."""
+    record = tell(turn(), (50, m.AttemptEnded(1, RESET)), (50.1, m.Healed("restart", RESET.code)))
+    record.breaks = "P.rst.tool+restart"
+    return stored(end(record, 90))
+
+
+def failure(seconds: float = 100, **changes: object) -> Failure:
+    """What the client noted so many seconds after noon."""
+    at_ms = AT + round(seconds * 1000)
+    one = Try(at_ms, age_s=seconds, code="ECONNRESET")
+    made = Failure("f1", (one,), "recovered", at_ms, at_ms + 900, SESSION, "2.1.114")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def case(*failures: Failure) -> Case:
+    answers = [Answer(AT + number * 30_000, SESSION, "2.1.114", 50_000) for number in range(40)]
+    return Case(failures, answers)
+
+
+def witness(seconds: float, source: str = "nginx access.log:14", side: Side = Side.PROVIDER) -> Witness:
+    return Witness(
+        AT + round(seconds * 1000), side, Mechanism.RST, source, "its upstream reset the connection"
+    )
+
+
+def weighed(found: Joined) -> Examination:
+    return examined(found.case, catalogue())
+
+
+def test_a_failure_that_a_flight_saw_is_explained_by_it() -> None:
+    """Side and mechanism are known; the finding says who saw it, after which silence, and the request's id."""
+    found = joined(case(failure()), Beside(flights=flown([broken()])))
+    (finding,) = weighed(found).findings
+
+    assert (finding.hypothesis, finding.explains) == ("seen-provider", ("f1",))
+    said = finding.brief.pro[0]
+    assert said.source == "flights" and said.text.startswith("Seen by the gateway: 1 failure, P.rst.tool 1")
+    assert "61" in said.text or "62 s" in said.text
+    assert "req_a" in said.text
+
+
+def test_what_only_flights_know_is_counted_apart() -> None:
+    """A healed break is no failure of the client's; one that it noted nothing of is one that only the flight knows."""
+    elsewhere = broken(500)
+    elsewhere.record.turn_id = "zzz"
+    found = joined(case(failure()), Beside(flights=flown([broken(), healed(), elsewhere])))
+    (row,) = found.tables["flights"]
+
+    assert row["ending"] == "P.rst.tool"
+    assert (row["turns"], row["healed"], row["noted_by_client"], row["only_flights"]) == (3, 1, 1, 1)
+    assert [one["request_id"] for one in found.tables["reset requests"]] == ["req_a", None, "req_a"]
+
+
+def test_a_turn_is_told_by_its_session_and_its_time() -> None:
+    """Not by another session's, not a minute later; by the request's id alone whatever the time."""
+    turns = flown([broken()])
+
+    assert list(matched([failure()], turns)) == ["f1"]
+    assert not matched([failure(session="another")], turns)
+    assert not matched([failure(seconds=160)], turns)
+    late = failure(seconds=900, tries=(Try(AT + 900_000, 1.0, "ECONNRESET", request_id="req_a"),))
+    assert matched([late], turns)["f1"][0][0].turn_id == turns[0].turn_id
+
+
+def test_subagents_are_not_taken_for_their_parent() -> None:
+    """Both speak in one session, and at the same time."""
+    assert not matched([failure(agent="a1")], flown([broken()]))
+
+
+def test_what_ended_well_is_no_break() -> None:
+    """And a client that left a turn which others went on with is no failure of the turn's."""
+    assert flown([stored(end(turn(), 3))]) == []
+
+
+def test_a_cause_cannot_be_what_was_seen_to_be_otherwise() -> None:
+    """The client says that it waited too long; the flight saw the provider reset. Without the flight it is believed."""
+    tired = failure(tries=(), outcome="died", text="Request timed out", ended_ms=AT + 100_000)
+    alone = examined(case(tired), catalogue())
+    seen = weighed(joined(case(tired), Beside(flights=flown([broken()]))))
+
+    assert [one.hypothesis for one in alone.findings] == ["client-limit"]
+    assert [one.hypothesis for one in seen.findings] == ["seen-provider"]
+
+
+def test_a_cause_bears_what_was_seen_of_its_own() -> None:
+    """The client's limit, and a flight in which the client left: one finding, with both in its favour."""
+    left = Ending(Side.CLIENT, Mechanism.FIN, Phase.IN_TOOL_USE)
+    tired = failure(tries=(), outcome="died", text="Request timed out", ended_ms=AT + 100_000)
+    (finding,) = weighed(joined(case(tired), Beside(flights=flown([broken(ending=left)])))).findings
+
+    assert finding.hypothesis == "client-limit"
+    assert [one.source for one in finding.brief.pro] == ["transcripts", "flights"]
+
+
+def test_a_closing_in_a_log_is_put_to_the_failure_at_its_time() -> None:
+    """It is evidence for who closed, with the place where it is written."""
+    found = joined(case(failure()), Beside(seen=[Seen(witness(100.4), 1_000)]))
+    (row,) = found.tables["seen by others"]
+
+    assert (row["source"], row["side"], row["failure"], row["after_s"]) == (
+        "nginx access.log:14",
+        "provider",
+        "f1",
+        0.4,
+    )
+    assert weighed(found).findings[0].hypothesis == "seen-provider"
+    assert "nginx access.log:14" in weighed(found).findings[0].brief.pro[0].text
+
+
+def test_a_busy_log_tells_nothing_by_the_time_alone() -> None:
+    """A closing every ten seconds: one beside the failure is chance, and the report says that none was used."""
+    busy = [Seen(witness(number * 10 + 0.2, f"proxy.log:{number}"), 2_000) for number in range(100)]
+    found = joined(case(failure()), Beside(seen=busy))
+
+    assert not found.case.seen and "seen by others" not in found.tables
+    assert "proxy.log" in found.refused[0]
+
+
+def test_an_id_tells_even_in_a_busy_log() -> None:
+    """The provider's request id is of one request only."""
+    busy = [Seen(witness(number * 10 + 0.2, f"proxy.log:{number}"), 2_000) for number in range(100)]
+    named = Seen(witness(20, "proxy.log:500"), 2_000, request_ids=("req_x",))
+    one = failure(tries=(Try(AT + 100_000, 9.0, "HTTP 502", 502, "req_x"),))
+    found = joined(case(one), Beside(seen=[*busy, named]))
+
+    assert [seen.source for seen in found.case.seen["f1"]] == ["proxy.log:500"]
+
+
+def test_a_sleep_in_the_middle_of_a_request_is_seen() -> None:
+    """The system's log has the machine asleep from second 40 to 95; the request of second 0 failed at 100."""
+    asleep = Span(AT + 40_000, AT + 95_000)
+    found = joined(case(failure(), failure(30, id="f2")), Beside(sleeps=[asleep]))
+
+    assert list(found.case.seen) == ["f1"]
+    (seen,) = found.case.seen["f1"]
+    assert (seen.side, seen.mechanism, seen.source) == (Side.MACHINE, Mechanism.SLEPT, "system log")
+    assert "55 s" in seen.text
+
+
+def test_nothing_beside_changes_nothing() -> None:
+    """Each source is optional."""
+    plain = case(failure())
+
+    assert joined(plain, Beside()).case == plain
