@@ -197,6 +197,18 @@ def test_days_and_hours_are_the_local_clock_s(tmp_path: Path) -> None:
     assert picked(engine.rows(tables.per_day(engine.sources, [])), "day", "failures") == [(20557, 2)]
 
 
+def test_marks_divide_the_time(tmp_path: Path) -> None:
+    """Two failures before the cable, none after it: each period has its own denominator."""
+    before = Pen(session(1)).fails(1).answers("msg_1").after(5).fails(1).answers("msg_2")
+    after = Pen(session(2), at_ms=MORNING_MS + 3_600_000).answers("msg_3").answers("msg_4")
+    engine = counted(tmp_path, [before, after])
+    marks = [(MORNING_MS + 60_000, "moved to Ethernet"), (MORNING_MS + 60_000, "twice")]
+    rows = engine.rows(tables.between_marks(engine.sources, marks))
+
+    assert picked(rows, "mark", "failures", "requests") == [("", 2, 2), ("moved to Ethernet", 0, 2)]
+    assert picked(rows, "per_1000") == [500.0, 0.0]
+
+
 def test_turn_times_and_what_was_lost(tmp_path: Path) -> None:
     """One turn died after five minutes and three tries, one was abandoned: between one and two are lost."""
     pen = Pen(session(1)).asks().answers("msg_1", context=100_000).took(12).asks()

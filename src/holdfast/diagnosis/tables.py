@@ -374,6 +374,44 @@ def _per(sources: Sources, offsets: Offsets, unit: object, name: str) -> Table:
     )
 
 
+def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
+    """Before, between and after the notes that somebody put on the timeline: did what they changed help?
+
+    `marks` are times (ms, UTC) with their texts, in order; two or more of the same time count as one. Columns:
+    period (0 is before the first), since_ms, mark, failures, requests, per_1000.
+    """
+    starts = [(0, "")] + [
+        (at, text) for number, (at, text) in enumerate(marks) if not number or marks[number - 1][0] < at
+    ]
+    periods = ibis.memtable(
+        [{"period": number, "since_ms": at, "mark": text} for number, (at, text) in enumerate(starts)],
+        schema={"period": "int64", "since_ms": "int64", "mark": "string"},
+    )
+
+    def counted(table: Table, name: str) -> Table:
+        cases = [(table.at_ms >= at, number) for number, (at, _) in reversed(list(enumerate(starts)))]
+        return table.select(period=ibis.cases(*cases)).group_by("period").agg(**{name: _.count()})
+
+    failed, asked = counted(failures(sources), "failures"), counted(sources.request, "requests")
+    joined = periods.left_join(failed, periods.period == failed.period)
+    one = joined.select(
+        period=periods.period,
+        since_ms=periods.since_ms,
+        mark=periods.mark,
+        failures=failed.failures.fill_null(0),
+    )
+    both = one.left_join(asked, one.period == asked.period)
+    return _per_thousand(
+        both.select(
+            period=one.period,
+            since_ms=one.since_ms,
+            mark=one.mark,
+            failures=one.failures,
+            requests=asked.requests.fill_null(0),
+        )
+    ).order_by("period")
+
+
 def bursts(sources: Sources) -> Table:
     """Errors that came close together, over all sessions.
 
