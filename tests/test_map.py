@@ -81,6 +81,7 @@ MAY_WAIT = {
     "gateway.upstream.tls": {"ssl"},
     "gateway.upstream.watch": {"asyncio", "socket"},
     # what was read before
+    "sessions.environment": {"subprocess"},
     "sessions.store": {"sqlite3"},
     # what asks the network
     "probes.icmp": {"select", "socket"},
