@@ -132,3 +132,32 @@ def test_the_store_is_private_and_holds_no_key(tmp_path: Path, scan: Scan) -> No
     assert store.path is not None and stat.S_IMODE(store.path.stat().st_mode) == 0o600
     (text,) = column(store, "dead", "text")
     assert text.startswith("API Error: 401") and "abcdefgh" not in text
+
+
+def test_a_later_scan_knows_what_is_new(tmp_path: Path) -> None:
+    """Failures, answers, sessions and projects that no earlier scan had seen; a known session that goes on is none."""
+    from holdfast.sessions.store import REPORTS_KEPT
+
+    place = tmp_path / "state" / "sessions.sqlite"
+    pen = Pen().asks().answers("msg_1").after(9).fails(1).answers("msg_2")
+    pen.saved(tmp_path)
+    first = Store(place, now_ms=1_000)
+    update(first, transcripts(roots(tmp_path))[0])
+    first.keep_report("one")
+    assert first.reports() == [] and first.added_since(0).sessions == 1
+    first.close()
+
+    pen.after(60).fails(1).fails(2).answers("msg_3").saved(tmp_path)
+    Pen("22222222-0000-4000-8000-000000000002", cwd="/work/other").asks().answers("msg_4").saved(tmp_path)
+    second = Store(place, now_ms=2_000)
+    update(second, transcripts(roots(tmp_path))[0])
+    [(scan, at_ms, found)] = second.reports()
+    assert (at_ms, found) == (1_000, "one")
+    added = second.added_since(scan)
+    assert len(added.failures) == 1
+    assert (added.requests, added.sessions, added.projects) == (2, 1, 1)
+    for number in range(REPORTS_KEPT + 5):
+        second.connection.execute("INSERT OR REPLACE INTO report VALUES (?, 0, '')", (-number,))
+    second.keep_report("two")
+    assert second.connection.execute("SELECT count(*) FROM report").fetchone() == (REPORTS_KEPT,)
+    second.close()

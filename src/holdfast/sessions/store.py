@@ -44,6 +44,11 @@ _TABLES: dict[str, tuple[type, str]] = {
 _SQL = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "BOOLEAN"}
 
 
+_REPORTS = "CREATE TABLE IF NOT EXISTS report (scan INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, found TEXT NOT NULL)"
+"What earlier reports found, for the next one to compare with. Of no analysis, so not among the tables above."
+REPORTS_KEPT = 20
+
+
 class StoreError(Exception):
     """The store cannot be used; the text says why and what to try."""
 
@@ -66,6 +71,18 @@ class Known:
     def grown(self, found: Transcript) -> bool:
         """Whether it is the same file with more in it; otherwise it was replaced, and is read from its start."""
         return self.inode == found.inode and found.size >= self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came to the store after a scan."""
+
+    failures: frozenset[str]
+    "Ids, as a case has them."
+    requests: int
+    sessions: int
+    "That were not known before."
+    projects: int
 
 
 @cache
@@ -155,12 +172,13 @@ class Store:
         run("PRAGMA synchronous = NORMAL")
         version = run("PRAGMA user_version").fetchone()[0]
         if version == VERSION:
+            run(_REPORTS)
             return
         with self.transaction():
             names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in names:
                 run(f'DROP TABLE "{name}"')
-            for statement in _schema():
+            for statement in (*_schema(), _REPORTS):
                 run(statement)
             run(f"PRAGMA user_version = {VERSION}")
 
@@ -289,6 +307,45 @@ class Store:
             "UPDATE scan SET files = ?, bytes = ? WHERE scan = ?", (files, size, self.scan)
         )
 
+    # -- reports -------------------------------------------------------------------------------------
+
+    def keep_report(self, found: str) -> None:
+        """Keep what this scan's report found; the oldest are let go."""
+        run = self.connection.execute
+        at_ms = run("SELECT at_ms FROM scan WHERE scan = ?", (self.scan,)).fetchone()[0]
+        run("INSERT OR REPLACE INTO report VALUES (?, ?, ?)", (self.scan, at_ms, found))
+        run(
+            "DELETE FROM report WHERE scan NOT IN (SELECT scan FROM report ORDER BY scan DESC LIMIT ?)",
+            (REPORTS_KEPT,),
+        )
+
+    def reports(self) -> list[tuple[int, int, str]]:
+        """Reports of earlier scans, the newest first: scan, when (ms), what it found."""
+        return self.connection.execute(
+            "SELECT scan, at_ms, found FROM report WHERE scan < ? ORDER BY scan DESC", (self.scan,)
+        ).fetchall()
+
+    def added_since(self, scan: int) -> Added:
+        """What was read for the first time after that scan."""
+        run = self.connection.execute
+        failures = run(
+            "SELECT uuid FROM error WHERE uuid = chain AND scan > ? UNION SELECT uuid FROM dead WHERE scan > ?",
+            (scan, scan),
+        )
+        ids = frozenset(uuid for (uuid,) in failures)
+
+        def fresh(column: str) -> int:
+            every = " UNION ALL ".join(
+                f"SELECT {column} AS one, scan FROM {table}" for table in ("error", "dead", "request")
+            )
+            count: int = run(
+                f"SELECT count(*) FROM (SELECT one FROM ({every}) GROUP BY one HAVING min(scan) > ?)", (scan,)
+            ).fetchone()[0]
+            return count
+
+        requests: int = run("SELECT count(*) FROM request WHERE scan > ?", (scan,)).fetchone()[0]
+        return Added(ids, requests, fresh("session"), fresh("project"))
+
     # -- rows ----------------------------------------------------------------------------------------
 
     def rows(self, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -325,6 +382,8 @@ def forget(state_dir: Path, before_ms: int | None) -> int:
                 for table in _TABLES:
                     gone = connection.execute(f"DELETE FROM {table} WHERE at_ms < ?", (before_ms,)).rowcount
                     erased += gone if table == "error" else 0
+                connection.execute(_REPORTS)
+                connection.execute("DELETE FROM report WHERE at_ms < ?", (before_ms,))
                 connection.execute("DELETE FROM chain WHERE chain NOT IN (SELECT chain FROM error)")
         if before_ms is None:
             for file in state_dir.glob(f"{path.name}*"):

@@ -1,0 +1,211 @@
+"""What came since the last report, and whether what it found goes on. Values in, values out.
+
+A pattern that was found by looking has to hold where nobody has looked yet: the thresholds of the last report are
+kept, and tested on the failures that came after it, with how many those are. A rate is said to have changed only if
+so much change has less than one chance in twenty under the old one, and nothing is said of fewer than five.
+Failures are counted one by one here, so that one burst may look like a change; the days beside them tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from holdfast.diagnosis.case import Failure
+from holdfast.diagnosis.diagnosis import Diagnosis, local_day
+from holdfast.diagnosis.examine import Finding
+from holdfast.flight.flights import counted
+
+AGES_S = (5.0, 1200.0)
+"Between which a failure's age can speak of a limit."
+EXACT, LEAST_S = 0.02, 1.0
+ALIKE = 0.8
+"A cause is taken to have a threshold if so many of its failures lie at one age."
+FEWEST = 5
+SURPRISE = 0.05
+SITTING_MS = 3_600_000
+"Reports made within an hour compare with the same earlier one: whoever asks for text first wants the page as well."
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a report found of one cause."""
+
+    hypothesis: str
+    title: str
+    hits: int
+    "Of `of`: those at the threshold of all that could have been, or those it explains of all failures."
+    of: int
+    limit_s: float | None = None
+    "The age at which requests were cut; None for causes without a threshold."
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A report, as far as the next one needs it."""
+
+    failures: int
+    requests: int
+    patterns: list[Pattern] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A pattern on new failures."""
+
+    pattern: Pattern
+    hits: int
+    of: int
+    days: int
+    "On which the new failures came."
+    verdict: str
+    "`goes on`, `more often`, `less often`, `not again`, `too few to tell`."
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What came since a report."""
+
+    at_ms: int
+    "When that was made."
+    failures: int
+    requests: int
+    "Answered ones."
+    sessions: int
+    projects: int
+    tests: tuple[Test, ...]
+    new_causes: tuple[str, ...]
+    "Titles of causes that are found now and were not then."
+
+
+def kept(diagnosis: Diagnosis) -> Kept:
+    """What to keep of a report."""
+    return Kept(
+        diagnosis.failures,
+        diagnosis.requests,
+        [_pattern(finding, diagnosis.case.failures) for finding in diagnosis.findings],
+    )
+
+
+def encode(report: Kept) -> str:
+    """As text, for the store."""
+    return msgspec.json.encode(report).decode()
+
+
+def decode(text: str) -> Kept | None:
+    """What `encode` made; None if another version made it."""
+    try:
+        return msgspec.json.decode(text, type=Kept)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def _pattern(finding: Finding, failures: Sequence[Failure]) -> Pattern:
+    mine = set(finding.explains)
+    ages = sorted(age for one in failures if one.id in mine and (age := _age(one)) is not None)
+    if ages:
+        limit = ages[len(ages) // 2]
+        if sum(_at(age, limit) for age in ages) >= ALIKE * len(mine):
+            hits, of = _counted(limit, failures)
+            return Pattern(finding.hypothesis, finding.title, hits, of, limit)
+    return Pattern(finding.hypothesis, finding.title, len(mine), len(failures))
+
+
+def _age(failure: Failure) -> float | None:
+    """The age of the first try in question; an HTTP answer is nobody's cut."""
+    return next(
+        (
+            one.age_s
+            for one in failure.tries
+            if one.status is None and one.age_s is not None and AGES_S[0] <= one.age_s <= AGES_S[1]
+        ),
+        None,
+    )
+
+
+def _at(age: float, limit: float) -> bool:
+    return abs(age - limit) <= max(LEAST_S, EXACT * limit)
+
+
+def _counted(limit: float, failures: Sequence[Failure]) -> tuple[int, int]:
+    ages = [age for one in failures if (age := _age(one)) is not None]
+    return sum(_at(age, limit) for age in ages), len(ages)
+
+
+def since(
+    diagnosis: Diagnosis,
+    before: Kept,
+    *,
+    at_ms: int,
+    new: Collection[str],
+    requests: int,
+    sessions: int,
+    projects: int,
+) -> Since:
+    """Compare: `new` are the ids of failures that the earlier report, made at `at_ms`, did not know."""
+    fresh = [one for one in diagnosis.case.failures if one.id in new]
+    explained = {finding.hypothesis: set(finding.explains) for finding in diagnosis.findings}
+    days = len({local_day(one.at_ms, diagnosis.offsets) for one in fresh})
+    tests = []
+    for pattern in before.patterns:
+        if pattern.limit_s is not None:
+            hits, of = _counted(pattern.limit_s, fresh)
+        else:
+            mine = explained.get(pattern.hypothesis, set())
+            hits, of = sum(one.id in mine for one in fresh), len(fresh)
+        tests.append(Test(pattern, hits, of, days, verdict(pattern.hits, pattern.of, hits, of)))
+    known = {pattern.hypothesis for pattern in before.patterns}
+    found = tuple(finding.title for finding in diagnosis.findings if finding.hypothesis not in known)
+    return Since(at_ms, len(fresh), requests, sessions, projects, tuple(tests), found)
+
+
+def verdict(hits_before: int, of_before: int, hits: int, of: int) -> str:
+    """What to say of `hits` of `of`, where it was `hits_before` of `of_before`."""
+    if of < FEWEST or not of_before:
+        return "too few to tell"
+    share = (hits_before + 0.5) / (of_before + 1)
+    if below(hits, of, share) < SURPRISE:
+        return "less often" if hits else "not again"
+    if 1.0 - below(hits - 1, of, share) < SURPRISE:
+        return "more often"
+    return "goes on"
+
+
+def below(hits: int, of: int, share: float) -> float:
+    """The chance of that many or fewer, of so many, each with this chance."""
+    if hits < 0:
+        return 0.0
+    logs = (
+        math.lgamma(of + 1) - math.lgamma(n + 1) - math.lgamma(of - n + 1)
+        + n * math.log(share) + (of - n) * math.log1p(-share)
+        for n in range(hits + 1)
+    )  # fmt: skip
+    return min(sum(math.exp(one) for one in logs), 1.0)
+
+
+def told(found: Since, when: str) -> list[str]:
+    """In sentences; `when` names the time of the earlier report."""
+    if not (found.failures or found.requests or found.sessions):
+        return [f"Nothing new is on record since the report of {when}."]
+    page = [
+        f"Since the report of {when}: {counted(found.failures, 'new failure')}, "
+        f"{counted(found.requests, 'answered request')}, {counted(found.sessions, 'new session')}, "
+        f"{counted(found.projects, 'new project')}."
+    ]
+    for test in found.tests:
+        page.append(f"{test.pattern.title}: {_said(test)}.")
+    page += [f"Found now, and not then: {title}." for title in found.new_causes]
+    return page
+
+
+def _said(test: Test) -> str:
+    pattern = test.pattern
+    if pattern.limit_s is None:
+        now = f"{test.hits} of {counted(test.of, 'new failure')}"
+    else:
+        now = f"{test.hits} of {counted(test.of, 'new failure')} of such an age had the {pattern.limit_s:.0f} s found then"
+    now += f", on {counted(test.days, 'day')}" if test.of else ""
+    return f"{test.verdict} ({now}; before: {pattern.hits} of {pattern.of})"
