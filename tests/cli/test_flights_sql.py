@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -183,6 +188,27 @@ def test_hostile_texts_do_not_reach_the_terminal(tmp_path: Path) -> None:
         for options in ([], ["--json"], ["--csv"]):
             result = typed(tmp_path, "flights", "--sql", question, *options)
             assert not {"\x1b", "\x07", "\u202e"} & set(result.stdout + result.stderr)
+
+
+def test_ctrl_c_ends_a_question_that_would_take_for_ever(state: Path) -> None:
+    """DuckDB looks at no signal by itself. Where it spilled nothing stays behind."""
+    question = "SELECT max(sin(x)) FROM range(1000000000000) one(x)"
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "holdfast", "flights", "--sql", question],
+        env={**os.environ, "HOLDFAST_STATE_DIR": str(state)},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until = time.monotonic() + 20
+        while not list((state / "spool").glob("duckdb-*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        asking.send_signal(signal.SIGINT)
+        asking.communicate(timeout=10)
+    finally:
+        asking.kill()
+    assert asking.returncode == 130
+    assert not list((state / "spool").iterdir())
 
 
 def test_options_that_do_not_go_together(state: Path) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from holdfast.flight.redact import clean
 from holdfast.telemetry import loading
@@ -22,6 +23,8 @@ from holdfast.telemetry.tables import TABLES, Table
 
 if TYPE_CHECKING:
     import duckdb
+
+T = TypeVar("T")
 
 LONGEST_SQL = 100_000
 "Characters."
@@ -73,7 +76,8 @@ def asked(journal: sqlite3.Connection, state_dir: Path, sql: str, span: Span = A
         _try_on_empty_tables(database, question, kind)
         loading.fill(database, journal, _tables_in(question), span)
         try:
-            yield _answer(database, question, kind)
+            with _interruptible(database) as run:
+                yield _answer(database, question, kind, run)
         except duckdb.Error as error:
             raise QueryError(explained(str(error), question)) from None
 
@@ -129,8 +133,28 @@ def _tables_in(question: str) -> list[str]:
     return [each.name for each in _mentioned(question)]
 
 
-def _answer(database: duckdb.DuckDBPyConnection, question: str, kind: str) -> Answer:
-    cursor = database.execute(question)
+class _Run(Protocol):
+    def __call__(self, work: Callable[[], T], /) -> T: ...
+
+
+@contextmanager
+def _interruptible(database: duckdb.DuckDBPyConnection) -> Iterator[_Run]:
+    """Work that Ctrl-C ends: DuckDB looks at no signal, so that the thread that gets them must not be in it."""
+    with ThreadPoolExecutor(1) as beside:
+
+        def run(work: Callable[[], T]) -> T:
+            done = beside.submit(work)
+            try:
+                return done.result()
+            except KeyboardInterrupt:
+                database.interrupt()
+                raise
+
+        yield run
+
+
+def _answer(database: duckdb.DuckDBPyConnection, question: str, kind: str, run: _Run) -> Answer:
+    cursor = run(lambda: database.execute(question))
     described = cursor.description or []
     if kind == "SELECT" and any(_foreign(str(column[1])) for column in described):
         # Types that Python has no plain value for (or only with a package that is not installed) go as text.
@@ -139,11 +163,10 @@ def _answer(database: duckdb.DuckDBPyConnection, question: str, kind: str) -> An
             f"CAST({name} AS {_told_as(str(column[1]))})"
             for name, column in zip(names, described, strict=True)
         ]
-        cursor = database.execute(
-            f"SELECT {', '.join(taken)} FROM ({question}\n) AS told({', '.join(names)})"
-        )
+        told = f"SELECT {', '.join(taken)} FROM ({question}\n) AS told({', '.join(names)})"
+        cursor = run(lambda: database.execute(told))
     columns = [Column(str(column[0]), _numeric(str(column[1]))) for column in described]
-    return Answer(columns, _rows(cursor, question), kind == "EXPLAIN")
+    return Answer(columns, _rows(cursor, question, run), kind == "EXPLAIN")
 
 
 _PLAIN_TYPES = re.compile(
@@ -167,11 +190,11 @@ def _numeric(kind: str) -> bool:
     )
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection, question: str) -> Iterator[tuple[Any, ...]]:
+def _rows(cursor: duckdb.DuckDBPyConnection, question: str, run: _Run) -> Iterator[tuple[Any, ...]]:
     import duckdb
 
     try:
-        while rows := cursor.fetchmany(FETCH_ROWS):
+        while rows := run(lambda: cursor.fetchmany(FETCH_ROWS)):
             yield from rows
     except duckdb.Error as error:
         raise QueryError(explained(str(error), question)) from None
