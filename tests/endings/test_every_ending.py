@@ -61,7 +61,7 @@ def waited(
     asked = [
         (item.callspec.params["name"], item.callspec.params["over"])
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "waited" in item.fixturenames and hasattr(item, "callspec")
+        if isinstance(item, pytest.Function) and item.module.__name__ == __name__ and hasattr(item, "callspec")
     ]
     wanted = [key for key in WAITING if key in asked and not missing(key[0])]
     plays = {

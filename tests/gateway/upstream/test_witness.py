@@ -144,7 +144,8 @@ def test_a_witness_that_is_given_no_answer_either_says_so(run: Run) -> None:
         async with serving(reset) as port:
             witness = Witness(pool_to(port), Upstream.parse(f"http://127.0.0.1:{port}"), loop_now())
             heard = await witnessed(witness)
-            assert heard.status is None and heard.broke == "P.rst.headers"
+            # the reset may come before the kernel has told of the connection
+            assert heard.status is None and heard.broke in ("P.rst.headers", "P.rst.connect")
             assert not witness.call(2, lambda moment: None)  # within the minute
             assert EVERY_S == 60.0
             witness.close()
