@@ -59,9 +59,9 @@ def waited(
 ) -> dict[tuple[str, Over], Play | BaseException]:
     """The plays of `WAITING` that are asked for, when they are over."""
     asked = [
-        (item.callspec.params["name"], item.callspec.params["over"])
+        (item.callspec.params["name"], item.callspec.params["over"])  # type: ignore[attr-defined]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.module.__name__ == __name__ and hasattr(item, "callspec")
+        if getattr(item, "originalname", "") == test_the_flight_tells_the_ending_as_it_was.__name__
     ]
     wanted = [key for key in WAITING if key in asked and not missing(key[0])]
     plays = {
