@@ -29,6 +29,7 @@ from holdfast.sessions.places import Transcript, roots, transcripts
 from holdfast.sessions.store import Store, StoreError
 
 if TYPE_CHECKING:
+    from holdfast.diagnosis.around import Around
     from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
 
 YEARS = range(2024, 2036)
@@ -89,7 +90,8 @@ def command(
     with _stored(where) as store:
         done = _updated(store, found)
         diagnosis = _diagnosed(store, done, refused, where, zone, since, until)
-    page = _page(diagnosis, form, out is None)
+        beside = _around(diagnosis, store, where, zone, own=home is None)
+    page = _page(diagnosis, beside, form, out is None)
     if out is None:
         click.echo(page)
         return
@@ -207,6 +209,12 @@ def _diagnosed(
     )
 
 
+def _around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own: bool) -> Around:
+    from holdfast.cli.reporting import around
+
+    return around(diagnosis, store, home, zone, own=own, now_ms=round(time.time() * 1000))
+
+
 def _transcripts(store: Store, done: Update, refused: list[tuple[Path, str]]) -> Coverage:
     from holdfast.diagnosis.diagnosis import Coverage
 
@@ -247,15 +255,15 @@ def _zone_name(zone: tzinfo) -> str:
     return getattr(zone, "key", None) or str(zone)
 
 
-def _page(diagnosis: Diagnosis, form: str, shown: bool) -> str:
+def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:
     from holdfast.diagnosis.diagnosis import as_json
     from holdfast.report import diagnosed, diagnosis_html
 
     wide = max(shutil.get_terminal_size().columns, 60) if shown and sys.stdout.isatty() else None
     forms: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(as_json(diagnosis), ensure_ascii=True, indent=1),
-        "html": lambda: diagnosis_html.page(diagnosis).rstrip("\n"),
-        "markdown": lambda: "\n".join(diagnosed.as_markdown(diagnosis)),
-        "text": lambda: "\n".join(diagnosed.text(diagnosis, wide)),
+        "json": lambda: json.dumps(as_json(diagnosis) | beside.as_json(), ensure_ascii=True, indent=1),
+        "html": lambda: diagnosis_html.page(diagnosis, beside).rstrip("\n"),
+        "markdown": lambda: "\n".join(diagnosed.as_markdown(diagnosis, beside)),
+        "text": lambda: "\n".join(diagnosed.text(diagnosis, wide, beside)),
     }
     return forms[form]()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.intervals import Interval
@@ -79,13 +80,16 @@ def _day(at_ms: int) -> str:
 # ----- text
 
 
-def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
+def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> list[str]:
     """The whole for a terminal; `width` None is one line per sentence."""
     page = _wrapped(verdict(diagnosis), width)
     if diagnosis.advice:
         page += ["", "What to do"]
         for number, one in enumerate(diagnosis.advice, 1):
             page += _wrapped(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+    if around.since is not None:
+        page += ["", "Since last time"]
+        page += [line for told in around.since_lines() for line in _wrapped(told, width, "  - ", "    ")]
     for finding in diagnosis.findings:
         page += [
             "",
@@ -113,6 +117,11 @@ def text(diagnosis: Diagnosis, width: int | None) -> list[str]:
         for one in diagnosis.coverage
         for line in _wrapped(covered(one), width, f"  {one.source:<13} ", " " * 16)
     ]
+    if around.environment is not None:
+        page += ["", "Where it ran"]
+        for name, value in around.environment_rows():
+            page += _wrapped(value, width, f"  {name:<13} ", " " * 16)
+        page += [line for told in around.gaps() for line in _wrapped(told, width, "  not known: ", " " * 13)]
     if diagnosis.refused:
         page += ["", "What was not concluded"]
         page += [line for told in diagnosis.refused for line in _wrapped(told, width, "  - ", "    ")]
@@ -231,7 +240,7 @@ def _cell(column: str, value: Any) -> str:
 # ----- Markdown
 
 
-def as_markdown(diagnosis: Diagnosis) -> list[str]:
+def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     """The whole as GitHub-flavoured Markdown; what came from logs can start no mention, link or tag in it."""
     page = ["# Diagnosis", "", markdown.words(verdict(diagnosis)), ""]
     if diagnosis.advice:
@@ -241,6 +250,9 @@ def as_markdown(diagnosis: Diagnosis) -> list[str]:
             for number, one in enumerate(diagnosis.advice, 1)
         ]
         page.append("")
+    if around.since is not None:
+        page += ["## Since last time", ""]
+        page += [*(f"- {markdown.words(told)}" for told in around.since_lines()), ""]
     for finding in diagnosis.findings:
         page += [f"## {markdown.words(finding.title)}", ""]
         page += [
@@ -264,6 +276,10 @@ def as_markdown(diagnosis: Diagnosis) -> list[str]:
             page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
     page += ["## What was looked at", ""]
     page += [f"- {one.source}: {markdown.words(covered(one))}" for one in diagnosis.coverage]
+    if around.environment is not None:
+        facts = [(markdown.words(name), markdown.words(value)) for name, value in around.environment_rows()]
+        page += ["", "## Where it ran", "", *markdown.table(("", ""), facts), ""]
+        page += [f"- not known: {markdown.words(gap)}" for gap in around.gaps()]
     if diagnosis.refused:
         page += ["", "## What was not concluded", ""]
         page += [f"- {markdown.words(told)}" for told in diagnosis.refused]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import __version__
+from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
@@ -74,11 +75,11 @@ class Page:
     made_by: str
 
 
-def page(diagnosis: Diagnosis) -> str:
+def page(diagnosis: Diagnosis, around: Around = NOTHING) -> str:
     """The whole file."""
     style = STYLE.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    told: str = _template().render(page=_page(diagnosis), style=style, digest=digest)
+    told: str = _template().render(page=_page(diagnosis, around), style=style, digest=digest)
     return told
 
 
@@ -95,7 +96,7 @@ def _template() -> Any:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"), globals={"Style": markupsafe.Markup})
 
 
-def _page(diagnosis: Diagnosis) -> Page:
+def _page(diagnosis: Diagnosis, around: Around) -> Page:
     left = len(diagnosis.examination.unexplained)
     return Page(
         verdict=diagnosed.verdict(diagnosis),
@@ -106,14 +107,18 @@ def _page(diagnosis: Diagnosis) -> Page:
         unexplained=f"{counted(left, 'failure')} stay unexplained: no cause that is known here fits them."
         if left
         else "",
-        since=[],
+        since=around.since_lines(),
         findings=[_card(finding, diagnosis) for finding in diagnosis.findings],
         pictures=list(_pictures(diagnosis)),
         tables=list(_tables(diagnosis)),
         coverage=pictures.coverage(diagnosis),
         sources=[(one.source, diagnosed.covered(one)) for one in diagnosis.coverage],
-        environment=None,
-        skipped=[],
+        environment=table(
+            "", [["what", "which"], *([name, value] for name, value in around.environment_rows())], True
+        )
+        if around.environment is not None
+        else None,
+        skipped=around.gaps(),
         refused=list(diagnosis.refused),
         made_by=f"Holdfast {__version__}",
     )
