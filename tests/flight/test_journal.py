@@ -418,6 +418,23 @@ def count(library: Library, name: str) -> int:
     return found
 
 
+def test_a_gateway_that_closes_while_the_file_is_held_tries_once_more(tmp_path: Path) -> None:
+    """A turn that was over is not left as one that its gateway interrupted."""
+    journal = Journal(tmp_path, flush_every_s=60)
+    record = turn()
+    journal.changed(record)
+    assert journal.settle()
+    journal._connection.execute("PRAGMA busy_timeout = 250")
+    holder = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    journal.changed(end(record, 1.8))
+    assert not journal.close(0)
+    until(lambda: journal.failure is not None)
+    holder.execute("ROLLBACK")
+    assert journal.close(10)
+    assert [found.ending for found in read(tmp_path)] == [COMPLETED]
+
+
 def test_a_gateway_that_closes_interrupts_its_own_open_turns(tmp_path: Path) -> None:
     """After a proper end, too, no turn is left running for ever."""
     written(tmp_path, tell(turn(), (1, m.AttemptStarted(1)), (2, m.Connected(1, "a", 0.1, True))))

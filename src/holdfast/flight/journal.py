@@ -52,6 +52,8 @@ log = logging.getLogger("holdfast.journal")
 
 FLUSH_EVERY_S = 0.5
 "The most that a `kill -9` can lose."
+LAST_TRIES = 2
+"At the end, each as long as another may hold the file (`BUSY_MS`): a turn that is not written is told as interrupted."
 EXPIRE_EVERY_S = 3600.0
 PENDING_RECORDS = 10_000
 "Turns kept in memory while the disk takes none: about 40 MB."
@@ -348,15 +350,23 @@ class Journal:
         os.close(self._lock)
 
     def _write_all(self, *, last: bool) -> None:
-        while self._answers and self._guarded(self._keep_next_answer):
-            pass
-        while self._write_changed() and last and self._dirty:
-            pass
+        for _ in range(LAST_TRIES if last else 1):
+            while self._answers and self._guarded(self._keep_next_answer):
+                pass
+            while self._write_changed() and last and self._dirty:
+                pass
+            if not self._answers and not self._dirty:
+                break
         if last:
-            if self._guarded(self._say_goodbye) and not self._dirty:
+            failure = self.failure
+            if self._guarded(self._say_goodbye) and not self._dirty and not self._answers:
                 return
             self.dropped_turns += len(self._dirty)
-            log.warning("the journal closed with %d turns unwritten: %s", len(self._dirty), self.failure)
+            self.dropped_answers += len(self._answers)
+            log.warning(
+                "the journal closed with %d turns and %d answers unwritten: %s",
+                len(self._dirty), len(self._answers), self.failure or failure,
+            )  # fmt: skip
 
     def _guarded(self, step: Callable[[], None]) -> bool:
         """Do one thing on disk. A failure is logged when it begins and when it is over; never raised."""
