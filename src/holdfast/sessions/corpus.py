@@ -35,9 +35,12 @@ def update(
     store: Store,
     found: Sequence[Transcript],
     *,
+    gaps: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Update:
     """Read what is new in these transcripts into the store. `progress` is told how many bytes were looked at.
+
+    With `gaps` answers know when they were asked for, as `transcript.read` says.
 
     A file that grew is gone on with; one that was replaced, or shrank, is read again from its start. A file
     that cannot be read is named, and the others are read all the same. Raises `StoreError`, `sqlite3.Error`.
@@ -53,7 +56,7 @@ def update(
             for transcript, old in changed[start : start + FILES_AT_ONCE]:
                 since = _place.decode(old.place) if old is not None and old.grown(transcript) else None
                 try:
-                    facts, place = read(transcript.path, since=since)
+                    facts, place = read(transcript.path, since=since, gaps=gaps)
                 except OSError as error:
                     done.unreadable.append((transcript.path, error.strerror or type(error).__name__))
                     continue

@@ -82,7 +82,9 @@ class Request:
     message_id: str
     request_id: str | None
     at_ms: int
+    "Of its first record, which is written when the first block is whole."
     before_ms: int | None
+    "When it was asked for: the prompt or the tool's result right before it. Only where gaps were asked for."
     session: str
     agent: str | None
     version: str

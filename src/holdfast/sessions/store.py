@@ -17,7 +17,8 @@ import sqlite3
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -272,10 +273,11 @@ class Store:
         """Insert the rows that are new; returns how many were not."""
         names = [name for name, _ in _columns(_TABLES[table][0])]
         written = [*names, *(["chain"] if table == "error" else []), "scan"]
-        values = []
+        values, read = [], attrgetter(*names)
         for row in rows:
             row.file = file
-            values.append((*[_told(getattr(row, name)) for name in names], *more(row), self.scan))
+            told = [_kept(value) if value.__class__ is str else value for value in read(row)]
+            values.append((*told, *more(row), self.scan))
         before = self.connection.total_changes
         self.connection.executemany(
             f"INSERT INTO {table} ({', '.join(written)}) VALUES ({', '.join('?' * len(written))}) "
@@ -395,7 +397,11 @@ _AN_ID = re.compile(r"(?:msg|req)_\w{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-
 
 
 def _told(value: Any) -> Any:
-    """Text from a file of somebody else's, safe to keep. Ids are most of it, and no secret has their shape."""
-    if not isinstance(value, str) or _AN_ID.fullmatch(value):
-        return value
-    return safe(value)
+    """Text from a file of somebody else's, safe to keep."""
+    return _kept(value) if value.__class__ is str else value
+
+
+@lru_cache(maxsize=4096)
+def _kept(value: str) -> str:
+    """Ids are most of it, and no secret has their shape; the rest comes again in every row of a session."""
+    return value if _AN_ID.fullmatch(value) else safe(value)

@@ -44,6 +44,8 @@ _NO_USAGE = Usage()
 
 _USER = b'"type":"user"'
 _MESSAGE = b'"message":'
+_ASKING = frozenset({"user", "attachment"})
+"What the client writes right before it asks."
 _prompt = msgspec.json.Decoder(Prompt)
 _blocks = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
@@ -75,7 +77,7 @@ def read(
 ) -> tuple[FileFacts, Place]:
     """Read a transcript, from where an earlier reading ended if that is given. Raises `OSError`.
 
-    `file` is the number that its facts bear. With `gaps` every answer knows the record before it, which costs
+    `file` is the number that its facts bear. With `gaps` every answer knows when it was asked for, which costs
     the decoding of users' lines. A last line without an end is read if it is whole; otherwise the next reading
     begins before it. A chain of tries that is still open is among the facts, as `unknown`, and goes on in the
     next reading.
@@ -96,6 +98,8 @@ class _Reading:
         self.end = since.end
         self.before = bytearray()
         "The line before, where it lies in an earlier piece."
+        self.previous: tuple[bytearray, tuple[int, int] | None] = bytearray(), None
+        "The piece, and where in it the line before is; None where it is `before`."
         self.first: str | None = None
         self.latest = since.latest
         "Timestamps of the first line and the last one that were decoded; made numbers of where they are needed."
@@ -109,18 +113,19 @@ class _Reading:
 
     def piece(self, offset: int, data: bytearray, size: int) -> None:
         """Lines, each with its end; behind them perhaps one without."""
-        facts, open_, gaps = self.facts, self.open, self.gaps
+        facts, open_ = self.facts, self.open
         at = 0
         before: tuple[int, int] | None = None
         while (end := data.find(b"\n", at, size)) >= 0:
             facts.lines += 1
-            user = data.find(_USER, at, min(at + HEAD, end))
+            head = at + HEAD
+            user = data.find(_USER, at, head if head < end else end)
             if user >= 0 and data.find(_MESSAGE, at, user) < 0:
                 if open_:
                     self._user(data[at:end])
             elif end > at:
-                previous = data[before[0] : before[1]] if before is not None else self.before
-                self._line(data[at:end], previous, gaps=gaps)
+                self.previous = data, before
+                self._line(data[at:end])
             before = (at, end)
             at = end + 1
         if before is not None:
@@ -157,7 +162,12 @@ class _Reading:
 
     # -- lines ---------------------------------------------------------------------------------------
 
-    def _line(self, data: bytearray, previous: bytearray, *, gaps: bool) -> None:
+    def _before(self) -> bytearray:
+        """The line before the one that is looked at. A copy, and lines are long: made only where it is asked for."""
+        data, place = self.previous
+        return self.before if place is None else data[place[0] : place[1]]
+
+    def _line(self, data: bytearray) -> None:
         facts = self.facts
         try:
             line, loosely = decode(data)
@@ -176,9 +186,9 @@ class _Reading:
             return
         if line.type == "assistant":
             if line.message is not None:
-                self._assistant(line, line.message, previous if gaps else None)
+                self._assistant(line, line.message)
         elif line.type == "system":
-            self._system(line, previous)
+            self._system(line)
         self.first = self.first or line.timestamp
         self.latest = line.timestamp
 
@@ -195,7 +205,7 @@ class _Reading:
             return
         self._end(line, "abandoned", wall_ms(line.timestamp))
 
-    def _assistant(self, line: Line, message: Message, previous: bytearray | None) -> None:
+    def _assistant(self, line: Line, message: Message) -> None:
         if message.model == SYNTHETIC or line.isApiErrorMessage:
             at = wall_ms(line.timestamp)
             if line.isApiErrorMessage and at is not None:
@@ -220,7 +230,7 @@ class _Reading:
             message_id=message.id,
             request_id=line.requestId,
             at_ms=at,
-            before_ms=self._time_of(previous),
+            before_ms=self._asked_ms() if self.gaps else None,
             session=key[0],
             agent=key[1],
             version=line.version or "",
@@ -260,13 +270,13 @@ class _Reading:
             )
         )
 
-    def _system(self, line: Line, previous: bytearray) -> None:
+    def _system(self, line: Line) -> None:
         at = wall_ms(line.timestamp)
         if at is None:
             return
         match line.subtype:
             case "api_error":
-                self._api_error(line, at, previous)
+                self._api_error(line, at, self._before())
             case "turn_duration" if line.durationMs is not None:
                 row = TurnTime(at, line.sessionId or "", line.version or "", line.durationMs, self.file)
                 self.facts.durations.append(row)
@@ -340,6 +350,15 @@ class _Reading:
             self.facts.chains.append(chain)
 
     # -- helpers -------------------------------------------------------------------------------------
+
+    def _asked_ms(self) -> int | None:
+        """When what this line answers was written: a prompt, a tool's result, or a try that failed; None elsewhere."""
+        try:
+            line, _ = decode(self._before())
+        except Dirt:
+            return None
+        asks = line.type in _ASKING or (line.type == "system" and line.subtype == "api_error")
+        return wall_ms(line.timestamp) if asks else None
 
     def _time_of(self, previous: bytearray | None) -> int | None:
         """The time of the line before; where it has none, of the last one that had."""
