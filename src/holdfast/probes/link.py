@@ -204,7 +204,7 @@ def signal_of(table: str, interface: str) -> int | None:
 
 def wifi_of(said: str) -> dict[str, str]:
     """What `iw dev X link` says that identifies nobody: no name and no address of the network."""
-    found = re.findall(r"(?m)^\s*(freq|signal|tx bitrate|rx bitrate): ([\w .+-]{1,60})", said)
+    found = re.findall(r"(?m)^\s*(freq|signal|tx bitrate|rx bitrate): ([\w .+/-]{1,60})", said)
     return {name: value.strip() for name, value in found}
 
 

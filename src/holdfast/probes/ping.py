@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.probes import icmp
 from holdfast.probes.asking import Cost, Options
 from holdfast.probes.connect import SYN_AGAIN_S
@@ -62,7 +64,7 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
     return verdict(times, "ICMP" if by_icmp else "TCP", address.ip, errors)
 
 
-def verdict(times: list[float | None], by: str, ip: str, errors: list[str]) -> Finding:
+def verdict(times: Sequence[float | None], by: str, ip: str, errors: Sequence[str]) -> Finding:
     """Weigh round trips in seconds; None for one that did not come back."""
     if not times:
         return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)

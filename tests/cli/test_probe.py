@@ -1,0 +1,182 @@
+"""`holdfast probe`: what it says before, what after, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from holdfast.cli import probe
+from holdfast.cli.errors import Misused
+from holdfast.probes import kept
+from holdfast.probes.catalogue import QUESTIONS
+from tests.probes.stage import Server
+
+CLEAN = dict.fromkeys(
+    [
+        n
+        for n in os.environ
+        if n.startswith(("ANTHROPIC", "CLAUDE", "HOLDFAST")) or n.lower().endswith("_proxy")
+    ]
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def typed(home: Path, *arguments: str, **environ: str) -> Result:
+    """In a clean environment, in a home without settings."""
+    from holdfast.cli.main import main
+
+    known = {"HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state"), "COLUMNS": "100"}
+    return CliRunner().invoke(main, ["probe", *arguments], env={**CLEAN, **known, **environ})
+
+
+def test_every_question_has_its_name_and_its_line() -> None:
+    """The list of the command line is written by hand, so that the help need not load them."""
+    assert set(probe.NAMES) == set(QUESTIONS)
+    for name, one in QUESTIONS.items():
+        assert f"    {name} " in (probe.command.help or ""), name
+        assert one.SAYS.endswith(".") and one.DOES_NOT_SAY.endswith(".") and one.ASKS
+
+
+def test_one_question_tells_its_figures_and_its_limits(home: Path) -> None:
+    """Verdict, what it shows, what it does not, figures; kept for later."""
+    with Server() as server:
+        done = typed(home, "edge", f"http://127.0.0.1:{server.port}")
+
+    assert done.exit_code == 0, done.output
+    assert f"Asking 127.0.0.1:{server.port} (TARGET): edge; at most 1 connection" in done.stderr
+    assert "No key is sent." in " ".join(done.stderr.split())
+    assert done.stdout.startswith("edge       fine          cloudflare at ORD answered HEAD with 405")
+    assert "  shows    Who answers" in done.stdout and "  not      That a turn" in done.stdout
+    assert "  status       405" in done.stdout
+    assert [one.name for one in kept.read(home / "state")] == ["edge"]
+
+
+def test_a_program_reads_one_object_per_line(home: Path) -> None:
+    """And nothing is kept where that is not wanted."""
+    with Server() as server:
+        done = typed(
+            home, "connect", f"http://127.0.0.1:{server.port}", "--rounds", "1", "--json", "--no-keep"
+        )
+
+    found = json.loads(done.stdout)
+    assert found["probe"] == "connect" and found["grade"] == "fine" and found["complete"] is True
+    assert found["facts"]["IPv4"]["connected"] == 1 and found["facts"]["IPv6"] is None
+    assert not (home / "state").exists()
+
+
+def test_what_takes_long_or_much_is_agreed_first(home: Path) -> None:
+    """Nobody at a terminal: it says what to add, and asks nothing of the network."""
+    with Server() as server:
+        at = f"http://127.0.0.1:{server.port}"
+        for arguments in (
+            ("idle",),
+            ("upload", "--most", "5MB"),
+            ("trickle", "--seconds", "2m"),
+            ("ping", "--rounds", "200"),
+        ):
+            done = typed(home, arguments[0], at, *arguments[1:])
+            assert done.exit_code == 2 and "add --yes" in done.stderr, arguments
+    assert server.heard == []
+
+
+def test_the_target_is_the_upstream_that_a_gateway_would_use(home: Path) -> None:
+    """Settings before the client's own, the client's before the default; a project's is not asked unasked."""
+    plain = {"HOME": str(home)}
+    assert probe.target_of(None, plain).name == "api.anthropic.com:443"
+    own = {**plain, "ANTHROPIC_BASE_URL": "https://gate.example/llm"}
+    found = probe.target_of(None, own)
+    assert (found.host, found.prefix, found.chosen_by) == (
+        "gate.example",
+        "/llm",
+        "ANTHROPIC_BASE_URL in the environment",
+    )
+    set_here = probe.target_of(None, {**own, "HOLDFAST_UPSTREAM": "https://other.example:8443"})
+    assert (set_here.name, set_here.chosen_by) == ("other.example:8443", "HOLDFAST_UPSTREAM")
+    assert probe.target_of("x.example", own).name == "x.example:443"
+
+
+def test_the_proxy_is_the_one_a_gateway_would_use(home: Path) -> None:
+    """Respected, said, and its login not shown; never for this machine."""
+    environ = {
+        "HOME": str(home),
+        "HTTPS_PROXY": "http://me:hunter22@proxy.example:3128",
+        "NO_PROXY": "in.example",
+    }
+
+    through = probe.target_of("api.example", environ)
+
+    assert through.name == "api.example:443 through the proxy proxy.example:3128 (HTTPS_PROXY)"
+    assert "hunter22" not in repr(through)
+    assert probe.target_of("in.example", environ).proxy is None
+    assert probe.target_of("https://127.0.0.1:1", environ).proxy is None
+    with pytest.raises(Misused, match="HTTPS_PROXY"):
+        probe.target_of("api.example", {"HOME": str(home), "HTTPS_PROXY": "socks5://me:hunter22@x"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["idel"], "Did you mean idle?"),
+        (["idle", "x.example", "--from", "3m", "--to", "2m"], "--from and --to"),
+        (["upload", "x.example", "--most", "9GB"], "between 1000 bytes and 32 MB"),
+        (["resolve", "x.example", "--resolver", "dns.example"], "no address of a resolver"),
+        (["edge", "https://user:hunter22@x.example"], "shows no login"),
+        (["edge", "ftp://x"], "write a host, host:port or a base URL"),
+    ],
+)
+def test_mistakes_are_told_with_the_next_thing_to_try(home: Path, arguments: list[str], words: str) -> None:
+    """Before anything is asked; and a password in a mistake is not repeated."""
+    done = typed(home, *arguments)
+
+    assert done.exit_code == 2 and words in " ".join(done.stderr.split()) and "hunter22" not in done.stderr
+
+
+def test_ctrl_c_gives_what_is_known(home: Path) -> None:
+    """The short silence is over; the long one is interrupted, and the result says so."""
+    with Server() as server:
+        at = f"http://127.0.0.1:{server.port}"
+        child = subprocess.Popen(
+            [sys.executable, "-m", "holdfast", "probe", "idle", at, "--from", "1s", "--to", "30s", "--json"],
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with child:
+            while child.poll() is None and len(server.heard) < 8:
+                try:
+                    child.wait(0.05)
+                except subprocess.TimeoutExpired:
+                    continue
+            child.send_signal(signal.SIGINT)
+            said, errors = child.communicate(timeout=10)
+
+    assert child.returncode == 130, errors
+    found = json.loads(said)
+    assert found["complete"] is False and "interrupted" in found["verdict"]
+    assert found["facts"]["without_keepalive"]["longest_alive_s"] >= 1
+    assert [one.complete for one in kept.read(home / "state")] == [False]
+
+
+def test_what_probes_found_is_forgotten_with_the_rest(home: Path) -> None:
+    """`holdfast forget` leaves nothing of it."""
+    from holdfast.cli.main import main
+
+    with Server() as server:
+        typed(home, "edge", f"http://127.0.0.1:{server.port}")
+    env = {"HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")}
+    done = CliRunner().invoke(main, ["forget", "--yes"], env=env)
+
+    assert done.exit_code == 0, done.output
+    assert not (home / "state" / "probes.jsonl").exists()
