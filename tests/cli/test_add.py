@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -121,6 +122,17 @@ def test_a_clock_that_is_known_can_be_said(state: Path, tmp_path: Path) -> None:
     assert "--clock 8h" in unsure and "no difference of clocks explains" in " ".join(unsure.split())
     said = typed(state, "flight", "ccc", "--add", str(paste), "--clock", "1h23m20s").stdout
     assert "Agrees." in said and "as was said" in said
+
+
+def test_a_pipe_is_read_whole(state: Path, log: Path) -> None:
+    """`--add <(zcat access.log.1.gz)`: it can be read but once, and what came is looked at several times."""
+    there, ours = os.pipe()
+    with os.fdopen(ours, "wb") as pipe:
+        pipe.write(log.read_bytes())
+    piped = typed(state, "flight", "bbb", "--add", f"/dev/fd/{there}").stdout
+    os.close(there)
+    whole = typed(state, "flight", "bbb", "--add", str(log)).stdout
+    assert piped.replace("paste", "access.log").split() == whole.split()
 
 
 def test_mistakes_end_with_what_to_try(state: Path, log: Path, tmp_path: Path) -> None:

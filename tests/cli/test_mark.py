@@ -85,10 +85,19 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         ["--at", "1h", "--list"],
         ["--at", "2999-01-01", "x"],
         ["--since", "1h", "x"],
+        ["--at", "99999999w", "x"],
     ):
         assert typed(tmp_path, "mark", *wrong).exit_code == 2, wrong
     assert 'holdfast mark "moved to Ethernet"' in typed(tmp_path, "mark").stderr
     assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_a_mark_that_is_not_there_is_told_whatever_its_number(tmp_path: Path) -> None:
+    """Larger than any that the journal could hold, too."""
+    typed(tmp_path, "mark", "moved")
+    for number in ("2", "9" * 23):
+        result = typed(tmp_path, "mark", "--remove", number)
+        assert result.exit_code == 1 and "holdfast mark --list" in result.stderr
 
 
 def test_a_loop_is_told_below_the_turns(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import click
 
@@ -144,23 +144,34 @@ def look(paths: Sequence[Path], turns: Sequence[StoredTurn], clock: float | None
     """Read the files and put what they saw to the turns. Raises `Failed` with what to try next."""
     found = Beside()
     legs = [leg for turn in turns for leg in legs_of(turn)]
-    with _spooled(paths) as files:
+    with spooled(paths) as files:
         return _look(found, files, turns, legs, clock)
 
 
+def _source(path: Path) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path.is_fifo()
+    except OSError:  # whoever opens it says why
+        return False
+
+
 @contextmanager
-def _spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files; `-` is what is typed or piped in, which is read once and kept in a private file meanwhile."""
+def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files; what can be read only once (`-`, a pipe as `<(zcat access.log.gz)`) is kept in a private file meanwhile."""
     with ExitStack() as stack:
         files = []
         for path in paths:
-            if str(path) != "-":
+            if str(path) != "-" and not _is_pipe(path):
                 files.append(path)
                 continue
             paste = Path(stack.enter_context(TemporaryDirectory(prefix="holdfast-"))) / "paste"
-            with paste.open("xb") as out:
+            with paste.open("xb") as out, _source(path) as source:
                 paste.chmod(0o600)
-                source, left = sys.stdin.buffer, LARGEST_PASTE
+                left = LARGEST_PASTE
                 while left and (piece := source.read(min(left, 1 << 20))):
                     out.write(piece)
                     left -= len(piece)

@@ -94,7 +94,7 @@ def _list(since_wall_ms: int, as_json: bool) -> None:
 
 def _remove(mark_id: int, as_json: bool) -> None:
     with opened_library() as library:
-        mark = marks.remove(library.connection, mark_id)
+        mark = marks.remove(library.connection, mark_id) if mark_id < 1 << 63 else None
     if mark is None:
         raise Failed(f"there is no mark {mark_id}; see: holdfast mark --list")
     click.echo(json_line(_as_json(mark)) if as_json else f"Removed {shown(mark)}")

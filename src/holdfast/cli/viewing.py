@@ -77,15 +77,17 @@ def span(value: str) -> float:
 def when(value: str) -> int:
     """Wall time in ms, from how long ago (`2h`) or a local date (`2026-03-01T14:30`). For click: `type=when`."""
     try:
-        return int((datetime.now().timestamp() - span(value)) * 1000)
+        at_s = datetime.now().timestamp() - span(value)
     except click.BadParameter:
-        pass
-    try:
-        return int(datetime.fromisoformat(value).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"{clean(value)!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)"
-        ) from None
+        try:
+            at_s = datetime.fromisoformat(value).timestamp()
+        except (ValueError, OverflowError, OSError):
+            raise click.BadParameter(
+                f"{clean(value)!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)"
+            ) from None
+    if at_s < 0:
+        raise click.BadParameter(f"{clean(value)!r} is before 1970; write it like 2h, 7d or 2026-03-01")
+    return int(at_s * 1000)
 
 
 def local_time(wall_ms: int, pattern: str = "%m-%d %H:%M:%S") -> str:
