@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from holdfast.flight.instant import Instant
 from holdfast.probes import idle
-from holdfast.probes.asking import carry_out
+from holdfast.probes.asking import carry_out, labelled
 from holdfast.probes.idle import Held, Outcome, lengths, threshold, verdict
 from holdfast.probes.result import Grade
+from holdfast.probes.target import Target
 from tests.probes.stage import QUICK, Server, go_on
 
 HOLDS = (60.0, 120.0, 240.0, 300.0, 360.0)
@@ -73,6 +75,24 @@ def test_what_lived_says_nothing_about_streams() -> None:
         in verdict(held("aaaaa") + held("aaaaa", keepalive=True)).verdict
     )
     assert "says nothing about longer silence or about streams" in verdict(held("aaaaa")).verdict
+
+
+def test_a_path_that_is_down_is_no_threshold() -> None:
+    """Whoever looks away while the network goes must not read a NAT out of it: a new connection is the control."""
+    finding = verdict([*held("aaddd"), *held("aaddd", keepalive=True)], fresh_works=False)
+
+    assert finding.grade is Grade.BROKEN and "says nothing about silence" in finding.verdict
+
+
+def test_a_machine_that_slept_measured_nothing() -> None:
+    """Times go on while nobody sends; the result says so and is not complete."""
+    began, ended = Instant(100.0, 1_000), Instant(400.0, 9_000_000)
+    found = labelled(
+        idle, Target("x.example", 443), verdict(held("aaadd")), began, ended, 3600.0, stopped=False
+    )
+
+    assert "this machine slept 3600 s meanwhile" in found.verdict and not found.complete
+    assert labelled(idle, Target("x", 1), verdict(held("aaaaa")), began, ended, None, stopped=False).complete
 
 
 def test_lengths_lie_between_two_and_have_both() -> None:

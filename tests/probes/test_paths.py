@@ -102,6 +102,7 @@ def test_a_box_that_forgets_silent_connections_is_found(wire: Wire) -> None:
         assert [one["outcome"] for one in plain] == ["alive", how]
         assert [one["outcome"] for one in probed] == ["alive", "alive"]
         assert found["grade"] == "suspected"
+        assert found["facts"]["fresh_connection_works"] is (True if how == "dead on send" else None)
         assert "something on the path forgets silent connections between 1" in found["verdict"]
         assert "with TCP keepalive they lived" in found["verdict"]
 
@@ -116,7 +117,8 @@ def test_lost_packets_show_in_what_was_sent_again(wire: Wire) -> None:
 
     assert lossy["grade"] == "suspected" and lossy["facts"]["uploads"][0]["status"] == 401
     assert lossy["facts"]["uploads"][0]["retransmissions"] >= 10
-    assert clean["grade"] == "fine" and clean["facts"]["uploads"][0]["retransmissions"] == 0
+    # A busy machine acknowledges late now and then, and TCP sends one too many.
+    assert clean["grade"] == "fine" and clean["facts"]["uploads"][0]["retransmissions"] <= 2
 
 
 def test_a_black_hole_for_large_packets_is_measured(wire: Wire) -> None:
@@ -164,3 +166,17 @@ def test_a_carriers_nat_is_named_among_the_hops(wire: Wire) -> None:
     assert found["facts"]["carrier_nat_hops"] == [1] and not found["facts"]["reached"]
     near = told(asking(wire, "path", hops=3))
     assert near["facts"]["reached"] and near["facts"]["hops"][0]["address"] == wire.there.ipv4
+
+
+def test_a_trace_by_ipv6_and_echoes_where_they_are_allowed(wire: Wire) -> None:
+    """Both without root's rights over sockets: the kernel tells an ordinary one who complained."""
+    wire.here.output("sysctl", "-qw", "net.ipv4.ping_group_range=0 0")
+
+    six = told(wire.here.python("tests.probes.near_end", "path", f"http://[{wire.there.ipv6}]:80", "{}"))
+    echoes = [told(wire.here.python("tests.probes.near_end", "ping", f"http://{at}:80", "{}"))
+              for at in (wire.there.ipv4, f"[{wire.there.ipv6}]")]  # fmt: skip
+
+    assert six["facts"]["reached"] and six["facts"]["hops"][0]["address"] == wire.there.ipv6
+    assert [(one["facts"]["by"], one["facts"]["lost"], one["grade"]) for one in echoes] == [
+        ("ICMP", 0, "fine")
+    ] * 2

@@ -172,6 +172,21 @@ def test_uploads_of_growing_size_arrive_and_are_refused() -> None:
     assert not any(word in " ".join(server.heard).lower() for word in ("api-key", "authorization", "cookie"))
 
 
+def test_uploads_and_silence_go_over_tls_as_well(authority: Authorised) -> None:
+    """TLS is done over byte strings: the kernel's own facts stay readable, and an end without a goodbye is told."""
+    context, ca_file = authority("Lab Authority")
+    with Server(tls=context, idle_s=0.4) as server:
+        target = server.target(ca_files=(ca_file,))
+        sent = asked("upload", target)
+        silent = asked("idle", target, holds_s=(0.2, 0.8))
+        size = asked("mtu", target)
+
+    assert sent.facts["uploads"][1]["acked_bytes"] > 200_000 and sent.grade is Grade.FINE
+    short, long = silent.facts["without_keepalive"]["connections"]
+    assert (short["outcome"], long["how"], long["tls_goodbye"]) == ("alive", "fin", False)
+    assert size.grade is Grade.FINE
+
+
 def test_an_early_refusal_shows_no_size() -> None:
     """What was answered before it was sent proves nothing about its size."""
     with Server(early=True) as server:

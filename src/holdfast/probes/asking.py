@@ -15,6 +15,8 @@ from holdfast.probes.target import Target
 HANDSHAKE_BYTES = 8_000
 "Of a TLS handshake, both ways: a certificate chain is the most of it."
 
+SLEPT_S = 1.0
+"Clocks drift apart by less."
 HOLDS_S = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 360.0, 450.0, 600.0, 750.0, 900.0)
 """How long connections are left idle: on both sides of the limits that are met most often (60 s proxies, 240 to 300 s
 carriers' NATs, 350 s cloud balancers, 400 s edges, 600 s)."""
@@ -77,25 +79,47 @@ class Question(Protocol):
 
 def carry_out(question: Question, target: Target, options: Options, stop: Stop) -> Result:
     """Ask, and label what came with place and time. A question that cannot be asked is an answer, not an error."""
-    began = instant.now()
+    began, slept_before_s = instant.now(), instant.suspended_s()
     try:
         finding = question.ask(target, options, stop)
     except NoConnection as error:
         finding = unreachable(error)
     except OSError as error:
         finding = Finding(Grade.NOT_MEASURED, not_here(f"{error.strerror or error}"))
-    ended = instant.now()
+    ended, slept_after_s = instant.now(), instant.suspended_s()
+    slept_s = None if slept_before_s is None or slept_after_s is None else slept_after_s - slept_before_s
+    return labelled(question, target, finding, began, ended, slept_s, stopped=stop())
+
+
+def labelled(
+    question: Question,
+    target: Target,
+    finding: Finding,
+    began: instant.Instant,
+    ended: instant.Instant,
+    slept_s: float | None,
+    *,
+    stopped: bool,
+) -> Result:
+    """A finding with its place and time; `slept_s` is how long this machine slept meanwhile, None where not known."""
+    verdict, facts, limits = finding.verdict, dict(finding.facts), question.DOES_NOT_SAY
+    slept = slept_s is not None and slept_s > SLEPT_S
+    if slept:
+        verdict += f"; this machine slept {slept_s:.0f} s meanwhile, so no time here can be trusted"
+        facts["slept_s"] = slept_s
+    if target.proxy is not None:
+        limits += " What TCP does behind the proxy is not seen from here."
     return Result(
         question.NAME,
         target.name,
         began.wall_ms,
         ended.mono_s - began.mono_s,
         finding.grade,
-        finding.verdict,
+        verdict,
         question.SAYS,
-        question.DOES_NOT_SAY,
-        finding.facts,
-        finding.complete and not stop(),
+        limits,
+        facts,
+        finding.complete and not stopped and not slept,
     )
 
 

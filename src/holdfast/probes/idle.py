@@ -126,7 +126,9 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
                 Grade.NOT_MEASURED, not_here("the server closes every connection after one answer")
             )
         _watch(target, holding, held, options, stop)
-        return verdict(held, [(one.hold_s, one.keepalive) for one in holding], failed, stopped=stop())
+        unknown = [(one.hold_s, one.keepalive) for one in holding]
+        fresh = _fresh(target, address, options, stop) if any(map(in_silence, held)) and not stop() else None
+        return verdict(held, unknown, failed, fresh_works=fresh, stopped=stop())
     finally:
         for one in holding:
             one.wire.close()
@@ -149,6 +151,21 @@ def _opened(
         wire.close()
         raise
     return _Holding(wire, hold_s, keepalive, now_s()), done.answer.stays_open
+
+
+def _fresh(target: Target, address: Address, options: Options, stop: Stop) -> bool | None:
+    """Whether a new connection is answered now. Where it is not, the path is down, and silence is not to blame."""
+    try:
+        one, _ = _opened(target, address, 0.0, False, options, stop)
+    except NoConnection as error:
+        return None if error.kind == "stopped" else False
+    one.wire.close()
+    return True
+
+
+def in_silence(one: Held) -> bool:
+    """Whether nobody said that the connection was over."""
+    return one.outcome is Outcome.DEAD_ON_SEND or one.how == "timeout"
 
 
 def _watch(target: Target, holding: list[_Holding], held: list[Held], options: Options, stop: Stop) -> None:
@@ -222,9 +239,13 @@ def verdict(
     unknown: Sequence[tuple[float, bool]] = (),
     failed: Sequence[str] = (),
     *,
+    fresh_works: bool | None = None,
     stopped: bool = False,
 ) -> Finding:
-    """Weigh them. `unknown` are those of which nothing was known when it was stopped."""
+    """Weigh them. `unknown` are those of which nothing was known when it was stopped.
+
+    `fresh_works`: whether a new connection was answered after some had died in silence; None for not tried.
+    """
     plain = [one for one in held if not one.keepalive]
     probed = [one for one in held if one.keepalive]
     facts: dict[str, object] = {
@@ -232,6 +253,7 @@ def verdict(
         "with_keepalive": _facts(probed),
         "not_known_yet": [{"hold_s": hold_s, "keepalive": keepalive} for hold_s, keepalive in unknown],
         "not_opened": list(failed),
+        "fresh_connection_works": fresh_works,
     }
     complete = not stopped and not unknown
     if not held:
@@ -243,6 +265,13 @@ def verdict(
             facts,
             complete,
         )
+    if fresh_works is False:
+        gone = sum(map(in_silence, held))
+        text = (
+            f"{gone} of {len(held)} idle connections died, and a new one is not answered either: the path is down "
+            "now, which says nothing about silence"
+        )
+        return Finding(Grade.BROKEN, text, facts, complete)
     without, with_ = threshold(plain), threshold(probed)
     text, grade = _weighed(plain, probed, without, with_)
     if not complete:
@@ -311,7 +340,10 @@ def _ways(gone: list[Held]) -> str:
     for one in gone:
         name = one.outcome.value
         if one.outcome is Outcome.CLOSED:
-            name += f" by {one.how}{' after a TLS goodbye' if one.goodbye else ''}"
+            by = {"fin": "a FIN", "reset": "a reset", "timeout": "TCP's own probes, unanswered"}.get(
+                one.how, one.how
+            )
+            name += f" by {by}{' after a TLS goodbye' if one.goodbye else ''}"
         counts[name] = counts.get(name, 0) + 1
     return ", ".join(f"{name}: {count}" for name, count in counts.items())
 
