@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 from holdfast.flight import instant, marks
@@ -38,6 +39,16 @@ def test_no_key_and_no_control_character_is_kept(tmp_path: Path) -> None:
     said = typed(tmp_path, "mark", "--list", "--json").stdout
     assert json.loads(said)["text"] == "new key [removed] set\\x1b[2J next"
     assert b"abcdefgh1234" not in b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+
+
+def test_a_mark_of_anybody_else_is_cleaned_when_it_is_shown(tmp_path: Path) -> None:
+    """The journal may have been written by another version, or by hand."""
+    typed(tmp_path, "mark", "moved")
+    with sqlite3.connect(tmp_path / "journal.sqlite") as journal:
+        journal.execute("UPDATE note SET text = ?", ("\x1b[2Jmoved",))
+    for command in (["mark", "--list"], ["mark", "--remove", "1"]):
+        said = typed(tmp_path, *command).stdout
+        assert "\\x1b[2Jmoved" in said and "\x1b" not in said
 
 
 def test_marks_stand_between_the_turns_where_they_fall(tmp_path: Path) -> None:

@@ -105,6 +105,15 @@ def test_a_different_place_each_time_is_told_without_place() -> None:
     )
 
 
+def test_what_was_so_once_is_not_told_of_every_time() -> None:
+    """The machine slept through the first break alone; all three went dark."""
+    ways = (Mechanism.SLEPT, Mechanism.KEEPALIVE_UNANSWERED, Mechanism.KEEPALIVE_UNANSWERED)
+    turns = [asked(300.0 * at, ending=Ending(Side.PATH, way, Phase.IN_TEXT)) for at, way in enumerate(ways)]
+    loop = one(turns)
+    assert loop.code == f"{Side.PATH.value}.dark.text" and "slept" not in loop.sentence()
+    assert one(turns[1:]).mechanism is Mechanism.KEEPALIVE_UNANSWERED
+
+
 def test_without_keys_size_and_session_are_taken_and_named() -> None:
     """A journal from before the keys; a request of another size is another."""
     turns = [asked(0, key=None), asked(300, key=None), asked(600, key=None)]

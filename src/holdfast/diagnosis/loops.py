@@ -81,8 +81,9 @@ class Loop:
 
     @property
     def mechanism(self) -> Mechanism:
-        """How every try ended."""
-        return self.tries[0].ending.mechanism
+        """How every try ended; where they differ in detail (asleep, then dark), what they have in common."""
+        kinds = {one.ending.mechanism for one in self.tries}
+        return kinds.pop() if len(kinds) == 1 else self.tries[0].ending.mechanism.rule
 
     @property
     def phase(self) -> Phase | None:

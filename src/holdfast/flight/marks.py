@@ -54,7 +54,7 @@ def marks(
         "SELECT id, wall_ms, text FROM note WHERE name = ? AND wall_ms BETWEEN ? AND ? ORDER BY wall_ms, id",
         (NAME, since_wall_ms, until),
     )
-    return [Mark(*row) for row in rows]
+    return [_mark(*row) for row in rows]
 
 
 def remove(connection: sqlite3.Connection, mark_id: int) -> Mark | None:
@@ -62,4 +62,8 @@ def remove(connection: sqlite3.Connection, mark_id: int) -> Mark | None:
     row = connection.execute(
         "DELETE FROM note WHERE id = ? AND name = ? RETURNING id, wall_ms, text", (mark_id, NAME)
     ).fetchone()
-    return Mark(*row) if row else None
+    return _mark(*row) if row else None
+
+
+def _mark(mark_id: int, wall_ms: int, text: str) -> Mark:
+    return Mark(mark_id, wall_ms, clean(str(text)))
