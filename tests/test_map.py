@@ -98,6 +98,7 @@ MAY_WAIT = {
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},
+    "cli.beside": {"sqlite3"},
     "cli.capture": {"select", "signal", "subprocess", "threading"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
     "cli.demo": {"asyncio"},

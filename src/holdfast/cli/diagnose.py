@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.add import adds
+from holdfast.cli.beside import Asked, look
 from holdfast.cli.errors import Failed, Misused
 from holdfast.cli.viewing import when
 from holdfast.flight.flights import counted, size
@@ -60,6 +62,7 @@ SHOW_PROGRESS_BYTES = 500_000_000
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, and not to the terminal."
 )
+@adds
 def command(
     home: Path | None,
     since: int | None,
@@ -67,17 +70,21 @@ def command(
     timezone: str | None,
     form: str,
     out: Path | None,
+    add: tuple[Path, ...],
+    clock: float | None,
 ) -> None:
     """Diagnose what failed, from what the client and its desktop app wrote down.
 
-    It needs no gateway to have run. Transcripts are read where they are, and only what is new since the last
-    time; nothing that anybody said is kept, and nothing leaves this machine.
+    It needs no gateway to have run; where one has, its flights tell who ended what, and so does what you --add.
+    Transcripts are read where they are, and only what is new since the last time; nothing that anybody said is
+    kept, and nothing leaves this machine.
 
     \b
     Examples:
       holdfast diagnose
       holdfast diagnose --since 7d --format markdown --out report.md
       holdfast diagnose --format html --out report.html
+      holdfast diagnose --add /var/log/nginx/access.log --add ring.pcapng
       holdfast diagnose --home /mnt/copy/of/a/home --timezone America/Chicago --format json
 
     \b
@@ -89,7 +96,8 @@ def command(
     found, refused = transcripts(roots(where, environment))
     with _stored(where) as store:
         done = _updated(store, found)
-        diagnosis = _diagnosed(store, done, refused, where, zone, since, until)
+        beside_it = Asked(add, clock, zone, since, until, own=home is None)
+        diagnosis = _diagnosed(store, done, refused, where, zone, since, until, beside_it)
         beside = _around(diagnosis, store, where, zone, own=home is None)
     page = _page(diagnosis, beside, form, out is None)
     if out is None:
@@ -170,7 +178,7 @@ def _stored(home: Path) -> Iterator[Store]:
 def _updated(store: Store, found: list[Transcript]) -> Update:
     new = sum(one.size for one in found)
     if new < SHOW_PROGRESS_BYTES or not sys.stderr.isatty():
-        return update(store, found)
+        return update(store, found, gaps=True)
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -180,7 +188,7 @@ def _updated(store: Store, found: list[Transcript]) -> Update:
     )  # fmt: skip
     with bar:
         task = bar.add_task("", total=new)
-        return update(store, found, progress=lambda size: bar.advance(task, size))
+        return update(store, found, gaps=True, progress=lambda size: bar.advance(task, size))
 
 
 def _diagnosed(
@@ -191,6 +199,7 @@ def _diagnosed(
     zone: tzinfo,
     since: int | None,
     until: int | None,
+    asked: Asked,
 ) -> Diagnosis:
     try:
         from holdfast.diagnosis.diagnosis import diagnose
@@ -205,7 +214,13 @@ def _diagnosed(
     logs, told = _desktop(home, zone)
     coverage = [_transcripts(store, done, refused), told]
     return diagnose(
-        engine, desktop=logs, coverage=coverage, offsets=offsets(zone), since_ms=since, until_ms=until
+        engine,
+        desktop=logs,
+        coverage=coverage,
+        offsets=offsets(zone),
+        since_ms=since,
+        until_ms=until,
+        beside=lambda case: look(case, asked),
     )
 
 

@@ -35,6 +35,12 @@ HEADS: Mapping[str, str] = {
     "per weekday": "Per weekday (local)",
     "turn times": "How long turns took",
     "lost": "What it cost",
+    "flights": "Turns that the gateway saw break, by ending",
+    "reset requests": "Requests that were reset, to quote to the provider",
+    "seen by others": "Ends that added files saw at the time of a failure",
+    "stalls": "Stalls that left no error record (inferred)",
+    "client logs": "What the client's versions log, and what they hide",
+    "commands": "What was not looked at, and the line to type",
 }
 
 

@@ -1,0 +1,159 @@
+"""Added files made evidence: logs, HAR files and pasted output through `records`, captures through `captures`.
+
+The clock of a log is found as everywhere else: by ids, or by the difference that most of its lines agree on, with our own
+connections. Where no gateway ran these are the client's failed tries, from their beginning to their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from holdfast.captures.forensics import Grade
+from holdfast.captures.telling import Report, ended
+from holdfast.diagnosis.beside import Covered, Seen
+from holdfast.diagnosis.case import Case, Failure, Witness
+from holdfast.flight.endings import Mechanism, Side
+from holdfast.flight.flights import counted
+from holdfast.records.legs import Kind, Leg
+from holdfast.records.reading import Source
+from holdfast.records.sighting import Sighting, detail
+
+MOST_LEGS = 600
+"As many as `records.align` looks at."
+SLACK_S = 2.0
+"A client notes a failure when it heard of it, and a log its line when it has closed both sides."
+ALIGNED_S = 4.0
+"For a log whose clock could not be compared, but says how far it is from UTC: clocks that are set may differ so much."
+PATH = "/v1/messages"
+
+
+def legs(failures: Iterable[Failure]) -> list[Leg]:
+    """The failed tries as connections that somebody on the way may have seen; the newest, if there are many."""
+    found = [
+        Leg(
+            failure.id,
+            Kind.CLIENT,
+            number,
+            one.at_ms / 1000 - (one.age_s or 0.0),
+            one.at_ms / 1000,
+            method="POST",
+            path=PATH,
+            host="",
+            status=one.status,
+            ids=frozenset({one.request_id} if one.request_id else ()),
+            answer_bytes=None,
+            ending=None,
+        )
+        for failure in failures
+        for number, one in enumerate(failure.tries, 1)
+    ]
+    return sorted(found, key=lambda leg: leg.began_s)[-MOST_LEGS:]
+
+
+def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covered]:
+    """The ends that a log tells of. `known`: a leg's turn id -> the failure that it is."""
+    found: list[Seen] = []
+    placed: set[int] = set()
+    for match in source.matched.matches:
+        placed.add(match.seen.line)
+        at_s = match.ended_s if match.ended_s is not None else match.began_s
+        if at_s is not None and (witness := _witness(match.seen, at_s)) is not None:
+            found.append(Seen(witness, 0, match.seen.ids, known.get(match.leg.turn_id)))
+    clock = source.clock
+    used = clock.words
+    unplaced = 0
+    for one in source.pile.seen:
+        if one.line in placed or one.at_s is None:
+            continue
+        if clock.ahead_s is None and not one.zone_known:
+            unplaced += 1
+            continue
+        slack_s = SLACK_S if clock.ahead_s is not None else ALIGNED_S
+        witness = _witness(one, one.at_s - (clock.ahead_s or 0.0))
+        if witness is not None:
+            found.append(Seen(witness, round(max(slack_s, one.precision_s) * 1000), one.ids))
+    if clock.ahead_s is None and not unplaced and source.pile.seen:
+        used += "; its times are taken as right, within 4 s"
+    pile = source.pile
+    times = [one.at_s - (clock.ahead_s or 0.0) for one in pile.seen if one.at_s is not None]
+    told = [_units(pile.count, pile.units), used]
+    told.append(f"{counted(len(found), 'end')} with a side")
+    unread = []
+    if unplaced:
+        told.append(
+            f"{counted(unplaced, 'line')} not used, for their clock is not known (--clock 8h says it)"
+        )
+    if pile.dirt:
+        unread.append(f"{pile.dirt} not understood, first: {pile.units} {pile.first_dirt}")
+    if pile.left_out:
+        unread.append(f"{pile.left_out} left out, being so many")
+    if pile.problem:
+        unread.append(pile.problem)
+    first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
+    return found, Covered(source.name, "; ".join(told), first, last, tuple(unread))
+
+
+def _units(count: int, unit: str) -> str:
+    """`1 line`, `3 entries`."""
+    return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
+
+
+def _witness(seen: Sighting, at_s: float) -> Witness | None:
+    """None where it does not say who, or that all went well."""
+    side = seen.side
+    if side is None or side is Side.NOBODY:
+        return None
+    return Witness(
+        round(at_s * 1000),
+        side,
+        seen.mechanism,
+        seen.place,
+        seen.says,
+        request_id=next((one for one in seen.ids if one.startswith("req_")), None),
+    )
+
+
+# ----- captures
+
+_FORGED = {Grade.INJECTED, Grade.LOST_STATE, Grade.FIREWALL}
+
+
+def of_capture(
+    name: str, reports: Sequence[Report], shift_s: float | None, notes: Sequence[str], more: int = 0
+) -> tuple[list[Seen], Covered]:
+    """The ends that a capture shows, by whoever made them as far as its packets tell."""
+    ahead_s = shift_s or 0.0
+    found, times = [], list[float]()
+    for report in reports:
+        end, connection = report.closing, report.connection
+        times += [connection.began_ns / 1e9 - ahead_s, connection.last_ns / 1e9 - ahead_s]
+        if end.by is None or end.mechanism is None:
+            continue
+        if end.how.proper and end.role == "client":  # it may as well have closed because the turn had failed
+            continue
+        forged = report.verdict is not None and report.verdict.grade in _FORGED
+        unanswered = end.mechanism in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED)
+        side = Side.PATH if forged or unanswered else Side.CLIENT if end.role == "client" else Side.PROVIDER
+        silence = end.silence_ns
+        witness = Witness(
+            round((end.at_ns / 1e9 - ahead_s) * 1000),
+            side,
+            end.mechanism,
+            name,
+            detail(ended(report)).rstrip("."),
+            silence_s=None if silence is None else silence / 1e9,
+        )
+        found.append(Seen(witness, round(SLACK_S * 1000)))
+    clock = "its clock is taken as ours" if shift_s is None else "its clock is as was said"
+    told = f"{counted(len(reports), 'connection')}; {clock}; {counted(len(found), 'end')} with a side"
+    unread = [detail(note) for note in notes]
+    if more:
+        unread.append(f"{counted(more, 'more connection')} not looked at")
+    first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
+    return found, Covered(name, told, first, last, tuple(unread))
+
+
+def open_failures(case: Case, known: Mapping[str, str]) -> list[Failure]:
+    """Failures of which no flight tells: their tries stand for connections of ours."""
+    flown = set(known.values())
+    return [failure for failure in case.failures if failure.id not in flown]
