@@ -300,3 +300,12 @@ def test_nothing_in_a_file_makes_the_reader_fail(
     facts, _ = read(place)
 
     assert facts.errors == []
+
+
+def test_a_record_that_was_written_twice_is_one_try(tmp_path: Path) -> None:
+    """It neither ends the chain that it belongs to nor begins another."""
+    pen = Pen().asks().fails(1).after(1).fails(2)
+    pen.scribbles(pen.lines[-1]).after(2).answers("msg_1")
+    facts, _ = read(pen.saved(tmp_path))
+
+    assert [(len(chain.errors), chain.outcome) for chain in facts.chains] == [(2, "recovered")]

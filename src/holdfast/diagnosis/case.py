@@ -174,6 +174,18 @@ class Case:
         return tuple(sorted([one.at_ms for one in self.answers] + tries))
 
     @cached_property
+    def agents(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Session -> subagent -> when it was first and last heard of (ms)."""
+        found: dict[str, dict[str, tuple[int, int]]] = {}
+        heard = [(one.at_ms, one.session, one.agent) for one in self.answers]
+        heard += [(at, one.session, one.agent) for one in self.failures for at in one.times_ms]
+        for at, session, agent in heard:
+            if agent is not None:
+                begun, ended = found.setdefault(session, {}).get(agent, (at, at))
+                found[session][agent] = (min(begun, at), max(ended, at))
+        return found
+
+    @cached_property
     def answer_times_ms(self) -> tuple[int, ...]:
         """Of every answer, in order."""
         return tuple(one.at_ms for one in self.answers)

@@ -137,7 +137,7 @@ def diagnose(
     advice = []
     for finding in examination.findings:
         ends = [by_id[key].outcome for key in finding.explains]
-        least = ends.count("died") if finding.grade == "strong" else 0
+        least = ends.count("died") if finding.certain_remedy else 0
         most = len(ends) - ends.count("recovered")
         if most:
             advice.append(Advice(finding.remedy, finding.hypothesis, least, most))
@@ -319,5 +319,6 @@ def _finding(finding: Finding, diagnosis: Diagnosis) -> dict[str, Any]:
         "falsifier": finding.falsifier,
         "remedy": finding.remedy,
         "rival": finding.rival,
+        "rivals": list(finding.rivals),
         "tell_apart": finding.tell_apart,
     }

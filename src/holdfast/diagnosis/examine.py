@@ -4,7 +4,11 @@ A mixture. Every failure came from one of the causes or from nowhere in particul
 likelier the failure's features are under it than under nowhere; how large each cause's share is, is found by
 expectation and maximisation. A cause is claimed only if the case is much worse explained without it: the gain in
 log likelihood, in bits, after a price for each cause added. So a cause that explains what others explain as well
-gains nothing, unless it explains it better; and two that predict the same are named together.
+gains nothing, unless it explains it better; and those that would do as well in each other's place are named together.
+
+Failures that are alike for a reason of their own prove less than as many that are not (`Hypothesis.units` and `likeness`): a
+cause's gain is counted by their effective number. To which cause each failure belongs is another question, and there
+every failure counts for itself.
 
     gain    grade
     >= 10   strong       a thousand to one
@@ -15,8 +19,12 @@ gains nothing, unless it explains it better; and two that predict the same are n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypothesis import Brief, Hypothesis
@@ -25,10 +33,15 @@ STRONG_BITS = 10.0
 SUSPECTED_BITS = 5.0
 MINE = 0.5
 "A failure is a cause's if it is likelier that than all else together."
-EITHER = 0.9
-"Two causes share their failures where, together, they have so much of what neither has alone."
+TELLING = 1.5
+"And if something about it speaks for that cause: nothing is explained by a cause's being common alone."
+APART_BITS = SUSPECTED_BITS
+"A rival that explains all but so many bits as well in a cause's place cannot be told from it."
 ROUNDS = 200
-SETTLED = 1e-9
+SETTLED = 1e-7
+
+Row = npt.NDArray[np.float64]
+"Of one hypothesis: a number per failure."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Finding:
     hypothesis: str
     title: str
     grade: str
-    "`strong`, `suspected`, or `either`: it cannot be told from `rival`."
+    "`strong`, `suspected`, or `either`: it cannot be told from its `rivals`."
     bits: float
     explains: tuple[str, ...]
     "Ids of the failures that are likeliest its own."
@@ -47,8 +60,16 @@ class Finding:
     brief: Brief
     remedy: str
     falsifier: str
-    rival: str | None = None
+    rivals: tuple[str, ...] = ()
+    "Other causes that would do as well in its place."
     tell_apart: str | None = None
+    certain_remedy: bool = False
+    "Whether the remedy is right whichever of them it is, and that it is one of them is strong."
+
+    @property
+    def rival(self) -> str | None:
+        """Its rivals in words."""
+        return " or ".join(self.rivals) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +77,7 @@ class Examination:
     """All of a case. `explained` and `unexplained` add up to its failures."""
 
     findings: tuple[Finding, ...]
-    "The one that explains most first."
+    "The one with the largest share first."
     explained: tuple[str, ...]
     unexplained: tuple[str, ...]
     considered: tuple[tuple[str, float], ...]
@@ -68,28 +89,23 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
     failures = list(case.failures)
     if not failures:
         return Examination((), (), (), tuple((one.name, 0.0) for one in hypotheses))
-    ratios = {one.name: list(one.ratios(case)) for one in hypotheses}
-    prices = {one.name: max(one.price_bits, 0.5 * math.log2(len(failures))) for one in hypotheses}
-    kept = _select({name: row for name, row in ratios.items() if any(value > 1 for value in row)}, prices)
-    gains = {one.name: _gain(kept, one.name, ratios[one.name], prices) for one in hypotheses}
-    claimed = {name: row for name, row in kept.items() if gains[name] >= SUSPECTED_BITS}
-    pairs = _indistinct(claimed, gains, ratios, prices, hypotheses)
-    shares, parts = _mixture(claimed | {name: ratios[name] for name in pairs})
+    known = {one.name: one for one in hypotheses}
+    ratios = {name: np.array(one.ratios(case), dtype=np.float64) for name, one in known.items()}
+    weights = {name: _weights(one.units(case), one.likeness) for name, one in known.items()}
+    prices = {name: max(one.price_bits, 0.5 * math.log2(len(failures))) for name, one in known.items()}
+    weighing = _Weighing(ratios, weights, prices)
+    claimed = weighing.select()
+    gains = {name: weighing.gain(name, claimed - {name}) for name in known}
+    groups = {name: _rivals(known[name], claimed, gains, weighing) for name in known if name in claimed}
+    shares, parts = _mixture([ratios[name] for name in groups])
     findings = []
-    for one in hypotheses:
-        if one.name not in shares:
-            continue
-        rival = pairs.get(one.name)
-        mine = [
-            failure
-            for number, failure in enumerate(failures)
-            if parts[one.name][number] + (parts[rival][number] if rival in parts else 0.0) >= MINE
-        ]
-        if not mine:
-            continue
-        grade = "either" if rival else "strong" if gains[one.name] >= STRONG_BITS else "suspected"
-        findings.append(_finding(one, grade, gains[one.name], mine, shares[one.name], case, rival))
-    findings.sort(key=lambda finding: (-len(finding.explains), -finding.bits))
+    for place, (name, rivals) in enumerate(groups.items()):
+        told = parts[place] * (ratios[name] >= TELLING)
+        mine = [failure for failure, part in zip(failures, told, strict=True) if part >= MINE]
+        if mine:
+            group = [known[name], *(known[rival] for rival in rivals)]
+            findings.append(_finding(group, gains[name], mine, float(shares[place]), case))
+    findings.sort(key=lambda finding: (-round(finding.share, 2), -finding.bits))
     explained = {key for finding in findings for key in finding.explains}
     return Examination(
         tuple(findings),
@@ -100,95 +116,110 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
 
 
 def _finding(
-    one: Hypothesis, grade: str, bits: float, mine: list[Failure], share: float, case: Case, rival: str | None
+    group: Sequence[Hypothesis], bits: float, mine: list[Failure], share: float, case: Case
 ) -> Finding:
+    one, *others = group
+    strong = bits >= STRONG_BITS
     return Finding(
         hypothesis=one.name,
         title=one.title,
-        grade=grade,
+        grade="either" if others else "strong" if strong else "suspected",
         bits=bits,
         explains=tuple(failure.id for failure in mine),
         share=share,
         brief=one.brief(case, mine),
         remedy=one.remedy,
         falsifier=one.falsifier,
-        rival=rival,
-        tell_apart=one.rivals.get(rival) if rival else None,
+        rivals=tuple(other.name for other in others),
+        tell_apart="; ".join(dict.fromkeys(one.rivals[other.name] for other in others)) or None,
+        certain_remedy=strong and all(other.remedy == one.remedy for other in others),
     )
 
 
-Rows = dict[str, list[float]]
-Prices = dict[str, float]
+def _weights(units: Sequence[object], likeness: float) -> Row:
+    """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples."""
+    alike = Counter(unit for unit in units if unit is not None)
+    return np.array([1.0 if unit is None else 1 / (1 + (alike[unit] - 1) * likeness) for unit in units])
 
 
-def _select(rows: Rows, prices: Prices) -> Rows:
-    """Take away, one after the other, the cause whose loss costs least, while that is less than its price."""
-    kept = dict(rows)
-    while kept:
-        gains = {name: _gain(kept, name, row, prices) for name, row in kept.items()}
-        worst = min(gains, key=lambda name: gains[name])
-        if gains[worst] >= SUSPECTED_BITS:
-            break
-        del kept[worst]
-    return kept
+class _Weighing:
+    """Sets of causes against each other."""
+
+    def __init__(
+        self, ratios: Mapping[str, Row], weights: Mapping[str, Row], prices: Mapping[str, float]
+    ) -> None:
+        self.ratios, self.weights, self.prices = ratios, weights, prices
+        self.known: dict[tuple[frozenset[str], bytes], float] = {}
+
+    def bits(self, names: frozenset[str], weights: Row) -> float:
+        """Log likelihood of the case under the best mixture of these causes, against no cause at all."""
+        if not names:
+            return 0.0
+        key = (names, weights.tobytes())
+        if key not in self.known:
+            rows = [self.ratios[name] for name in sorted(names)]
+            shares, _ = _mixture(rows, weights)
+            whole = 1.0 - shares.sum() + shares @ np.array(rows)
+            self.known[key] = float(weights @ np.log2(np.maximum(whole, 1e-300)))
+        return self.known[key]
+
+    def gain(self, name: str, others: frozenset[str]) -> float:
+        """Bits that a cause adds to others, its price taken off."""
+        if not (self.ratios[name] > 1).any():
+            return 0.0
+        weights = self.weights[name]
+        return self.bits(others | {name}, weights) - self.bits(others, weights) - self.prices[name]
+
+    def select(self) -> frozenset[str]:
+        """Take what gains most, one after the other, and drop again what later ones made needless."""
+        chosen: frozenset[str] = frozenset()
+        for _ in range(2 * len(self.ratios)):
+            gains = {name: self.gain(name, chosen) for name in self.ratios if name not in chosen}
+            best = max(gains, key=lambda name: gains[name], default=None)
+            if best is None or gains[best] < SUSPECTED_BITS:
+                break
+            chosen |= {best}
+            while chosen:
+                left = {name: self.gain(name, chosen - {name}) for name in sorted(chosen)}
+                worst = min(left, key=lambda name: left[name])
+                if left[worst] >= SUSPECTED_BITS:
+                    break
+                chosen -= {worst}
+        return chosen
 
 
-def _gain(kept: Rows, name: str, row: list[float], prices: Prices) -> float:
-    """Bits that this cause adds to the others that were kept, its price taken off."""
-    others = {other: values for other, values in kept.items() if other != name}
-    if not any(value > 1 for value in row):
-        return 0.0
-    return _bits(others | {name: row}) - _bits(others) - prices[name]
+def _mixture(rows: Sequence[Row], counts: Row | None = None) -> tuple[Row, npt.NDArray[np.float64]]:
+    """The shares of the causes, and of each failure the part that is each cause's, a row per cause.
 
-
-def _bits(rows: Rows) -> float:
-    """Log likelihood of the case under the best mixture of these causes, against no cause at all."""
+    `counts`: what each failure counts for, where they do not count alike.
+    """
     if not rows:
-        return 0.0
-    shares, _ = _mixture(rows)
-    nowhere = 1.0 - sum(shares.values())
-    size = len(next(iter(rows.values())))
-    return sum(
-        math.log2(max(nowhere + sum(shares[name] * rows[name][number] for name in rows), 1e-300))
-        for number in range(size)
-    )
-
-
-def _mixture(rows: Rows) -> tuple[dict[str, float], Rows]:
-    """The shares of the causes, and of each failure the part that is each cause's."""
-    if not rows:
-        return {}, {}
-    size = len(next(iter(rows.values())))
-    shares = {name: 0.5 / len(rows) for name in rows}
-    parts: Rows = {name: [0.0] * size for name in rows}
+        return np.zeros(0), np.zeros((0, 0))
+    table = np.array(rows)
+    shares = np.full(len(rows), 0.5 / len(rows))
+    parts = np.zeros_like(table)
+    each = np.ones(table.shape[1]) if counts is None else counts
+    each = each / each.sum()
     for _ in range(ROUNDS):
-        nowhere = 1.0 - sum(shares.values())
-        for number in range(size):
-            weights = {name: shares[name] * rows[name][number] for name in rows}
-            total = nowhere + sum(weights.values())
-            for name, weight in weights.items():
-                parts[name][number] = weight / total if total > 0 else 0.0
-        before, shares = shares, {name: sum(parts[name]) / size for name in rows}
-        if max(abs(shares[name] - before[name]) for name in rows) < SETTLED:
+        weights = shares[:, None] * table
+        parts = weights / np.maximum(1.0 - shares.sum() + weights.sum(axis=0), 1e-300)
+        before, shares = shares, parts @ each
+        if np.abs(shares - before).max() < SETTLED:
             break
     return shares, parts
 
 
-def _indistinct(
-    claimed: Rows, gains: dict[str, float], ratios: Rows, prices: Prices, hypotheses: Sequence[Hypothesis]
-) -> dict[str, str]:
-    """Causes that would do as well in the place of a claimed one, where the two are known to predict the same."""
-    pairs: dict[str, str] = {}
-    for one in hypotheses:
-        if one.name not in claimed:
+def _rivals(
+    one: Hypothesis, claimed: frozenset[str], gains: dict[str, float], weighing: _Weighing
+) -> tuple[str, ...]:
+    """Causes that would do as well in the place of a claimed one, where they are known to predict the same."""
+    others = claimed - {one.name}
+    found = []
+    for rival in one.rivals:
+        if rival in claimed or rival not in weighing.ratios:
             continue
-        for rival in one.rivals:
-            if rival in claimed or rival not in ratios:
-                continue
-            others = {name: row for name, row in claimed.items() if name != one.name}
-            gain = _gain(others, rival, ratios[rival], prices)
-            if gain >= SUSPECTED_BITS and gain >= EITHER * gains[one.name]:
-                pairs[one.name], pairs[rival] = rival, one.name
-                gains[rival] = gain
-                break
-    return pairs
+        gain = weighing.gain(rival, others)
+        if gain >= SUSPECTED_BITS and gain > gains[one.name] - APART_BITS:
+            gains[rival] = gain
+            found.append(rival)
+    return tuple(found)

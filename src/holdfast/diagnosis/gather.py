@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast.diagnosis.case import Answer, Case, Cycle, Failure, Span, Try
-from holdfast.sessions.desktop import LOCAL, DesktopLog, outages
+from holdfast.sessions.desktop import LOCAL, MERGED_S, DesktopLog, Note, Outage, outages
 
 Row = Mapping[str, Any]
+End = tuple[str, str | None, int]
+"Session, subagent, and when it gave up."
 
-AWAY = (*LOCAL, "timeout")
-"Lines of the desktop log that tell of a network that was away, on this machine or behind it."
+BEYOND = ("name", "timeout")
+"Lines of the desktop log that tell of a network that is away behind the router, where none tells that the link is."
 
 
 def case(
@@ -37,7 +39,7 @@ def case(
     tries: dict[str, list[Row]] = defaultdict(list)
     for row in errors:
         tries[row["chain"]].append(row)
-    ends = {(row["session"], row["at_ms"]): row for row in dead}
+    ends = {(row["session"], row["agent"], row["at_ms"]): row for row in dead}
     failures = [
         _failure(row, sorted(tries[row["chain"]], key=lambda one: (one["at_ms"], one["uuid"])), ends, heard)
         for row in chains
@@ -48,7 +50,7 @@ def case(
     return Case(
         failures=sorted(failures, key=lambda one: (one.at_ms, one.id)),
         answers=answers,
-        outages=[outage for log in logs for outage in outages(log.notes, AWAY)],
+        outages=[outage for log in logs for outage in _outages(log.notes)],
         watched=[Span(*span) for log in logs for span in log.spans],
         cycles=[
             Cycle(note.at_ms, note.took_s, bool(note.answered))
@@ -59,9 +61,22 @@ def case(
     )
 
 
-def _failure(
-    chain: Row, rows: list[Row], ends: dict[tuple[str, int], Row], heard: Mapping[str, list[int]]
-) -> Failure:
+def _outages(notes: Sequence[Note]) -> list[Outage]:
+    """Those of the machine's own link, and apart from them those beyond it: a lone timeout makes no flap longer."""
+    near = [one for one in outages(notes, LOCAL) if one.kinds - set(BEYOND)]
+    far = [
+        one
+        for one in outages(notes, BEYOND)
+        if not any(
+            other.begun_ms - MERGED_S * 1000 <= one.ended_ms
+            and one.begun_ms <= other.ended_ms + MERGED_S * 1000
+            for other in near
+        )
+    ]
+    return sorted(near + far, key=lambda one: one.begun_ms)
+
+
+def _failure(chain: Row, rows: list[Row], ends: dict[End, Row], heard: Mapping[str, list[int]]) -> Failure:
     first, waited, made = rows[0], 0.0, []
     for row in rows:
         age = None
@@ -69,7 +84,11 @@ def _failure(
             age = max((row["at_ms"] - row["before_ms"] - waited) / 1000, 0.0)
         made.append(Try(row["at_ms"], age, row["code"], row["status"], row.get("request_id")))
         waited = row["wait_ms"] or 0.0
-    end = ends.pop((chain["session"], chain["ended_ms"]), None) if chain["outcome"] == "died" else None
+    end = (
+        ends.pop((chain["session"], chain["agent"], chain["ended_ms"]), None)
+        if chain["outcome"] == "died"
+        else None
+    )
     return Failure(
         id=chain["chain"],
         tries=tuple(made),

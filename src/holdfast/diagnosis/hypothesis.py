@@ -15,8 +15,9 @@ and against no cause at all.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from holdfast.diagnosis.case import Case, Failure
 
@@ -53,7 +54,9 @@ class Hypothesis:
     "What would prove it wrong."
     price_bits: float = 1.0
     "What its free choices cost: the logarithm of how many places it could have looked in. One bit for being there."
-    rivals: Mapping[str, str] = {}
+    likeness: float = 1.0
+    "How much alike failures of one unit are anyway, from 0 to 1. Of 1, ten prove as much as one."
+    rivals: ClassVar[Mapping[str, str]] = {}
     "Other hypotheses that predict the same features -> the observation that tells the two apart."
 
     @abstractmethod
@@ -62,6 +65,10 @@ class Hypothesis:
 
         Never negative; all 0 where the case cannot show this cause at all.
         """
+
+    def units(self, case: Case) -> Sequence[Hashable]:
+        """For each failure of the case: what it shares its luck with, such as an outage, a session; None is nothing."""
+        return [None] * len(case.failures)
 
     @abstractmethod
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:

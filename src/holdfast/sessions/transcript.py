@@ -330,8 +330,10 @@ class _Reading:
             file=self.file,
             line=self.facts.lines,
         )
-        self.facts.errors.append(row)
         chain = self.open.get(key)
+        if chain is not None and chain.errors[-1].uuid == row.uuid:  # the same record, written twice
+            return
+        self.facts.errors.append(row)
         last = chain.errors[-1].attempt if chain is not None else None
         if chain is None or row.attempt is None or last is None or row.attempt <= last:
             self._end(line, "unknown", None)

@@ -1,15 +1,25 @@
 """The causes, one mechanism per file. `ALL` is the catalogue, in the order in which a tie is read."""
 
 from holdfast.diagnosis.hypotheses.client_limit import ClientLimit
+from holdfast.diagnosis.hypotheses.client_version import ClientVersion
+from holdfast.diagnosis.hypotheses.edge_timeout import EdgeTimeout
 from holdfast.diagnosis.hypotheses.fixed_limit import FixedLimit
 from holdfast.diagnosis.hypotheses.idle_socket import IdleSocket
+from holdfast.diagnosis.hypotheses.isp_outage import IspOutage
 from holdfast.diagnosis.hypotheses.large_request import LargeRequest
+from holdfast.diagnosis.hypotheses.link_flap import LinkFlap
 from holdfast.diagnosis.hypotheses.local_link import LocalLink
+from holdfast.diagnosis.hypotheses.machine_sleep import MachineSleep
+from holdfast.diagnosis.hypotheses.many_sessions import ManySessions
 from holdfast.diagnosis.hypotheses.name_resolution import NameResolution
+from holdfast.diagnosis.hypotheses.nat_timeout import NatTimeout
 from holdfast.diagnosis.hypotheses.provider_error import ProviderError
 from holdfast.diagnosis.hypotheses.provider_overload import ProviderOverload
 from holdfast.diagnosis.hypotheses.rate_limit import RateLimit
 from holdfast.diagnosis.hypotheses.refused import Refused
+from holdfast.diagnosis.hypotheses.shared_outage import SharedOutage
+from holdfast.diagnosis.hypotheses.silence_limit import SilenceLimit
+from holdfast.diagnosis.hypotheses.subagents import Subagents
 from holdfast.diagnosis.hypothesis import Hypothesis
 
 
@@ -18,14 +28,24 @@ def catalogue() -> list[Hypothesis]:
     return [
         ProviderOverload(),
         ProviderError(),
+        EdgeTimeout(),
         RateLimit(),
         NameResolution(),
         Refused(),
         LocalLink(),
+        LinkFlap(),
+        IspOutage(),
+        MachineSleep(),
         ClientLimit(),
         IdleSocket(),
         FixedLimit(),
+        SilenceLimit(),
+        NatTimeout(),
         LargeRequest(),
+        ClientVersion(),
+        Subagents(),
+        ManySessions(),
+        SharedOutage(),
     ]
 
 

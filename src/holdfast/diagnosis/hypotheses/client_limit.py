@@ -18,7 +18,8 @@ class ClientLimit(Hypothesis):
 
     It predicts: the client's own words ("The response stopped arriving", "Request timed out"), the same age each time,
     and the same request hung up on again, because the model needs as long again. The provider was working: behind
-    a gateway that sends keepalives the turn finishes.
+    a gateway that sends keepalives the turn finishes. Where tries were broken before the client said so, it was the
+    breaks that took the time.
     """
 
     name = "client-limit"
@@ -28,7 +29,7 @@ class ClientLimit(Hypothesis):
 
     def ratios(self, case: Case) -> Sequence[float]:
         return [
-            TOLD if _OWN_WORDS.search(failure.text) and not failure.statuses else 0.0
+            0.0 if not _OWN_WORDS.search(failure.text) or failure.statuses else 1.0 if failure.tries else TOLD
             for failure in case.failures
         ]
 

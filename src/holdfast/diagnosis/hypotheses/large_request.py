@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from statistics import fmean
 
 from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._alike import by_session_day
 from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 
@@ -27,6 +28,7 @@ class LargeRequest(Hypothesis):
     name = "large-request"
     title = "Large prompts failed more often than small ones"
     remedy = "Compact before long work (/compact), and begin a new session for a new task, so that prompts stay small."
+    likeness = 0.1
     falsifier = "the failure rate per request is the same at every context size"
 
     def ratios(self, case: Case) -> Sequence[float]:
@@ -43,6 +45,10 @@ class LargeRequest(Hypothesis):
             else min((failure.context_tokens / middle) ** POWER / usual, MOST)
             for failure in case.failures
         ]
+
+    def units(self, case: Case) -> Sequence[Hashable]:
+        """A session that is large and out of luck is one coincidence, however often it fails."""
+        return by_session_day(case)
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         sizes = sorted(one.context_tokens for one in case.answers)

@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._alike import by_burst
+from holdfast.diagnosis.hypotheses._away import BEFORE_MS
 from holdfast.diagnosis.hypotheses._told import Told
 from holdfast.diagnosis.hypotheses._words import counted, days
 from holdfast.diagnosis.hypothesis import Brief, Evidence
 
 CODES = frozenset({"ENOTFOUND", "EAI_AGAIN", "EAI_NONAME", "DNSException"})
 
+TOLD_LESS = 1000.0
+"A code of the resolver's says where it ended, and less surely than a status why."
+
 
 class NameResolution(Told):
     """The resolver gave no address for the provider's name.
 
-    It predicts: codes of the resolver's, at once, for every host alike, and often together with an outage of the
-    link (then the outage is the cause, and this its face).
+    It predicts: codes of the resolver's, at once, for every host alike, while addresses can be reached. Together with an
+    outage in which connections failed as well, the outage is the cause, and this its face.
     """
 
     name = "name-resolution"
     title = "The provider's name could not be resolved"
     remedy = "Try another resolver; behind holdfast run turns wait for the name to come back."
     falsifier = "other names resolved at the same second"
+    rivals: ClassVar[Mapping[str, str]] = {
+        "isp-outage": "whether an address answers while names do not: ping 1.1.1.1 at such a time"
+    }
 
     def names(self, failure: Failure) -> bool:
         return bool(failure.codes & CODES)
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        wider = [one for one in case.outages if one.kinds - {"name"}]
+        bursts = by_burst(case)
+        mixed = {
+            burst
+            for burst, failure in zip(bursts, case.failures, strict=True)
+            if any(one.status is None and one.code not in CODES for one in failure.tries)
+        }
+        return [
+            0.0
+            if burst in mixed
+            or any(one.holds(at, slack_ms=BEFORE_MS) for one in wider for at in failure.times_ms)
+            else min(ratio, TOLD_LESS)
+            for failure, burst, ratio in zip(case.failures, bursts, super().ratios(case), strict=True)
+        ]
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} ended in the resolver, on {counted(days(mine), 'day')}."

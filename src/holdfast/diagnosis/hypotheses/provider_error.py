@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._told import Told
 from holdfast.diagnosis.hypotheses._words import counted, outcomes
+from holdfast.diagnosis.hypotheses.edge_timeout import STATUSES as WAITED
 from holdfast.diagnosis.hypothesis import Brief, Evidence
 
 
 class ProviderError(Told):
-    """The answer was an error status of the server's: 500 and above, overload (529) apart.
+    """The answer was an error status of the server's: 500 and above, overload (529) and an edge's patience (504) apart.
 
-    It predicts: such a status. 500 is the provider's own; 502, 503, 504 and 520 to 524 are mostly said by an edge whose
-    origin did not answer it. The request itself arrived, so this machine's network was whole.
+    It predicts: such a status. 500 is the provider's own; 502, 503, 520 and 521 are mostly said by an edge whose
+    origin failed it. The request itself arrived, so this machine's network was whole.
     """
 
     name = "provider-error"
@@ -23,13 +24,17 @@ class ProviderError(Told):
     falsifier = "the same status from a proxy of one's own: its Server header names it"
 
     def names(self, failure: Failure) -> bool:
-        return any(status >= 500 and status != 529 for status in failure.statuses)
+        return bool(_errors(failure))
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
-        codes = sorted({status for one in mine for status in one.statuses if status >= 500 and status != 529})
+        codes = sorted({status for one in mine for status in _errors(one)})
         listed = ", ".join(map(str, codes))
         said = f"{counted(len(mine), 'request')} got a server's error ({listed}): {outcomes(mine)}."
         return Brief(
             pro=(Evidence(said, "transcripts"),),
             settle="the request ids, asked of the provider's support; where there is none, the edge said it alone",
         )
+
+
+def _errors(failure: Failure) -> set[int]:
+    return {status for status in failure.statuses if status >= 500 and status != 529} - WAITED

@@ -1,0 +1,145 @@
+"""What causes have in common that cut requests at one age: where the age is found, and what tells them apart."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from holdfast.diagnosis.case import Case, Failure, Try
+from holdfast.diagnosis.hypotheses._words import counted, days
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+
+AGES_S = (10.0, 1200.0)
+"Where a limit is looked for: shorter ones are no patience of anybody's, longer ones are past the client's own."
+SHARE, LEAST_S = 0.02, 1.0
+"How exact such a limit is: timers of event loops fire up to a second late."
+HIT = 0.9
+MISS = 0.02
+AT_ONCE_MS = 5_000
+"The desktop app notes a broken cycle when the client does."
+REMEDY = (
+    "Run the client behind holdfast run: a cut answer is gone on with, and the flight tells whether silence or "
+    "the whole time was the limit."
+)
+
+
+class Aged(Hypothesis):
+    """A cause that ends requests at one age."""
+
+    remedy = REMEDY
+    price_bits = 1.0 + math.log2(math.log(AGES_S[1] / AGES_S[0]) / (2 * SHARE))
+
+    def __init__(self) -> None:
+        self.limit_s: float | None = None
+        "What was found."
+
+    @abstractmethod
+    def fits(self, *, lost: bool, answered: bool | None) -> float:
+        """How well this cause goes with what else is known of a failure at that age, against the others of its kind.
+
+        `lost`: whether nobody answered any more. `answered`: whether the desktop app says that an answer was coming;
+        None where it says nothing.
+        """
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        ages = [age(failure) for failure in case.failures]
+        self.limit_s = commonest([one for one in ages if one is not None])
+        if self.limit_s is None:
+            return [0.0] * len(ages)
+        by_chance = _by_chance([one for one in ages if one is not None], self.limit_s)
+        told = []
+        for failure, one in zip(case.failures, ages, strict=True):
+            if one is None:
+                told.append(0.0)
+            elif near(one, self.limit_s):
+                told.append(
+                    HIT / by_chance * self.fits(lost=_lost(failure), answered=_answered(case, failure))
+                )
+            else:
+                told.append(MISS)
+        return told
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        limit = self.limit_s or 0.0
+        ages = [one for failure in case.failures if (one := age(failure)) is not None]
+        hits = sum(near(one, limit) for one in ages)
+        later = sum(one > limit * (1 + 2 * SHARE) + LEAST_S for one in ages)
+        pro = [
+            Evidence(
+                f"Of {counted(len(ages), 'failure')} between {AGES_S[0]:.0f} s and {AGES_S[1] / 60:.0f} min old {hits} had "
+                f"{limit:.0f} s, within {max(LEAST_S, SHARE * limit):.0f} s, on {counted(days(mine), 'day')}.",
+                "transcripts",
+            )
+        ]
+        coming = sum(_answered(case, failure) is True for failure in mine)
+        if coming:
+            pro.append(Evidence(f"In {counted(coming, 'case')} an answer was already coming.", "desktop log"))
+        lost = sum(_lost(failure) for failure in mine)
+        if lost:
+            pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
+        con = (
+            [Evidence(f"{counted(later, 'failure')} lived longer than that.", "transcripts")] if later else []
+        )
+        return Brief(tuple(pro), tuple(con), self.settle(limit))
+
+    def settle(self, limit: float) -> str:
+        """The command, and what it would show."""
+        return (
+            f"holdfast atlas {limit:.0f}: whose timer it may be; holdfast run tells silence from whole time"
+        )
+
+
+def age(failure: Failure) -> float | None:
+    """The age of the first try whose age is in question; a failed HTTP answer is nobody's cut."""
+    found = _asked(failure)
+    return found.age_s if found is not None else None
+
+
+def _asked(failure: Failure) -> Try | None:
+    for one in failure.tries:
+        if one.status is None and one.age_s is not None and AGES_S[0] <= one.age_s <= AGES_S[1]:
+            return one
+    return None
+
+
+def _lost(failure: Failure) -> bool:
+    """Whether that try heard nothing more: a cut is heard, what is dropped is not."""
+    found = _asked(failure)
+    return found is not None and found.code == "ETIMEDOUT"
+
+
+def near(one: float, limit: float) -> bool:
+    """Whether an age is the limit's."""
+    return abs(one - limit) <= max(LEAST_S, SHARE * limit)
+
+
+def commonest(ages: Sequence[float]) -> float | None:
+    """The age with most others near it, for its width; None where no two are near each other."""
+    best, found = 0.0, None
+    for one in ages:
+        close = sorted(other for other in ages if near(other, one))
+        if len(close) < 2:
+            continue
+        # Many ages are near a great one by chance: what counts is how many more there are than that.
+        surplus = len(close) * math.log2(one / (2 * max(LEAST_S, SHARE * one)))
+        if surplus > best:
+            best, found = surplus, close[len(close) // 2]
+    return found
+
+
+def _by_chance(ages: Sequence[float], limit: float) -> float:
+    """How likely an age is the limit's without a limit: by the ages around it, and at least as on a wide flat scale."""
+    reach = math.log(1 + max(LEAST_S, SHARE * limit) / limit)
+    around = [one for one in ages if limit / 2 <= one <= limit * 2]
+    beside = sum(not near(one, limit) for one in around)
+    wide = math.log(min(limit * 2, AGES_S[1]) / max(limit / 2, AGES_S[0]))
+    usual = (beside + 2) / (len(ages) + 4) * 2 * reach / max(wide - 2 * reach, reach)
+    return max(usual, 2 * reach / math.log(AGES_S[1] / 0.3))
+
+
+def _answered(case: Case, failure: Failure) -> bool | None:
+    for cycle in case.cycles:
+        if any(abs(cycle.at_ms - at) <= AT_ONCE_MS for at in failure.times_ms):
+            return cycle.answered
+    return None

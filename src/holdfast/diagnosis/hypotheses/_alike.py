@@ -1,0 +1,34 @@
+"""Failures that are one coincidence: what happened in one session on one day, or in one minute, is counted once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Sequence
+
+from holdfast.diagnosis.case import Case
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+
+def by_session_day(case: Case) -> Sequence[Hashable]:
+    """Of each failure: its session and its day. A session that is out of luck is out of luck all along."""
+    return [(one.session, one.at_ms // DAY_MS) for one in case.failures]
+
+
+def by_burst(case: Case) -> Sequence[Hashable]:
+    """Of each failure: the burst that it is part of, whatever the session; no further apart than a minute."""
+    order = sorted(range(len(case.failures)), key=lambda number: case.failures[number].at_ms)
+    found, burst, before = [0] * len(order), 0, None
+    for number in order:
+        at = case.failures[number].at_ms
+        if before is not None and at - before > MINUTE_MS:
+            burst += 1
+        found[number], before = burst, at
+    return found
+
+
+def near(case: Case, at_ms: int, within_ms: int) -> range:
+    """The places of the answers within so long of a time."""
+    times = case.answer_times_ms
+    return range(bisect_left(times, at_ms - within_ms), bisect_right(times, at_ms + within_ms))

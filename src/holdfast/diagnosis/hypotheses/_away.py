@@ -1,0 +1,117 @@
+"""What causes have in common that another program on this machine saw as well: a time without network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+
+from holdfast.diagnosis.case import Case, Failure, Span, overlap_ms
+from holdfast.diagnosis.hypotheses._words import counted
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.sessions.desktop import Outage
+
+BEFORE_MS = 5_000
+"Two clocks that are written by two programs, each after the fact."
+MISSED = 0.05
+"Of a failure outside every outage that the log knows: it asks now and then, and may have missed one."
+MOST = 10_000.0
+FLAP_MS = 20_000
+"A change of the access point or the address is over by then; what lasts longer is an absence."
+OWN_LINK = frozenset({"offline", "changed"})
+"Kinds of lines that say that this machine itself had no link. Without them it was beyond the router."
+
+
+def face(outage: Outage) -> str:
+    """`flap`, `away` or `beyond`: what an outage looks like from here. Everything that is not told apart is `away`."""
+    if not outage.kinds & OWN_LINK:
+        return "beyond"
+    if "changed" in outage.kinds and outage.ended_ms - outage.begun_ms <= FLAP_MS:
+        return "flap"
+    return "away"
+
+
+class Away(Hypothesis):
+    """A cause that is told by outages of one face."""
+
+    face: str
+    after_ms: int
+    "How long after such an outage a request may still notice that its connection is gone."
+
+    @abstractmethod
+    def settle(self) -> str:
+        """The command, and what it would show."""
+
+    def spans(self, case: Case) -> list[Span]:
+        """Its outages with their slack, in order, without overlaps."""
+        mine = [one for one in case.outages if face(one) == self.face]
+        return merged([Span(one.begun_ms - BEFORE_MS, one.ended_ms + self.after_ms) for one in mine])
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        spans = self.spans(case)
+        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(merged(case.watched), case.active)
+        if not spans or not seen_ms:
+            return [0.0] * len(case.failures)
+        ratio = min(seen_ms / max(away_ms, 1_000), MOST)
+        return [
+            ratio
+            if within(failure, spans) is not None
+            else (MISSED if case.watched_at(failure.at_ms) else 1.0)
+            for failure in case.failures
+        ]
+
+    def units(self, case: Case) -> Sequence[Hashable]:
+        """Ten failures in one outage are one coincidence, not ten."""
+        spans = self.spans(case)
+        return [within(failure, spans) for failure in case.failures]
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        spans = self.spans(case)
+        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(merged(case.watched), case.active)
+        covered = [failure for failure in case.failures if case.watched_at(failure.at_ms)]
+        inside = [failure for failure in covered if within(failure, spans) is not None]
+        share = away_ms / seen_ms if seen_ms else 0.0
+        pro = Evidence(
+            f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers lie within "
+            f"{max(self.after_ms, BEFORE_MS) // 1000} s of one of {counted(len(spans), 'outage')}; these take up "
+            f"{share:.2%} of the time in use, so {share * len(covered):.1f} were to be expected by chance.",
+            "desktop log",
+        )
+        outside = len(covered) - len(inside)
+        unseen = len(case.failures) - len(covered)
+        con = []
+        if outside:
+            con.append(
+                Evidence(f"{counted(outside, 'failure')} lie outside every such outage.", "desktop log")
+            )
+        if unseen:
+            con.append(Evidence(f"{counted(unseen, 'failure')} lie where no log covers them.", "desktop log"))
+        return Brief((pro,), tuple(con), self.settle())
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """In order, those that touch made one."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.begun_ms):
+        if found and span.begun_ms <= found[-1].ended_ms:
+            found[-1] = Span(found[-1].begun_ms, max(found[-1].ended_ms, span.ended_ms))
+        else:
+            found.append(span)
+    return found
+
+
+def within(failure: Failure, spans: Sequence[Span]) -> int | None:
+    """The number of the span that one of its tries lies in."""
+    for number, span in enumerate(spans):
+        if any(at in span for at in failure.times_ms):
+            return number
+    return None
+
+
+def in_outage(case: Case, failure: Failure, faces: frozenset[str]) -> bool:
+    """Whether the machine was seen without network then."""
+    return any(
+        one.begun_ms - BEFORE_MS <= at <= one.ended_ms + BEFORE_MS
+        for one in case.outages
+        if face(one) in faces
+        for at in failure.times_ms
+    )

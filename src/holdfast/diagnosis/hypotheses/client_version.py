@@ -1,0 +1,114 @@
+"""One version of the client fails more often than others on the same days."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.hypotheses._alike import DAY_MS, by_session_day
+from holdfast.diagnosis.hypotheses._words import counted
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"Of the failures, tried for each version."
+SHARED = (0.03, 0.97)
+"A day compares versions if this one had more than the first share of its requests and less than the second."
+
+
+class ClientVersion(Hypothesis):
+    """A version of the client has a fault of its own: in its retries, its connections, its timeouts.
+
+    It predicts: failures of that version beyond its share of the requests, *on the same days* on which others were used as
+    well. Versions of different days are never compared: network, provider and work were different too. A version that
+    logs more is not worse; only failures of the same kinds are weighed.
+    """
+
+    name = "client-version"
+    title = "One version of the client failed more often than others on the same days"
+    remedy = (
+        "Use another version of the client for a week; behind holdfast run its breaks are healed meanwhile."
+    )
+    likeness = 0.1
+    falsifier = "two versions, side by side on the same day, fail alike"
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        "What was found."
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        used = _used(case)
+        versions = sorted({one.version for one in case.failures if one.version})
+        self.price_bits = 1.0 + math.log2(max(len(versions), 1))
+        rows = {version: _row(case, version, used) for version in versions}
+        if not rows:
+            return [1.0] * len(case.failures)
+        units = by_session_day(case)
+        alike = Counter(units)
+
+        def proof(version: str) -> float:
+            """Bits of the best share that it could have."""
+            told = [
+                (ratio, 1 / (1 + (alike[unit] - 1) * self.likeness))
+                for ratio, unit in zip(rows[version], units, strict=True)
+            ]
+            return max(
+                sum(weight * math.log2(1 - share + share * ratio) for ratio, weight in told)
+                for share in SHARES
+            )
+
+        self.version = max(versions, key=proof)
+        return rows[self.version]
+
+    def units(self, case: Case) -> Sequence[Hashable]:
+        """A session has one version, and one luck."""
+        return by_session_day(case)
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        used = _used(case)
+        days = [day for day, versions in used.items() if _share(versions, self.version) is not None]
+        failed = [one for one in case.failures if one.at_ms // DAY_MS in days and not one.statuses]
+        own = sum(one.version == self.version for one in failed)
+        expected = sum(_share(used[one.at_ms // DAY_MS], self.version) or 0.0 for one in failed)
+        said = (
+            f"On {counted(len(days), 'day')} with several versions {own} of {counted(len(failed), 'failure')} were "
+            f"{self.version}'s; by its share of each day's requests {expected:.1f} were to be expected."
+        )
+        other = len([one for one in case.failures if one.version == self.version]) - own
+        con = (
+            [Evidence(f"{counted(other, 'failure')} of it were on days without a comparison.", "transcripts")]
+            if other
+            else []
+        )
+        settle = f"another version for a week (holdfast mark 'left {self.version}'), then: holdfast diagnose"
+        return Brief((Evidence(said, "transcripts"),), tuple(con), settle)
+
+
+def _used(case: Case) -> dict[int, Counter[str]]:
+    """Day -> version -> requests, answered and failed."""
+    found: dict[int, Counter[str]] = {}
+    for answer in case.answers:
+        found.setdefault(answer.at_ms // DAY_MS, Counter())[answer.version] += 1
+    for failure in case.failures:
+        found.setdefault(failure.at_ms // DAY_MS, Counter())[failure.version] += 1
+    return found
+
+
+def _share(versions: Counter[str], version: str | None) -> float | None:
+    """Of a day's requests; None where the day compares nothing."""
+    share = versions[version or ""] / max(versions.total(), 1)
+    return share if SHARED[0] <= share <= SHARED[1] else None
+
+
+def _row(case: Case, version: str, used: dict[int, Counter[str]]) -> list[float]:
+    row = []
+    for failure in case.failures:
+        share = _share(used[failure.at_ms // DAY_MS], version)
+        if failure.statuses:
+            row.append(0.0)
+        elif share is None:
+            row.append(1.0 if failure.version == version else 0.0)
+        else:
+            row.append(1 / share if failure.version == version else 0.0)
+    return row

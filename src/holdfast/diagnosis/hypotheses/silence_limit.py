@@ -1,0 +1,26 @@
+"""Something at the far end cuts what is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from holdfast.diagnosis.hypotheses._age import Aged
+from holdfast.diagnosis.hypotheses.fixed_limit import TELL
+
+
+class SilenceLimit(Aged):
+    """The provider, or an edge in front of it, ends a connection that has been silent for so long.
+
+    It predicts: failures at the same age of requests that were silent from their beginning, while the model thinks; none
+    whose answer was already coming, for then the age is longer and another each time. The cut is heard. A ping or any
+    byte within the time prevents it.
+    """
+
+    name = "silence-limit"
+    title = "Silent requests were cut at a fixed age"
+    falsifier = "cut at the same age with bytes flowing, or with keepalives on the wire"
+    rivals: ClassVar[Mapping[str, str]] = {"fixed-limit": TELL, "nat-timeout": TELL}
+
+    def fits(self, *, lost: bool, answered: bool | None) -> float:
+        return (0.05 if lost else 1.0) * (0.05 if answered else 1.0)
