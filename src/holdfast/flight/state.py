@@ -5,6 +5,7 @@ answers/            the attic, one file per answer
 captures/           packets that `holdfast capture` kept; secrets are overwritten in them
 instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
+settings/           what undoes a change that `holdfast doctor` made to a client's settings
 request.salt        chance that makes a request's key mean nothing elsewhere
 probes.jsonl        what `holdfast probe` found, one result per line
 run.log             what gateways under `run` said, one line per turn; run.log.1 is the one before
@@ -29,6 +30,7 @@ SPOOL = "spool"
 LOCK = "state.lock"
 SESSIONS = "sessions-*.sqlite"
 "What was read of transcripts, one file per home that was diagnosed."
+SETTINGS = "settings"
 SALT = "request.salt"
 PROBES = "probes.jsonl"
 RUN_LOGS = ("run.log", "run.log.1")
@@ -40,6 +42,7 @@ OURS = (
     CAPTURES,
     INSTANCES,
     SPOOL,
+    SETTINGS,
     *RUN_LOGS,
     PROBES,
     SALT,
