@@ -29,6 +29,19 @@ def test_everything_goes_and_other_files_stay(tmp_path: Path) -> None:
     assert {path.name for path in state.iterdir()} == {"letter.txt", "state.lock"}
 
 
+def test_captures_go_whether_a_gateway_runs_or_not(tmp_path: Path) -> None:
+    """Also where nothing else was recorded, and the hidden parts that a killed capture left."""
+    captures = tmp_path / "captures"
+    for running in (False, True):
+        captures.mkdir(exist_ok=True)
+        for name in ("port-8000.pcap", ".port-8000.pcap.part3"):
+            (captures / name).write_bytes(b"packets")
+        journal = Journal(tmp_path, flush_every_s=60) if running else None
+        result = typed(tmp_path, "forget", "--yes")
+        assert result.exit_code == 0 and not list(captures.glob("*")), result.output
+        assert journal is None or journal.close(10)
+
+
 def test_it_asks_first(tmp_path: Path) -> None:
     """No is the default, and no answer is no."""
     recorded(tmp_path, short_turn(turn_id="aaa"))

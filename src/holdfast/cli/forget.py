@@ -13,7 +13,16 @@ from holdfast.flight import flights
 from holdfast.flight.forgetting import Forgotten, forget_all, forget_before
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
-from holdfast.flight.state import ANSWERS, JOURNAL, PROBES, RUN_LOGS, StateError, make_private, state_path
+from holdfast.flight.state import (
+    ANSWERS,
+    CAPTURES,
+    JOURNAL,
+    PROBES,
+    RUN_LOGS,
+    StateError,
+    make_private,
+    state_path,
+)
 from holdfast.probes.kept import forget as forget_probes
 from holdfast.sessions.store import forget as forget_sessions
 from holdfast.sessions.store import stores
@@ -38,7 +47,9 @@ def command(yes: bool, older_than: float | None) -> None:
     """
     directory = state_path()
     read = stores(directory)
-    if not read and not any((directory / name).exists() for name in (JOURNAL, ANSWERS, PROBES, *RUN_LOGS)):
+    if not read and not any(
+        (directory / name).exists() for name in (JOURNAL, ANSWERS, CAPTURES, PROBES, *RUN_LOGS)
+    ):
         click.echo(f"Nothing is recorded in {directory}.", err=True)
         raise SystemExit(FAILED)
     if not yes:

@@ -57,9 +57,12 @@ def forget_before(state_dir: Path, wall_ms: int) -> Forgotten:
     """
     for name in RUN_LOGS:
         _erase_lines(state_dir / name, wall_ms)
-    for path in (state_dir / CAPTURES).glob("*.pcap"):
-        if path.lstat().st_mtime * 1000 < wall_ms:
-            path.unlink(missing_ok=True)
+    for path in (state_dir / CAPTURES).glob(
+        "*"
+    ):  # the parts too that a killed capture left, whose names are hidden
+        with suppress(FileNotFoundError):
+            if path.lstat().st_mtime * 1000 < wall_ms and (path.is_symlink() or not path.is_dir()):
+                path.unlink()
     connection = connect(state_dir)
     try:
         mark_interrupted(connection, state_dir)
