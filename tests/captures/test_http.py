@@ -240,3 +240,11 @@ def test_nothing_that_arrives_makes_it_fail(pieces: list[tuple[bool, bytes, int]
     starts = [(True, Piece(0, ASK[:70])), (False, Piece(0, STREAM[:-2]))]
     told = http.read([*starts, *((side, Piece(1, data, missing)) for side, data, missing in pieces)], keep=50)
     assert all(len(e.response.body.kept) <= 50 for e in told.exchanges if e.response)
+
+
+@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason="a reader of events asks for UTF-8")
+def test_an_event_that_is_no_utf8_is_passed_over() -> None:
+    """The rest of the stream is told; what has lost a byte of a character is no reason to tell nothing."""
+    events = b'event: error\r\ndata: {"type":"error\xe2"}\r\n\r\nevent: ping\r\ndata: {}\r\n\r\n'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    assert said((0.0, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", head + events)).exchanges
