@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from holdfast.probes import authorities, connect, edge, handshake, http, ping, trickle, upload
+from holdfast.probes import authorities, connect, edge, handshake, http, lookup, ping, trickle, upload
 from holdfast.probes.asking import carry_out
 from holdfast.probes.catalogue import QUESTIONS
 from holdfast.probes.connect import Try
-from holdfast.probes.net import Exchange, TlsFacts
+from holdfast.probes.net import Address, Exchange, TlsFacts
 from holdfast.probes.result import Grade, Result
 from holdfast.probes.target import Proxy, Target, parse
 from holdfast.probes.target import proxy as read_proxy
@@ -145,6 +145,16 @@ def test_a_broken_family_beside_a_good_one_is_suspected() -> None:
     assert finding.grade is Grade.SUSPECTED and "IPv6: 0 of 3 connected" in finding.verdict
 
 
+def test_questions_go_past_a_broken_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client would use the other one; so do we, and leave the finding to connect."""
+    with Server() as server:
+        offered = (Address("127.0.0.1", closed_port(), "4"), Address("127.0.0.1", server.port, "4"))
+        monkeypatch.setattr(lookup, "system", lambda *_: lookup.Found(offered, 0.01))
+        found = asked("edge", server.target())
+
+    assert found.grade is Grade.FINE and found.facts["status"] == 405
+
+
 def test_a_greeting_that_was_lost_shows_in_its_time() -> None:
     """TCP sends it again after 1 s: connected, and yet a packet was lost."""
     assert ping.verdict([0.02] * 9 + [1.021], "TCP", "192.0.2.1", []).facts["lost"] == 1
@@ -175,10 +185,10 @@ def test_uploads_of_growing_size_arrive_and_are_refused() -> None:
 def test_uploads_and_silence_go_over_tls_as_well(authority: Authorised) -> None:
     """TLS is done over byte strings: the kernel's own facts stay readable, and an end without a goodbye is told."""
     context, ca_file = authority("Lab Authority")
-    with Server(tls=context, idle_s=0.4) as server:
+    with Server(tls=context, idle_s=0.8) as server:
         target = server.target(ca_files=(ca_file,))
         sent = asked("upload", target)
-        silent = asked("idle", target, holds_s=(0.2, 0.8))
+        silent = asked("idle", target, holds_s=(0.2, 1.6))
         size = asked("mtu", target)
 
     assert sent.facts["uploads"][1]["acked_bytes"] > 200_000 and sent.grade is Grade.FINE

@@ -96,6 +96,16 @@ def test_a_name_that_leads_nowhere_is_broken() -> None:
     assert finding.verdict == "api.example does not resolve on this machine: Name or service not known"
 
 
+def test_a_hosts_file_is_noticed() -> None:
+    """A name pinned to an address long ago works for everybody but its owner."""
+    system = [Found((Address("192.0.2.9", 443, "4"),), 0.001)]
+    heard = [Heard("192.0.2.53", kind, 0.01, (), "NXDOMAIN") for kind in ("A", "AAAA")]
+
+    finding = resolve.verdict("api.example", system, heard, [])
+
+    assert finding.grade is Grade.NOTED and "it comes from a hosts file" in finding.verdict
+
+
 def test_an_address_has_no_name_to_resolve() -> None:
     """Not measured is not fine."""
     assert resolve.ask(Target("127.0.0.1", 443), QUICK, go_on).grade is Grade.NOT_MEASURED

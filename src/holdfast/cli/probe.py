@@ -255,10 +255,13 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
     """Say what it takes at most, and ask where that is much."""
     cost = _together([one.cost(whom, options) for one in chosen])
     what = flights.counted(len(chosen), "question") if len(chosen) > 1 else chosen[0].NAME
-    said = (
-        f"Asking {whom.name} ({clean(whom.chosen_by)}): {what}; at most {flights.counted(cost.connections, 'connection')}, "
-        f"about {flights.size(cost.bytes)} and {flights.duration(round(max(cost.seconds, 1)))}. No key is sent."
+    most = (
+        f"at most {flights.counted(cost.connections, 'connection')}, about {flights.size(cost.bytes)} and "
+        f"{flights.duration(round(max(cost.seconds, 1)))}. No key is sent."
+        if cost.bytes
+        else "this machine alone is asked."
     )
+    said = f"Asking {whom.name} ({clean(whom.chosen_by)}): {what}; {most}"
     click.echo("\n".join(textwrap.wrap(said, _width())), err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):
         return

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from holdfast.probes import authorities, lookup
 from holdfast.probes.asking import HANDSHAKE_BYTES, Cost, Options, not_here, unreachable
-from holdfast.probes.net import Address, NoConnection, Stop, TlsFacts, pause, reach
+from holdfast.probes.net import Address, NoConnection, Stop, TlsFacts, connect, pause, reach
 from holdfast.probes.result import Finding, Grade, among, excluded, ms, those
 from holdfast.probes.target import Target
 
@@ -20,6 +20,8 @@ DOES_NOT_SAY = (
     "That nobody intercepts: an interceptor may spare this program, or this name. Nothing about streams."
 )
 ROUNDS = 3
+MOST_ADDRESSES = 4
+"That are tried before it is given up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,27 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
     return verdict(target.host, tries, shown)
 
 
-def first_address(target: Target, options: Options, stop: Stop) -> Address:
-    """Where the system would connect first. Raises `NoConnection`."""
+def first_address(target: Target, options: Options, stop: Stop, *, connects: bool = True) -> Address:
+    """The first address of the system's that TCP connects to, as a program would find it. Raises `NoConnection`.
+
+    A family that is offered and broken is a finding of connect's; the other questions go past it, as clients do.
+    """
     found = lookup.system(*target.nearest, options.patience_s, stop)
     if not found.addresses:
         kind = "stopped" if stop() else "unresolved"
         raise NoConnection("connect", kind, f"the name does not resolve: {found.error}", found.took_s)
-    return found.addresses[0]
+    if not connects or len(found.addresses) == 1:
+        return found.addresses[0]
+    first: NoConnection | None = None
+    for address in found.addresses[:MOST_ADDRESSES]:
+        try:
+            connect(address, min(options.patience_s, 3.0), stop).close()
+        except NoConnection as error:
+            first = first or error
+        else:
+            return address
+    assert first is not None
+    raise first
 
 
 def _looked_at(target: Target, address: Address, options: Options, stop: Stop) -> TlsFacts | None:

@@ -120,6 +120,9 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
                     failed.append(str(error))
                     continue
                 holding.append(one)
+                pump(
+                    [each.wire for each in holding], 0.0, stop
+                )  # an end that comes meanwhile gets its true time
                 closing = not stays
         if closing:
             return Finding(

@@ -37,16 +37,15 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "filter": (
         "littlesnitch", "little snitch", "lulu", "radio silence", "murus", "vallum", "hands off", "opensnitch",
         "zscaler", "zsatunnel", "zstunnel", "netskope", "stagentsvc", "falcon-sensor", "falcond", "cbagentd",
-        "sophos", "kesl", "kav", "avast", "avgd", "bdservice", "bitdefender", "adguard", "mdatp", "wdavdaemon",
+        "sophos", "kesl", "kavfs", "avast", "avgd", "bdservice", "bitdefender", "adguard", "mdatp", "wdavdaemon",
         "sentinelone", "s1-agent", "cortex", "traps_pmd", "umbrella", "forcepoint", "mcafee", "masvc",
     ),
     "proxy": (
         "mitmproxy", "mitmdump", "mitmweb", "charles", "proxyman", "fiddler", "burpsuite", "squid", "privoxy",
-        "tinyproxy", "cntlm", "clash", "v2ray", "xray", "sing-box", "shadowsocks", "ss-local", "cloudflared", "haproxy",
-        "envoy", "nginx",
+        "tinyproxy", "cntlm", "clash", "v2ray", "xray", "sing-box", "shadowsocks", "ss-local", "cloudflared",
     ),
 }  # fmt: skip
-"By the beginning of a process's name, without case. Servers among them matter only where traffic is led through them."
+"By the beginning of a process's name, without case. Plain servers are not among them."
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class Wire:
         "Whether TLS said so before the end."
         self._out = bytearray()
         self._tls: ssl.SSLObject | None = None
+        self._shown: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
     @property
@@ -186,16 +187,16 @@ class Wire:
         """Raises `ssl.SSLError`, `NoConnection`."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._shown = tls  # whose certificate it was can be asked, also when it is refused
         began = now_s()
         while True:
             try:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._out += self._outgoing.read()
-            except ssl.SSLError as error:
+            except ssl.SSLError:
                 self._out += self._outgoing.read()
-                self.give()
-                error.args = (*error.args[:2], tls)  # whose certificate it was can still be asked
+                self.give()  # the alert that says why
                 raise
             else:
                 self._out += self._outgoing.read()
@@ -209,7 +210,8 @@ class Wire:
                 raise _gone(self, "tls", "during the TLS handshake", began, stop)
 
     def tls_facts(self) -> TlsFacts | None:
-        return _tls_facts(self._tls) if self._tls is not None else None
+        """Of the handshake, also of one that failed; None where there was none."""
+        return _tls_facts(self._shown) if self._shown is not None else None
 
     def facts(self) -> dict[str, Any]:
         """What the kernel knows of it; empty where it is not Linux's."""
@@ -331,7 +333,7 @@ def reach(
             try:
                 wire.shake_hands(trust(target.ca_files, alpn, verify=verify), target.host, deadline, stop)
             except ssl.SSLCertVerificationError as error:
-                shown = _tls_facts(error.args[2]) if len(error.args) > 2 else None
+                shown = wire.tls_facts()
                 issuer = f"; issuer: {shown.issuer}" if shown is not None and shown.issuer else ""
                 raise NoConnection(
                     "tls", "untrusted", safe(f"{error.verify_message}{issuer}"), now_s() - began

@@ -38,7 +38,7 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
             Grade.NOT_MEASURED,
             not_here("this system does not tell ordinary programs who complained (Linux does)"),
         )
-    ip = first_address(target, options, stop).ip
+    ip = first_address(target, options, stop, connects=False).ip
     hops: list[Hop] = []
     for ttl in range(1, options.hops + 1):
         if stop():

@@ -30,7 +30,7 @@ def cost(target: Target, options: Options) -> Cost:
 
 
 def ask(target: Target, options: Options, stop: Stop) -> Finding:
-    address = first_address(target, options, stop)
+    address = first_address(target, options, stop, connects=False)
     by_icmp = icmp.may_echo(address.ip)
     patience = min(options.patience_s, 3.0)
     times: list[float | None] = []

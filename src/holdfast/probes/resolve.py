@@ -106,6 +106,17 @@ def verdict(host: str, system: list[lookup.Found], heard: list[Heard], names: li
     if differ:
         grade = grade if grade is not Grade.FINE else Grade.NOTED
         more.append(f"resolvers disagree about {those(sorted(differ))}")
+    answered = [one for one in heard if not one.error or one.error == "NXDOMAIN"]
+    if (
+        answered
+        and len(answered) == len(heard)
+        and not any(one.values for one in heard)
+        and host != "localhost"
+    ):
+        grade = Grade.NOTED
+        more.append(
+            "none of the resolvers knows it: it comes from a hosts file, or another source of the system's own"
+        )
     if facts["drift"]:
         grade = grade if grade is not Grade.FINE else Grade.NOTED
         more.append("the system's answer changed between two tries")
