@@ -106,6 +106,17 @@ def test_the_target_is_the_upstream_that_a_gateway_would_use(home: Path) -> None
     assert probe.target_of("x.example", own).name == "x.example:443"
 
 
+def test_a_gateway_on_this_machine_is_no_network(home: Path) -> None:
+    """Inside `holdfast run` the client's upstream is the gateway: it is asked, and it is said what that leaves out."""
+    with Server() as server:
+        at = f"http://127.0.0.1:{server.port}/0123456789abcdef"
+        done = typed(home, "edge", ANTHROPIC_BASE_URL=at)
+
+    assert done.exit_code == 0
+    assert "To ask that, name it: holdfast probe api.anthropic.com" in " ".join(done.stderr.split())
+    assert "0123456789abcdef" not in done.output + (home / "state" / "probes.jsonl").read_text()
+
+
 def test_the_proxy_is_the_one_a_gateway_would_use(home: Path) -> None:
     """Respected, said, and its login not shown; never for this machine."""
     environ = {

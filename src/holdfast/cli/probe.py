@@ -213,7 +213,16 @@ def _the_clients(environ: Mapping[str, str], sources: Sequence[claude.Source]) -
             "This project's own settings name another base URL; name it as TARGET to ask it.", err=True
         )
         found = None
-    return t.parse(found.value, found.place) if found is not None else t.parse(DEFAULT_UPSTREAM, "default")
+    if found is None:
+        return t.parse(DEFAULT_UPSTREAM, "default")
+    whom = t.parse(found.value, found.place)
+    if config.is_loopback(whom.host):
+        click.echo(
+            f"{found.place} names this machine: what is asked is a gateway here, and not the way beyond it. To ask that, "
+            f"name it: holdfast probe {DEFAULT_UPSTREAM.removeprefix('https://')}",
+            err=True,
+        )
+    return whom
 
 
 # ----- how much
