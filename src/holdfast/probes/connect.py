@@ -100,7 +100,7 @@ def verdict(tries: list[Try]) -> Finding:
         parts.append(text)
         grades.append(Grade.BROKEN if not good else Grade.SUSPECTED if errors or lost else Grade.FINE)
     if facts.get("IPv6") is None and "IPv4" in facts:
-        parts.append("no IPv6 address was offered")
+        parts.append("IPv6: no address was offered")
     if any(grade is not Grade.BROKEN for grade in grades):
         # One family alone is enough to work, and a broken one costs every connection a wait.
         grades = [Grade.SUSPECTED if grade is Grade.BROKEN else grade for grade in grades]

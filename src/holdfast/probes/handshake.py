@@ -153,4 +153,4 @@ def _agreed(good: list[Try], tries: list[Try], seen: TlsFacts | None) -> str:
     text = f"{what}: {len(good)} of {len(tries)} agreed in {among(times)}"
     if len(good) < len(tries):
         text += f", else {those(sorted({one.text for one in tries if one.failure}))}"
-    return f"{text}; that {excluded(len(tries) - len(good), len(tries))}"
+    return f"{text}; that {excluded(len(tries) - len(good), len(tries))}, and says nothing about streams"
