@@ -1,0 +1,324 @@
+"""What goes wrong in homes, one mechanism each: what it strikes, when, and what the client and the desktop app see of it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from tests.diagnosis.homes import Ask, Blow, Cause, Life, Strike, Window, moments
+
+RESETS = ("ECONNRESET", "ECONNRESET", "ECONNRESET", "EPIPE", None)
+SAME_AGES = frozenset({"fixed-limit", "silence-limit", "nat-timeout"})
+"A limit on the whole time and one on silence, at an edge or in a middlebox, cut silent requests at the same age."
+
+Maker = Callable[[Life, float, random.Random], Cause]
+"A life, how hard the cause strikes (1 is usual), and chance -> the cause."
+
+
+def _in(windows: list[Window], at_ms: int) -> Window | None:
+    return next((one for one in windows if one[0] <= at_ms < one[1]), None)
+
+
+def _breaking(ask: Ask, windows: list[Window]) -> Window | None:
+    """A window that begins while the try is under way."""
+    return next((one for one in windows if ask.at_ms < one[0] <= ask.end_ms), None)
+
+
+def _any_age(ask: Ask, draw: random.Random) -> float:
+    return draw.uniform(0.02, 1.0) * ask.work_s if draw.random() < 0.8 else draw.uniform(0.05, 8.0)
+
+
+# ----- told by their name
+
+
+def overload(life: Life, force: float, draw: random.Random) -> Cause:
+    """Minutes in which the provider has no room."""
+    windows = moments(life, max(1, round(6 * force)), 300, 2400)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if _in(windows, ask.at_ms) and draw.random() < 0.6:
+            return Blow(draw.uniform(0.3, 6), status=529)
+        return None
+
+    return Cause("overload", strike, frozenset({"provider-overload"}), windows)
+
+
+def server_error(life: Life, force: float, draw: random.Random) -> Cause:
+    """Now and then the server fails, and says so."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if draw.random() < 0.03 * force:
+            return Blow(draw.uniform(0.3, 30), status=draw.choice((500, 500, 502, 503)))
+        return None
+
+    return Cause("server error", strike, frozenset({"provider-error"}))
+
+
+def rate_limited(life: Life, force: float, draw: random.Random) -> Cause:
+    """More than the account may have, while several are at work."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.together + ask.helpers >= 2 and draw.random() < 0.1 * force:
+            return Blow(draw.uniform(0.2, 1.5), status=429)
+        return None
+
+    return Cause("rate limit", strike, frozenset({"rate-limit"}))
+
+
+def edge_gives_up(life: Life, force: float, draw: random.Random) -> Cause:
+    """The edge waits so long for the origin's first byte, and says that it gave up."""
+    limit, status = draw.choice(((100.0, 524), (60.0, 504), (120.0, 504)))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.silent_s > limit and draw.random() < min(force, 1.0):
+            return Blow(limit + draw.uniform(0, 0.4), status=status)
+        return None
+
+    return Cause("edge gives up", strike, frozenset({"edge-timeout"}))
+
+
+def no_names(life: Life, force: float, draw: random.Random) -> Cause:
+    """The resolver does not answer for minutes."""
+    windows = moments(life, max(1, round(10 * force)), 60, 600)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if _in(windows, ask.at_ms):
+            return Blow(draw.uniform(0.02, 5), draw.choice(("ENOTFOUND", "EAI_AGAIN")))
+        return None
+
+    return Cause("no names", strike, frozenset({"name-resolution"}), windows, shows="names")
+
+
+def proxy_down(life: Life, force: float, draw: random.Random) -> Cause:
+    """The proxy that the settings name is not running."""
+    windows = moments(life, max(1, round(10 * force)), 20, 400)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        return Blow(0.01, "ConnectionRefused") if _in(windows, ask.at_ms) else None
+
+    return Cause("proxy down", strike, frozenset({"refused"}), windows)
+
+
+def impatient(life: Life, force: float, draw: random.Random) -> Cause:
+    """The client's own limit on silence."""
+    limit = draw.choice((180.0, 300.0))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.silent_s > limit and draw.random() < min(force, 1.0):
+            return Blow(limit, words="API Error: The response stopped arriving.")
+        return None
+
+    return Cause("impatient client", strike, frozenset({"client-limit"}))
+
+
+# ----- the network
+
+
+def link_away(life: Life, force: float, draw: random.Random) -> Cause:
+    """Nothing on this machine has a network, for minutes."""
+    windows = moments(life, max(2, round(14 * force)), 40, 360)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if _in(windows, ask.at_ms):
+            return Blow(draw.uniform(0.01, 3), draw.choice(("FailedToOpenSocket", "ECONNRESET", None)))
+        begun = _breaking(ask, windows)
+        return (
+            None if begun is None else Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 4), "ECONNRESET")
+        )
+
+    return Cause("link away", strike, frozenset({"local-link"}), windows, shows="away")
+
+
+def flaps(life: Life, force: float, draw: random.Random) -> Cause:
+    """The address or the access point changes, and every connection with it; seconds later all is well."""
+    windows = moments(life, max(3, round(50 * force)), 2, 10)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        begun = _breaking(ask, windows)
+        if begun is not None:
+            return Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 2), draw.choice(RESETS))
+        return Blow(draw.uniform(0.1, 2), "FailedToOpenSocket") if _in(windows, ask.at_ms) else None
+
+    return Cause("flaps", strike, frozenset({"link-flap"}), windows, shows="flap")
+
+
+def line_away(life: Life, force: float, draw: random.Random) -> Cause:
+    """The router is there and the world behind it is not."""
+    windows = moments(life, max(2, round(10 * force)), 180, 1500)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        window = _in(windows, ask.at_ms)
+        if window is not None:
+            if draw.random() < 0.3:
+                return Blow(draw.uniform(2, 6), "EAI_AGAIN")
+            return Blow(draw.uniform(10, 30), "ETIMEDOUT")
+        begun = _breaking(ask, windows)
+        if begun is None:
+            return None
+        return Blow(
+            (begun[0] - ask.at_ms) / 1000 + draw.uniform(15, 80), draw.choice(("ETIMEDOUT", "ECONNRESET"))
+        )
+
+    return Cause("line away", strike, frozenset({"isp-outage"}), windows, shows="line")
+
+
+def sleeps(life: Life, force: float, draw: random.Random) -> Cause:
+    """The lid is closed while a request is under way."""
+    windows = moments(life, max(3, round(45 * force)), 1200, 30_000)
+    kept: list[Window] = []
+    for window in windows:
+        if not kept or window[0] > kept[-1][1] + 600_000:
+            kept.append(window)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        begun = _breaking(ask, kept)
+        if begun is None:
+            return None
+        return Blow(
+            (begun[1] - ask.at_ms) / 1000 + draw.uniform(0.2, 4), draw.choice(("ECONNRESET", "ETIMEDOUT"))
+        )
+
+    return Cause("sleeps", strike, frozenset({"machine-sleep"}), kept, sleeps=True)
+
+
+def pool_dies(life: Life, force: float, draw: random.Random) -> Cause:
+    """A connection that was idle for too long is dead when it is used again."""
+    limit = draw.choice((60.0, 120.0, 300.0))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.number == 1 and ask.idle_s > limit and draw.random() < 0.8 * min(force, 1.2):
+            return Blow(draw.uniform(0.03, 0.6), "ECONNRESET")
+        return None
+
+    return Cause("pool dies", strike, frozenset({"idle-socket"}))
+
+
+def seen_together(life: Life, force: float, draw: random.Random) -> Cause:
+    """The provider, or a path to it, drops everybody for seconds; this machine's network is well."""
+    windows = moments(life, max(2, round(16 * force)), 5, 50)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        begun = _breaking(ask, windows)
+        if begun is not None:
+            return Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 1), draw.choice(RESETS))
+        return Blow(draw.uniform(0.1, 6), draw.choice(RESETS)) if _in(windows, ask.at_ms) else None
+
+    return Cause("seen together", strike, frozenset({"shared-outage"}), windows)
+
+
+# ----- limits
+
+
+def wall(life: Life, force: float, draw: random.Random) -> Cause:
+    """An edge ends every request at one age."""
+    return _limit("wall", life, force, draw, SAME_AGES)
+
+
+def wall_seen(life: Life, force: float, draw: random.Random) -> Cause:
+    """The same, and the desktop app noted that answers were already coming."""
+    cause = _limit("wall, seen", life, force, draw, frozenset({"fixed-limit"}))
+    cause.reports = True
+    return cause
+
+
+def _limit(name: str, life: Life, force: float, draw: random.Random, truth: frozenset[str]) -> Cause:
+    limit = math.exp(draw.uniform(math.log(55), math.log(600)))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.work_s > limit and draw.random() < min(force, 1.0):
+            return Blow(limit + draw.uniform(0, 0.9), draw.choice(RESETS[:4]), answered=ask.silent_s < limit)
+        return None
+
+    return Cause(name, strike, truth)
+
+
+def forgets(life: Life, force: float, draw: random.Random) -> Cause:
+    """A middlebox forgets a silent flow and drops what comes later: nobody ever answers."""
+    limit = math.exp(draw.uniform(math.log(55), math.log(400)))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.silent_s > limit and draw.random() < min(force, 1.0):
+            return Blow(limit + draw.uniform(0, 0.9), "ETIMEDOUT")
+        return None
+
+    return Cause("forgets", strike, frozenset({"nat-timeout"}))
+
+
+def forgets_and_resets(life: Life, force: float, draw: random.Random) -> Cause:
+    """It answers what comes later with a reset."""
+    cause = _limit("forgets and resets", life, force, draw, SAME_AGES)
+    limited = cause.strike
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        blow = limited(ask, draw)
+        return None if blow is None or blow.answered else blow
+
+    cause.strike = strike
+    return cause
+
+
+# ----- told by what they have in common
+
+
+def _chance(name: str, truth: str, risk: Callable[[Ask], float]) -> Cause:
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if draw.random() < min(risk(ask), 0.6):
+            return Blow(_any_age(ask, draw), draw.choice(RESETS))
+        return None
+
+    found: Strike = strike
+    return Cause(name, found, frozenset({truth}) if truth else frozenset())
+
+
+def large(life: Life, force: float, draw: random.Random) -> Cause:
+    """The more is sent, the likelier it breaks."""
+    return _chance("large", "large-request", lambda ask: 0.05 * force * (ask.context / 100_000) ** 4)
+
+
+def bad_version(life: Life, force: float, draw: random.Random) -> Cause:
+    """One version breaks its requests, the others do not, whatever the day."""
+    version = draw.choice(("2.1.92", "2.1.104", "2.1.107"))
+    return _chance("bad version", "client-version", lambda ask: 0.06 * force * (ask.version == version))
+
+
+def crowded(life: Life, force: float, draw: random.Random) -> Cause:
+    """Requests break when many sessions are at work."""
+    return _chance("crowded", "many-sessions", lambda ask: 0.0012 * force * ask.together**3)
+
+
+def many_helpers(life: Life, force: float, draw: random.Random) -> Cause:
+    """Requests break when many subagents are at work."""
+    return _chance("many helpers", "subagents", lambda ask: 0.003 * force * ask.helpers**3)
+
+
+# ----- not in anybody's list
+
+
+def one_project(life: Life, force: float, draw: random.Random) -> Cause:
+    """Something about one project."""
+    return _chance("one project", "", lambda ask: 0.04 * force * (ask.project == "/work/cedar"))
+
+
+def bad_sessions(life: Life, force: float, draw: random.Random) -> Cause:
+    """Some sessions are out of luck, all along."""
+    chosen = {number for number in range(life.days * life.sessions_a_day) if draw.random() < 0.2}
+    return _chance("bad sessions", "", lambda ask: 0.12 * force * (ask.session in chosen))
+
+
+def accident(life: Life, force: float, draw: random.Random) -> Cause:
+    """What happens anyway."""
+    return _chance("accident", "", lambda ask: 0.01 * force)
+
+
+LISTED: dict[str, Maker] = {
+    maker.__name__: maker
+    for maker in (
+        overload, server_error, rate_limited, edge_gives_up, no_names, proxy_down, impatient, link_away, flaps, line_away,
+        sleeps, pool_dies, seen_together, wall, wall_seen, forgets, forgets_and_resets, large, bad_version, crowded,
+        many_helpers,
+    )
+}  # fmt: skip
+UNLISTED: dict[str, Maker] = {maker.__name__: maker for maker in (one_project, bad_sessions, accident)}
+STATISTICAL = frozenset({"large", "bad_version", "crowded", "many_helpers", "seen_together", "flaps"})
+"Not to be seen in six failures by anybody: there is no small home of them."
