@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.flights import HEAD, _line, row
 from holdfast.flight import instant
 from holdfast.flight import moments as m
 from holdfast.flight.instant import Instant
 from holdfast.flight.journal import Journal
+from holdfast.flight.reading import open_library
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
 
@@ -31,6 +33,27 @@ def test_each_turn_is_one_line_the_newest_last(tmp_path: Path) -> None:
     assert joined[0] == "claude-code 2.1.114 claude-sonnet-4-5 done 1.80 s -"
     assert joined[1].endswith("done 330 s 304 s saved from silence past 300 s, 1 not generated again")
     assert joined[2].endswith("C.rst.tool 9.00 s -")
+
+
+def test_a_terminal_of_80_columns_shows_each_turn_unbroken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the model; silence and note stand below. What is piped is as wide as ever."""
+    recorded(tmp_path, short_turn(turn_id="aaa"), frozen_turn(at(60), turn_id="bbb"))
+    with open_library(tmp_path) as library:
+        assert library is not None
+        rows = [HEAD, *(row(one, instant.now()) for one in library.recent(2)[::-1])]
+    widths = [max(len(cells[i]) for cells in rows) for i in range(len(HEAD) - 1)] + [0]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    said = [_line(cells, widths) for cells in rows]
+    assert [line.split()[0] for line in said] == ["TURN", "aaa", "bbb"] and "sonnet" not in "".join(said)
+    assert (
+        said[2].splitlines()[1] == "  silent for 304 s, saved from silence past 300 s, 1 not generated again"
+    )
+    assert all(len(line) <= 80 for one in said for line in one.splitlines())
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "sonnet" in _line(rows[1], widths)
 
 
 def test_json_is_one_object_per_line(tmp_path: Path) -> None:

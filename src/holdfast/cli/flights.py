@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ from holdfast.flight.redact import clean
 HEAD = ("TURN", "WHEN", "CLIENT", "MODEL", "ENDED", "TOOK", "QUIET", "NOTE")
 LEAST = (14, 14, 20, 18, 8, 7, 7, 0)
 "Widths of the columns; the same for every line of `--follow`, wider where the first lines need it."
+NARROW = (0, 1, 2, 4, 5)
+"Columns on a terminal that all of them do not fit into: no model, and silence and note in a line below."
 POLL_S = 1.0
 
 
@@ -92,7 +96,7 @@ def command(
         beside = adding.look(add, turns, clock) if add else None
         widths = _widths(turns)
         if not as_json:
-            click.echo(columns([HEAD], widths)[0])
+            click.echo(_line(HEAD, widths))
         set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)
         marked = [] if as_json else marks.marks(library.connection, set_since)
         _show(turns, widths, as_json, beside, marked)
@@ -140,9 +144,19 @@ def _show(
             click.echo(json_line(flights.as_json(turn) | seen))
         else:
             seen_by = adding.seen_by(beside, turn) if beside else ""
-            click.echo(columns([row(turn, now, seen_by)], widths)[0])
+            click.echo(_line(row(turn, now, seen_by), widths))
     for mark in waiting:
         click.echo(_mark(mark, widths))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A turn's line, or two lines on a narrow terminal."""
+    if not sys.stdout.isatty() or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
+        return columns([cells], widths)[0]
+    first = columns([[cells[i] for i in NARROW]], [widths[i] for i in NARROW])[0]
+    quiet, note = cells[6:]
+    below = ", ".join(part for part in ("" if quiet == "-" else f"silent for {quiet}", note) if part)
+    return f"{first}\n  {below}" if below and cells is not HEAD else first
 
 
 def _mark(mark: Mark, widths: list[int]) -> str:
