@@ -149,3 +149,36 @@ def test_a_capture_tells_who_reset(home: Path, tmp_path: Path) -> None:
     assert any(
         one["source"] == "capture ring.pcap" and "1 connection" in one["count"] for one in read["coverage"]
     )
+
+
+def test_a_stall_without_an_error_is_listed_as_inferred(home: Path) -> None:
+    """Five minutes until an answer came: no failure, no cause, a row with what it cannot tell."""
+    Pen("22222222-0000-4000-8000-000000000002").asks().after(304).answers("msg_late").saved(home)
+    read = found(home)
+    (row,) = read["tables"]["stalls"]
+
+    assert (row["kind"], row["silent_s"], row["fits"]) == ("silent wait", 289.0, "a fallback after 300 s")
+    assert read["failures"] == 1
+    assert any(one.startswith("1 stall without an error record") for one in read["refused"])
+
+
+def test_coverage_says_what_the_client_does_not_log(home: Path) -> None:
+    """2.1.104 is read as the older neighbour that was measured."""
+    read = found(home)
+    hidden = next(one for one in read["coverage"] if one["source"] == "client logs")
+
+    assert (
+        hidden["count"]
+        == "2.1.104 interactive mode logs failed tries only before the answer begins (as 2.1.86)"
+    )
+    assert read["tables"]["client logs"][0]["sessions"] == 1
+
+
+def test_the_debug_log_is_read_where_there_is_one(home: Path) -> None:
+    """Its stalls are in the table; elsewhere the coverage says that there is none."""
+    assert any("only where it was asked" in one["count"] for one in found(home)["coverage"])
+    place = home / ".claude" / "debug" / f"{SESSION}.txt"
+    place.parent.mkdir()
+    place.write_text("2026-04-14T07:05:01.500Z [DEBUG] Streaming stall detected: 54.4s gap\n")
+
+    assert [row["kind"] for row in found(home)["tables"]["stalls"]] == ["debug log"]

@@ -17,6 +17,7 @@ from holdfast.captures.files import NotACapture, open_capture
 from holdfast.captures.telling import Report, Twins, conclude
 from holdfast.cli.add import spooled
 from holdfast.cli.errors import Misused
+from holdfast.cli.unsaid import Unsaid
 from holdfast.diagnosis import added
 from holdfast.diagnosis.beside import Beside, Covered, Seen
 from holdfast.diagnosis.case import Case
@@ -48,9 +49,11 @@ class Asked:
     until_ms: int | None
     own: bool
     "Whether the logs are of this user and this machine; else only turns of the sessions in them are taken."
+    roots: tuple[Path, ...] = ()
+    "The client's own directories."
 
 
-def look(case: Case, asked: Asked) -> Beside:
+def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
     """Everything beside a case. Raises `Misused` for a named file that cannot be read."""
     turns, told = _flights(asked.since_ms, asked.until_ms)
     known_sessions = {one.session for one in case.failures} | {one.session for one in case.answers}
@@ -58,7 +61,13 @@ def look(case: Case, asked: Asked) -> Beside:
         turns = [turn for turn in turns if turn.record.session in known_sessions]
     broken = flown(turns)
     seen, covered = _files(case, asked, turns, broken)
-    return Beside(flights=broken, seen=seen, covered=(told, *covered))
+    return Beside(
+        flights=broken,
+        seen=seen,
+        covered=(told, *unsaid.covered, *covered),
+        tables=unsaid.tables,
+        refused=unsaid.refused,
+    )
 
 
 def _flights(since_ms: int | None, until_ms: int | None) -> tuple[list[StoredTurn], Covered]:

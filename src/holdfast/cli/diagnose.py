@@ -21,6 +21,7 @@ import click
 from holdfast.cli.add import adds
 from holdfast.cli.beside import Asked, look
 from holdfast.cli.errors import Failed, Misused
+from holdfast.cli.unsaid import unsaid
 from holdfast.cli.viewing import when
 from holdfast.flight.flights import counted, size
 from holdfast.flight.redact import clean
@@ -96,7 +97,8 @@ def command(
     found, refused = transcripts(roots(where, environment))
     with _stored(where) as store:
         done = _updated(store, found)
-        beside_it = Asked(add, clock, zone, since, until, own=home is None)
+        places = tuple(roots(where, environment))
+        beside_it = Asked(add, clock, zone, since, until, own=home is None, roots=places)
         diagnosis = _diagnosed(store, done, refused, where, zone, since, until, beside_it)
         beside = _around(diagnosis, store, where, zone, own=home is None)
     page = _page(diagnosis, beside, form, out is None)
@@ -220,7 +222,7 @@ def _diagnosed(
         offsets=offsets(zone),
         since_ms=since,
         until_ms=until,
-        beside=lambda case: look(case, asked),
+        beside=lambda case: look(case, asked, unsaid(store, asked.roots, since, until)),
     )
 
 

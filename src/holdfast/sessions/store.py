@@ -15,6 +15,7 @@ import dataclasses
 import re
 import sqlite3
 import types
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -28,6 +29,7 @@ from holdfast.flight.redact import safe
 from holdfast.flight.state import SESSIONS, make_private, open_private
 from holdfast.sessions.facts import ApiError, Chain, Compacted, DeadTurn, FileFacts, Request, TurnTime
 from holdfast.sessions.places import Transcript
+from holdfast.sessions.stalls import Ended, Unfinished, Waited
 from holdfast.sessions.transcript import Place
 
 VERSION = 1
@@ -347,6 +349,56 @@ class Store:
 
         requests: int = run("SELECT count(*) FROM request WHERE scan > ?", (scan,)).fetchone()[0]
         return Added(ids, requests, fresh("session"), fresh("project"))
+
+    # -- what leaves no error ------------------------------------------------------------------------
+
+    def waits(self, least_ms: int) -> list[Waited]:
+        """Answers that were at least so long in coming, where it is known when they were asked for."""
+        rows = self.connection.execute(
+            "SELECT at_ms, before_ms, session, version, output_tokens FROM request "
+            "WHERE before_ms IS NOT NULL AND at_ms - before_ms >= ? ORDER BY at_ms",
+            (least_ms,),
+        )
+        return [Waited(*row) for row in rows]
+
+    def ends(self, least_ms: int) -> list[Ended]:
+        """Turns that took at least so long, each with the last answer of its main conversation before its end."""
+        turns = self.connection.execute(
+            "SELECT at_ms, session, version, duration_ms FROM turn_time WHERE duration_ms >= ? ORDER BY at_ms",
+            (least_ms,),
+        ).fetchall()
+        wanted = {session for _, session, _, _ in turns}
+        heard: dict[str, list[tuple[int, int]]] = {session: [] for session in wanted}
+        if wanted:
+            for session, at_ms, tokens in self.connection.execute(
+                "SELECT session, at_ms, output_tokens FROM request WHERE agent IS NULL ORDER BY at_ms"
+            ):
+                if session in heard:
+                    heard[session].append((at_ms, tokens))
+        found = []
+        for at_ms, session, version, duration_ms in turns:
+            place = bisect_right(heard[session], (at_ms, 1 << 62))
+            last = heard[session][place - 1] if place else (None, 0)
+            found.append(Ended(at_ms, session, version, duration_ms, *last))
+        return found
+
+    def unfinished(self) -> list[Unfinished]:
+        """Answers without a stop reason."""
+        rows = self.connection.execute(
+            "SELECT at_ms, session, version FROM request WHERE stop_reason IS NULL ORDER BY at_ms"
+        )
+        return [Unfinished(*row) for row in rows]
+
+    def versions(self) -> list[tuple[str, str, int, bool, bool]]:
+        """Per session and version: how many answers, whether it notes turn times, and whether failed tries."""
+        rows = self.connection.execute(
+            "SELECT version, session, count(*), session IN (SELECT session FROM turn_time), "
+            "session IN (SELECT session FROM error) FROM request GROUP BY version, session"
+        )
+        return [
+            (version, session, count, bool(times), bool(tries))
+            for version, session, count, times, tries in rows
+        ]
 
     # -- rows ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,118 @@
+"""What the client's logs do not say of themselves: stalls without an error, and what each version leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.diagnosis.beside import Covered
+from holdfast.flight.flights import counted
+from holdfast.flight.redact import clean
+from holdfast.sessions import debug, logs_what, stalls
+from holdfast.sessions.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """For the report."""
+
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    covered: tuple[Covered, ...]
+    refused: tuple[str, ...]
+
+
+def unsaid(
+    store: Store, directories: Sequence[Path], since_ms: int | None = None, until_ms: int | None = None
+) -> Unsaid:
+    """Look into what was read of the transcripts, and into the debug logs beside them."""
+
+    def meanwhile(at_ms: int) -> bool:
+        return (since_ms is None or at_ms >= since_ms) and (until_ms is None or at_ms < until_ms)
+
+    least_ms = round(stalls.SILENT_S * 1000)
+    sessions = store.versions()
+    answers = Counter[str]()
+    for version, _, count, _, _ in sessions:
+        answers[version] += count
+    logs, unread = _debug(directories)
+    broken, usual = stalls.of_unfinished(store.unfinished(), answers)
+    found = [
+        *stalls.of_waits(store.waits(least_ms)),
+        *stalls.of_ends(store.ends(least_ms)),
+        *broken,
+        *stalls.of_debug(
+            [note for log in logs for note in log.notes],
+            {session: version for version, session, *_ in sessions},
+        ),
+    ]
+    found = [one for one in stalls.merged(found) if meanwhile(one.at_ms)]
+    tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+    refused = []
+    if found:
+        tables["stalls"] = stalls.rows(found)
+        kinds = Counter(one.kind for one in found)
+        told = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
+        refused.append(
+            f"{counted(len(found), 'stall')} without an error record ({told}) are inferred from times, counted as no "
+            "failure, and put to no cause: which side was silent only a flight or a capture tells."
+        )
+    if usual:
+        refused.append(
+            f"Answers without a stop reason are usual in version {', '.join(map(clean, usual[:5]))}, so that none is taken "
+            "for broken."
+        )
+    cells = _cells(sessions)
+    if cells:
+        tables["client logs"] = cells
+    return Unsaid(tables, (*_about(logs, unread), *_hidden(cells)), tuple(refused))
+
+
+def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, logs_what.Mode], list[int]] = defaultdict(list)
+    for version, _, count, times, tries in sessions:
+        groups[version, logs_what.mode_of(version, turn_times=times, tries=tries)].append(count)
+    return logs_what.told(
+        [(version, mode, len(counts), sum(counts)) for (version, mode), counts in groups.items()]
+    )
+
+
+def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Covered]:
+    said = logs_what.sentences(cells)
+    more = f"; and {len(said) - 6} more (table: client logs)" if len(said) > 6 else ""
+    return [Covered("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
+
+
+def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]]:
+    logs, unread = [], []
+    for path in debug.logs(directories):
+        try:
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                logs.append(debug.read(lines, path.stem))
+        except OSError as error:
+            unread.append(f"{clean(path.name)}: {error.strerror}")
+    return logs, unread
+
+
+def _about(logs: Sequence[debug.DebugLog], unread: Sequence[str]) -> list[Covered]:
+    lines = sum(log.lines for log in logs)
+    if not lines:
+        return [
+            Covered(
+                "debug log",
+                "none: the client writes one only where it was asked to",
+                None,
+                None,
+                tuple(unread),
+            )
+        ]
+    first = min(log.first_ms for log in logs if log.first_ms is not None)
+    last = max(log.last_ms for log in logs if log.last_ms is not None)
+    left = sum(log.left_out for log in logs)
+    notes = sum(len(log.notes) for log in logs)
+    told = f"{counted(lines, 'line')} of {counted(len(logs), 'session')}, {notes} of them about the wire"
+    if left:
+        told += f"; {left} more were not looked at"
+    return [Covered("debug log", told, first, last, tuple(unread))]

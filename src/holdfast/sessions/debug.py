@@ -1,0 +1,93 @@
+"""The client's debug log, `debug/<session>.txt` below its directory: written only where it was asked for.
+
+It has words for what the transcript leaves out: a silence in a stream, a connection that was stale, a stream that is asked
+for again. A line begins with its time, in UTC; lines without one are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.sessions.records import wall_ms
+
+MOST_LINES = 2_000_000
+LONGEST = 2_000
+"Characters of a line that are looked at."
+MOST_NOTES = 5_000
+
+_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d))\]?")
+_STALL = re.compile(r"Streaming stall detected: (\d{1,6}(?:\.\d{1,3})?)\s?s gap")
+_STALE = re.compile(r"Stale connection - disabling keep-alive")
+_AGAIN = re.compile(r"Stream connection error \((\w{1,40})\) - retrying streaming \((\d{1,3})/(\d{1,3})\)")
+
+
+@dataclass(frozen=True, slots=True)
+class DebugNote:
+    """One line that says something about the wire."""
+
+    at_ms: int
+    kind: str
+    "`stall`, `stale`, `again`."
+    session: str
+    gap_s: float | None = None
+    "Of a stall."
+    code: str | None = None
+    "Of a stream that was asked for again."
+
+
+@dataclass(slots=True)
+class DebugLog:
+    """One file, read."""
+
+    session: str
+    notes: list[DebugNote] = field(default_factory=list)
+    lines: int = 0
+    "With a time."
+    first_ms: int | None = None
+    last_ms: int | None = None
+    left_out: int = 0
+    "Lines beyond the bound."
+
+
+def logs(directories: Iterable[Path]) -> list[Path]:
+    """The debug logs below these roots, in the order of their names."""
+    found: list[Path] = []
+    for root in directories:
+        place = root / "debug"
+        if place.is_dir():
+            found += [path for path in place.iterdir() if path.suffix == ".txt" and path.is_file()]
+    return sorted(found)
+
+
+def read(lines: Iterable[str], session: str) -> DebugLog:
+    """The lines of a log, in their order."""
+    log = DebugLog(session)
+    for count, whole in enumerate(lines):
+        if count >= MOST_LINES:
+            log.left_out += 1
+            continue
+        line = whole[:LONGEST]
+        stamp = _TIME.match(line)
+        at_ms = wall_ms(stamp[1]) if stamp else None
+        if at_ms is None:
+            continue
+        log.lines += 1
+        log.first_ms = at_ms if log.first_ms is None else min(log.first_ms, at_ms)
+        log.last_ms = at_ms if log.last_ms is None else max(log.last_ms, at_ms)
+        note = _note(at_ms, line, session)
+        if note is not None and len(log.notes) < MOST_NOTES:
+            log.notes.append(note)
+    return log
+
+
+def _note(at_ms: int, line: str, session: str) -> DebugNote | None:
+    if found := _STALL.search(line):
+        return DebugNote(at_ms, "stall", session, float(found[1]))
+    if _STALE.search(line):
+        return DebugNote(at_ms, "stale", session)
+    if found := _AGAIN.search(line):
+        return DebugNote(at_ms, "again", session, code=found[1])
+    return None

@@ -1,0 +1,122 @@
+"""What each version of the client logs in each mode: `logs_what.toml` beside this file, as data.
+
+Logs select on outcome: a version that logs no failed try has no failures on record, and is no better for it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+Mode = Literal["interactive", "print"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogsWhat:
+    """One measured cell."""
+
+    version: str
+    mode: Mode
+    tries: str
+    "`logged`, `not logged`, `before the stream`, `unless recovered`."
+    cut: str
+    "How a broken message looks: `no stop reason`, `as if whole`."
+    turn_times: bool
+    hides: str
+
+    @property
+    def sentence(self) -> str:
+        """`2.1.86 print mode logs no failed try`."""
+        said = {
+            "logged": "logs every failed try",
+            "not logged": "logs no failed try",
+            "before the stream": "logs failed tries only before the answer begins",
+            "unless recovered": "logs no failed try of a turn that succeeds later",
+        }[self.tries]
+        return f"{self.version} {self.mode} mode {said}"
+
+
+@cache
+def table() -> tuple[LogsWhat, ...]:
+    """Every measured cell."""
+    text = files("holdfast.sessions").joinpath("logs_what.toml").read_text(encoding="utf-8")
+    return tuple(LogsWhat(**row) for row in tomllib.loads(text)["row"])
+
+
+def number(version: str) -> tuple[int, ...] | None:
+    """`2.1.86` as numbers, for comparing; None where it is none."""
+    parts = version.split("-")[0].split(".")
+    return (
+        tuple(map(int, parts))
+        if parts and all(part.isdecimal() and len(part) < 9 for part in parts)
+        else None
+    )
+
+
+def logs_what(version: str, mode: Mode) -> LogsWhat | None:
+    """The cell of a version: its own, or its older neighbour's; None before the oldest that was measured."""
+    mine = number(version)
+    older = [
+        one
+        for one in table()
+        if mine is not None and one.mode == mode and (number(one.version) or ()) <= mine
+    ]
+    return max(older, key=lambda one: number(one.version) or (), default=None)
+
+
+def mode_of(version: str, *, turn_times: bool, tries: bool) -> Mode:
+    """What mode a session was in, by what is in it. What tells of neither is read as print mode, which claims less."""
+    if turn_times:
+        return "interactive"
+    cell = logs_what(version, "print")
+    return "interactive" if tries and cell is not None and cell.tries == "not logged" else "print"
+
+
+def told(sessions: Sequence[tuple[str, Mode, int, int]]) -> list[dict[str, Any]]:
+    """A row per version and mode on record, from (version, mode, sessions, answers).
+
+    The mode is `mode_of` its sessions.
+    """
+    rows = []
+    for version, mode, count, answers in sorted(sessions, key=lambda one: (number(one[0]) or (), one[1])):
+        cell = logs_what(version, mode)
+        measured = (
+            "not measured"
+            if cell is None
+            else "measured"
+            if cell.version == version
+            else f"as {cell.version}"
+        )
+        rows.append(
+            {
+                "version": version,
+                "mode": mode,
+                "sessions": count,
+                "requests": answers,
+                "known": measured,
+                "failed_tries": cell.tries if cell else None,
+                "cut_answers": cell.cut if cell else None,
+                "hides": cell.hides if cell else None,
+            }
+        )
+    return rows
+
+
+def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the versions on record keep to themselves, a clause each, without those that log every try."""
+    said = []
+    for row in rows:
+        cell = logs_what(row["version"], row["mode"])
+        if cell is None:
+            said.append(f"{row['version']} {row['mode']} mode was not measured")
+        elif cell.tries != "logged":
+            own = cell.sentence.removeprefix(f"{cell.version} ")
+            said.append(
+                f"{row['version']} {own}"
+                + ("" if cell.version == row["version"] else f" (as {cell.version})")
+            )
+    return said

@@ -1,0 +1,216 @@
+"""Stalls that leave no error record: inferred from what is there, each with what it cannot tell. Values in, values out.
+
+A silent stall, a watchdog's hit, a fallback to a request without streaming: none of them is an error to the client, and
+transcripts have no word for them. What they have is times. The wait for an answer is known where the record right before it
+is what it answers; writing takes time too, so only what is left after a slow model's time is called silence.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.sessions.debug import DebugNote
+
+SILENT_S = 120.0
+"Silence that is called one. A person has looked at the screen by then; a large prompt has begun to be answered."
+SLOW_TOKENS_PER_S = 20.0
+"Slower no current model writes for long."
+NULLS_ARE_ODD = 0.2
+"Where more of a version's answers have no stop reason than that, having none says nothing."
+ENOUGH = 20
+"Answers of a version from which on that can be known."
+FALLBACK_S = (90.0, 300.0, 600.0)
+"After such a silence measured clients ask again without streaming, some of them only if they were told to."
+FALLBACK_TOOK_S = 35.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """One time in which, as far as can be told, nothing came."""
+
+    at_ms: int
+    "When it was over."
+    session: str
+    version: str
+    kind: str
+    "`silent wait`, `unheard end`, `unfinished answer`, `debug log`."
+    silent_s: float | None
+    "At least so long; None where that is not known."
+    fits: str
+    "What it looks like; may be empty."
+    cannot_tell: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """An answer that was long in coming."""
+
+    at_ms: int
+    asked_ms: int
+    session: str
+    version: str
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A turn's end as interactive sessions note it, and the last answer before it."""
+
+    at_ms: int
+    session: str
+    version: str
+    duration_ms: float
+    heard_ms: int | None
+    "The last answer's first record; None where none is on record."
+    heard_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An answer without a stop reason."""
+
+    at_ms: int
+    session: str
+    version: str
+
+
+def of_waits(waits: Iterable[Waited]) -> list[Stall]:
+    """Waits that a slow model's writing does not explain."""
+    found = []
+    for one in waits:
+        wait_s = (one.at_ms - one.asked_ms) / 1000
+        silent_s = wait_s - one.output_tokens / SLOW_TOKENS_PER_S
+        if silent_s < SILENT_S:
+            continue
+        found.append(
+            Stall(
+                one.at_ms,
+                one.session,
+                one.version,
+                "silent wait",
+                round(silent_s, 1),
+                _fits(silent_s, wait_s),
+                "whether bytes came meanwhile, a queue, thinking that is not counted, or a machine that slept",
+            )
+        )
+    return found
+
+
+def _fits(least_s: float, most_s: float) -> str:
+    """A fallback, where the silence may have had the length after which clients fall back."""
+    for limit_s in FALLBACK_S:
+        if limit_s <= most_s <= limit_s + FALLBACK_TOOK_S and least_s <= limit_s + FALLBACK_TOOK_S:
+            return f"a fallback after {limit_s:.0f} s"
+    return ""
+
+
+def of_ends(ends: Iterable[Ended]) -> list[Stall]:
+    """Turns that went on long after their last answer: what came then, if anything did, is not in the transcript."""
+    found = []
+    for one in ends:
+        begun_ms = one.at_ms - one.duration_ms
+        since_ms = max(begun_ms, one.heard_ms or 0)
+        silent_s = (one.at_ms - since_ms) / 1000
+        if one.heard_ms is not None and one.heard_ms >= begun_ms:
+            silent_s -= one.heard_tokens / SLOW_TOKENS_PER_S
+        if silent_s < SILENT_S:
+            continue
+        nothing = one.heard_ms is None or one.heard_ms < begun_ms
+        found.append(
+            Stall(
+                one.at_ms,
+                one.session,
+                one.version,
+                "unheard end",
+                round(silent_s, 1),
+                "a turn without any answer on record" if nothing else "an answer that was withdrawn",
+                "whether a tool or a hook ran so long, or the user waited before stopping it",
+            )
+        )
+    return found
+
+
+def of_unfinished(rows: Sequence[Unfinished], answers: Mapping[str, int]) -> tuple[list[Stall], list[str]]:
+    """Answers without a stop reason, where having none is odd; and the versions in which it is not.
+
+    `answers`: version -> how many answers of it there are.
+    """
+    by_version: dict[str, list[Unfinished]] = defaultdict(list)
+    for one in rows:
+        by_version[one.version].append(one)
+    found, usual = [], []
+    for version, mine in by_version.items():
+        total = answers.get(version, 0)
+        if total < ENOUGH or len(mine) > NULLS_ARE_ODD * total:
+            usual.append(version)
+            continue
+        found += [
+            Stall(
+                one.at_ms,
+                one.session,
+                one.version,
+                "unfinished answer",
+                None,
+                "an answer that broke off",
+                "whether it broke off, or the user stopped it",
+            )
+            for one in mine
+        ]
+    return found, sorted(usual)
+
+
+def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[Stall]:
+    """What the debug log says in words. `versions`: session -> the client's version."""
+    said = {
+        "stall": "the client's own word: the stream stalled",
+        "stale": "the client's own word: its connection was stale",
+        "again": "the client's own word: it asked for the stream again",
+    }
+    return [
+        Stall(
+            one.at_ms,
+            one.session,
+            versions.get(one.session, ""),
+            "debug log",
+            one.gap_s,
+            said[one.kind] + (f" ({one.code})" if one.code else ""),
+            "which side was silent",
+        )
+        for one in notes
+    ]
+
+
+def merged(found: Iterable[Stall]) -> list[Stall]:
+    """In the order of time; what two ways tell of one silence is told once, by the debug log before the others."""
+    order = {"debug log": 0, "silent wait": 1, "unheard end": 2, "unfinished answer": 3}
+    kept: list[Stall] = []
+    ends: dict[str, list[int]] = defaultdict(list)
+    for one in sorted(found, key=lambda stall: (order[stall.kind], stall.at_ms)):
+        times = ends[one.session]
+        begun_ms = one.at_ms - round((one.silent_s or 0.0) * 1000)
+        place = bisect_right(times, one.at_ms + 1_000)
+        if one.kind != "debug log" and place and times[place - 1] >= begun_ms - 1_000:
+            continue
+        times.insert(bisect_right(times, one.at_ms), one.at_ms)
+        kept.append(one)
+    return sorted(kept, key=lambda stall: (stall.at_ms, stall.session))
+
+
+def rows(found: Iterable[Stall]) -> list[dict[str, Any]]:
+    """As a table."""
+    return [
+        {
+            "at_ms": one.at_ms,
+            "kind": one.kind,
+            "silent_s": one.silent_s,
+            "version": one.version,
+            "fits": one.fits or None,
+            "cannot_tell": one.cannot_tell,
+            "session": one.session,
+        }
+        for one in found
+    ]

@@ -1,0 +1,155 @@
+"""Stalls that leave no error record: inferred, with what they cannot tell; and what each version logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.sessions import debug, stalls
+from holdfast.sessions.corpus import update
+from holdfast.sessions.logs_what import logs_what, mode_of, sentences, table, told
+from holdfast.sessions.places import roots, transcripts
+from holdfast.sessions.store import Store
+from holdfast.sessions.transcript import read
+from tests.sessions.written import MORNING_MS, Pen
+
+
+def scanned(home: Path) -> Store:
+    store = Store(None, now_ms=MORNING_MS)
+    update(store, transcripts(roots(home))[0], gaps=True)
+    return store
+
+
+def waits(home: Path) -> list[stalls.Stall]:
+    return stalls.of_waits(scanned(home).waits(120_000))
+
+
+def test_a_long_wait_that_writing_does_not_explain_is_a_stall(tmp_path: Path) -> None:
+    """304 s for 300 tokens: at least 289 s of silence, as a client has it that falls back after 300 s."""
+    Pen().asks().after(304).answers("msg_1", output=300).saved(tmp_path)
+    (stall,) = waits(tmp_path)
+
+    assert (stall.kind, stall.silent_s, stall.fits) == ("silent wait", 289.0, "a fallback after 300 s")
+    assert "whether bytes came meanwhile" in stall.cannot_tell
+
+
+def test_a_large_answer_takes_its_time(tmp_path: Path) -> None:
+    """304 s for 6,000 tokens is a slow model's pace."""
+    Pen().asks().after(304).answers("msg_1", output=6_000).saved(tmp_path)
+
+    assert waits(tmp_path) == []
+
+
+def test_a_tools_time_is_nobodys_silence(tmp_path: Path) -> None:
+    """The build ran for ten minutes; its result was answered at once."""
+    Pen().asks().after(5).answers("msg_1").after(600).tool_says().after(4).answers("msg_2").saved(tmp_path)
+
+    assert waits(tmp_path) == []
+
+
+def test_what_an_answer_does_not_answer_tells_no_wait(tmp_path: Path) -> None:
+    """An answer right behind another one: what was asked is not on record, and the user may have been away."""
+    place = Pen().asks().after(5).answers("msg_1").after(900).answers("msg_2").saved(tmp_path)
+
+    assert [one.before_ms is None for one in read(place, gaps=True)[0].requests] == [False, True]
+    assert waits(tmp_path) == []
+
+
+def test_a_failed_try_is_what_the_next_one_waits_from(tmp_path: Path) -> None:
+    """Five minutes until the try failed are a failure's; the seven seconds after it are the answer's."""
+    Pen().asks().after(300).fails(1).after(7).answers("msg_1").saved(tmp_path)
+
+    assert waits(tmp_path) == []
+
+
+def test_a_turn_that_went_on_unheard_has_lost_an_answer(tmp_path: Path) -> None:
+    """2.1.86 after a fallback: the turn took 320 s, and its last 310 s left no record."""
+    Pen().asks().after(10).answers("msg_1", output=20).after(310).took(320).saved(tmp_path)
+    (stall,) = stalls.of_ends(scanned(tmp_path).ends(120_000))
+
+    assert (stall.kind, stall.silent_s, stall.fits) == ("unheard end", 309.0, "an answer that was withdrawn")
+
+
+def test_a_turn_without_any_answer_is_one(tmp_path: Path) -> None:
+    """The answer before was another turn's, an hour ago."""
+    Pen().asks().after(9).answers("msg_1").after(3600).asks().after(304.8).took(304.8).saved(tmp_path)
+    (stall,) = stalls.of_ends(scanned(tmp_path).ends(120_000))
+
+    assert stall.silent_s == 304.8 and "without any answer" in stall.fits
+
+
+def test_no_stop_reason_counts_where_it_is_odd(tmp_path: Path) -> None:
+    """One of thirty answers has none: it broke off. Where all have none, that says nothing, and it is said."""
+    pen = Pen(version="2.1.86")
+    for number in range(30):
+        pen.asks().after(5).answers(f"msg_{number}", stop=None if number == 7 else "end_turn")
+    pen.saved(tmp_path)
+    rows = scanned(tmp_path).unfinished()
+    found, usual = stalls.of_unfinished(rows, {"2.1.86": 30})
+    none, unusable = stalls.of_unfinished(rows * 20, {"2.1.86": 30})
+
+    assert [one.kind for one in found] == ["unfinished answer"] and usual == []
+    assert none == [] and unusable == ["2.1.86"]
+
+
+DEBUG = """\
+2026-04-14T07:00:01.000Z [DEBUG] starting
+2026-04-14T07:05:01.500Z [DEBUG] Streaming stall detected: 54.4s gap between events (stall #1)
+a line that goes on
+2026-04-14T07:06:00.000Z [WARN] Stale connection - disabling keep-alive for retry
+[2026-04-14T07:06:10.000Z] Stream connection error (ECONNRESET) - retrying streaming (10/15)
+"""
+
+
+def test_the_debug_log_has_words_for_it() -> None:
+    """A stall with its length, a stale connection, a stream that is asked for again with its code."""
+    log = debug.read(DEBUG.splitlines(), "s1")
+    found = stalls.of_debug(log.notes, {"s1": "2.1.114"})
+
+    assert [(note.kind, note.gap_s, note.code) for note in log.notes] == [
+        ("stall", 54.4, None),
+        ("stale", None, None),
+        ("again", None, "ECONNRESET"),
+    ]
+    assert log.lines == 4 and log.last_ms == MORNING_MS + 370_000
+    assert found[0].version == "2.1.114" and found[0].silent_s == 54.4
+
+
+def test_one_silence_is_told_once() -> None:
+    """By the client's own word, where it has one."""
+    note = debug.DebugNote(MORNING_MS + 200_000, "stall", "s1", 180.0)
+    wait = stalls.Waited(MORNING_MS + 260_000, MORNING_MS, "s1", "2.1.114", 100)
+    found = stalls.merged([*stalls.of_waits([wait]), *stalls.of_debug([note], {})])
+
+    assert [one.kind for one in found] == ["debug log"]
+    assert len(stalls.rows(found)) == 1
+
+
+def test_each_measured_version_and_mode_has_its_row() -> None:
+    """What it logs, what it hides; versions in between are read by the older neighbour, older ones by none."""
+    assert {(one.version, one.mode) for one in table()} == {
+        (version, mode) for version in ("2.1.86", "2.1.114", "2.1.329") for mode in ("interactive", "print")
+    }
+    for one in table():
+        assert one.hides and one.sentence
+    cell = logs_what("2.1.104", "print")
+    assert cell is not None and cell.sentence == "2.1.86 print mode logs no failed try"
+    assert logs_what("1.0.40", "print") is None and logs_what("odd", "print") is None
+
+
+def test_the_mode_is_known_by_what_only_it_writes() -> None:
+    """Turn times are interactive; so is a failed try in a version whose print mode logs none."""
+    assert mode_of("2.1.86", turn_times=True, tries=False) == "interactive"
+    assert mode_of("2.1.86", turn_times=False, tries=True) == "interactive"
+    assert mode_of("2.1.329", turn_times=False, tries=True) == "print"
+    assert mode_of("2.1.86", turn_times=False, tries=False) == "print"
+
+
+def test_coverage_says_what_is_hidden() -> None:
+    """In a sentence per version that hides something; one that logs every try needs none."""
+    rows = told([("2.1.104", "print", 3, 40), ("2.1.329", "print", 1, 5), ("1.0.1", "print", 1, 1)])
+
+    assert [row["known"] for row in rows] == ["not measured", "as 2.1.86", "measured"]
+    assert sentences(rows) == [
+        "1.0.1 print mode was not measured",
+        "2.1.104 print mode logs no failed try (as 2.1.86)",
+    ]
