@@ -206,6 +206,18 @@ def test_an_early_refusal_shows_no_size() -> None:
     assert found.grade is not Grade.FINE and not found.facts["uploads"][0]["whole"]
 
 
+def test_an_upload_that_nobody_reads_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing moves it ends by patience, where too little moves by the clock; each says so."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        target = Target("127.0.0.1", deaf.getsockname()[1], tls=False)
+        stuck = asked("upload", target, sizes_bytes=(8_000_000,), patience_s=0.3)
+        monkeypatch.setattr(upload, "most_s", lambda _: 0.3)
+        slow = asked("upload", target, sizes_bytes=(8_000_000,), patience_s=20.0)
+
+    assert stuck.grade is Grade.BROKEN and "8.0 MB failed: no answer" in stuck.verdict
+    assert slow.grade is Grade.BROKEN and "not through after 0 s" in slow.verdict and slow.took_s < 3
+
+
 def test_a_slow_upload_is_let_through_or_cut() -> None:
     """One byte at a time; a server that waits answers, one that has no patience is found out."""
     with Server() as server:
@@ -225,6 +237,17 @@ def test_loss_shows_in_what_was_sent_again() -> None:
 
     assert upload.verdict([rung]).grade is Grade.SUSPECTED
     assert "not measured" in upload.verdict([replace(rung, retransmissions=None)]).verdict
+
+
+def test_tls_goes_through_the_tunnel(authority: Authorised) -> None:
+    """And who answers is proved by the target's certificate, not the proxy's."""
+    context, ca_file = authority("Lab Authority")
+    with Server(tls=context) as server, proxy() as (port, heads):
+        through = Proxy("127.0.0.1", port, "HTTPS_PROXY")
+        found = asked("handshake", server.target(proxy=through, ca_files=(ca_file,)))
+
+    assert found.facts["agreed"] == 2 and len(heads) == 2
+    assert found.does_not_say.endswith("What TCP does behind the proxy is not seen from here.")
 
 
 def test_a_proxy_is_used_and_said_and_its_login_never_shown() -> None:

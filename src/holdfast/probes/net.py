@@ -8,6 +8,7 @@ Nothing here retries: a try that fails is a fact.
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import ssl
@@ -466,6 +467,7 @@ class Exchange:
     ended: str | None = None
     ended_s: float | None = None
     stopped: bool = False
+    too_slow: bool = False
     took_s: float = 0.0
     tcp: dict[str, Any] = field(default_factory=dict)
     "The kernel's view at the end, before we closed."
@@ -480,11 +482,12 @@ def exchange(
     pieces: Iterable[bytes] = (),
     every_s: float = 0.0,
     go_on: bool = False,
+    most_s: float = math.inf,
 ) -> Exchange:
     """Ask, with a body in `pieces`, one of them each `every_s` if that is not 0, and wait for the answer's head.
 
     `patience_s` runs from the last byte sent, and while nothing can be sent. With `go_on` the body is sent to its end
-    though the answer came before.
+    though the answer came before. After `most_s` it is left, however far it came.
     """
     done, rest = Exchange(), iter(pieces)
     began = now_s()
@@ -509,6 +512,9 @@ def exchange(
         if _answered(done, wire, began) and (not go_on or done.sent_s is not None or done.not_http):
             break
         if wire.ended is not None or now_s() - quiet_from > patience_s:
+            break
+        if now_s() - began > most_s:
+            done.too_slow = True
             break
     _answered(done, wire, began)
     done.stopped = stop()

@@ -26,6 +26,8 @@ DOES_NOT_SAY = (
 MUCH_LOSS = 0.02
 "From a share of this size TCP slows down to be felt; below it is everyday loss on wireless links."
 
+SLOWEST_BYTES_S = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -70,7 +72,13 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
             break
         try:
             done = exchange(
-                wire, http.upload(target, count), options.patience_s, stop, pieces=filler(count), go_on=True
+                wire,
+                http.upload(target, count),
+                options.patience_s,
+                stop,
+                pieces=filler(count),
+                go_on=True,
+                most_s=most_s(count),
             )
         finally:
             wire.close()
@@ -80,10 +88,17 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
     return verdict(rungs, options.sizes_bytes)
 
 
+def most_s(count: int) -> float:
+    """How long one size may take: a link that needs more cannot be worked on."""
+    return 15 + count / SLOWEST_BYTES_S
+
+
 def rung(count: int, done: Exchange) -> Rung:
     """What one upload came to."""
     ended = ""
-    if done.answer is None:
+    if done.too_slow:
+        ended = f"not through after {done.took_s:.0f} s"
+    elif done.answer is None:
         ended = done.not_http or ENDED.get(done.ended or "", "no answer")
     status = done.answer.status if done.answer is not None else None
     return Rung(
@@ -141,9 +156,7 @@ def verdict(rungs: list[Rung], wanted: tuple[int, ...] = ()) -> Finding:
         grades.append(Grade.NOTED if not good else Grade.FINE)
     if broken:
         first = broken[0]
-        parts.append(
-            f"{size(first.size_bytes)} failed: {first.ended} after {size(first.body_bytes)} were handed over"
-        )
+        parts.append(f"{size(first.size_bytes)} failed: {first.ended}, {size(first.body_bytes)} handed over")
         grades.append(Grade.SUSPECTED if good or early else Grade.BROKEN)
     again, segments = (
         sum(one.retransmissions or 0 for one in rungs),
