@@ -87,3 +87,67 @@ def test_every_format_says_where_it_ran(home: Path, form: str) -> None:
     told = diagnosed(home, "--format", form).stdout.replace("\\_", "_")
     assert "API_TIMEOUT_MS" in told and "plan" in told and "planted-1" not in told
     assert "claude --version, on that machine" in told
+
+
+def test_an_issue_is_two_files(home: Path, tmp_path: Path) -> None:
+    """The public one names nobody; the private one leads back and is its owner's alone; the terminal previews what went."""
+    pen = Pen("5c0ffee0-1111-4222-8333-444455556666", cwd="/home/zebrafinch/umbrella").asks(
+        "Tell quokka of umbrella."
+    )
+    for number in range(8):
+        pen.after(20).answers(f"msg_{number}").after(300.2).fails(1)
+    pen.after(5).is_refused(2).gives_up(
+        "API Error: 529 from proxy.zebrafinch.example (zebrafinch@mail.example)"
+    )
+    pen.saved(home)
+    (home / ".claude" / "settings.json").write_text('{"env": {"QUOKKA_TOKEN": "umbrella"}, "zebrafinch": 1}')
+    whose = {
+        "accountUuid": "planted-account",
+        "emailAddress": "z@mail.example",
+        "accessToken": "planted-token",
+    }
+    (home / ".claude.json").write_text(json.dumps({"oauthAccount": whose}))
+
+    out, sheet = tmp_path / "issue.md", tmp_path / "issue.md.private.md"
+    told = diagnosed(home, "--format", "issue", "--out", str(out))
+    public, secret = out.read_text(), sheet.read_text()
+    for planted in ("zebrafinch", "umbrella", "quokka", "5c0ffee0", "planted"):
+        assert planted not in public.lower(), planted
+    assert "req_" in public.replace("\\_", "_") and "9ddf33cfda64f790-ORD" in public
+    assert (
+        "planted-account" in secret
+        and "/home/zebrafinch/umbrella" in secret
+        and "planted-token" not in secret
+    )
+    assert sheet.stat().st_mode & 0o777 == 0o600
+    assert (
+        "session-1" in told.stderr
+        and "5c0ffee0" in told.stderr
+        and "De-identified; replaced or removed:" in told.stderr
+    )
+
+
+def test_a_private_sheet_is_never_overwritten(home: Path, tmp_path: Path) -> None:
+    """It may be the only key to a report that was sent; and then no public one is written beside it."""
+    days(home, 0, 6)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    (tmp_path / "issue.md").unlink()
+    again = [
+        "--home",
+        str(home),
+        "--timezone",
+        "UTC",
+        "--format",
+        "issue",
+        "--out",
+        str(tmp_path / "issue.md"),
+    ]
+    result = CliRunner().invoke(diagnose.command, again)
+    assert result.exit_code == 1 and "is there already; choose another name" in result.stderr
+    assert not (tmp_path / "issue.md").exists()
+
+
+def test_an_issue_needs_a_file_to_go_to(home: Path) -> None:
+    """A terminal is no place for two files, one of them private."""
+    result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--format", "issue"])
+    assert result.exit_code == 2 and "name the first by --out" in result.stderr

@@ -55,10 +55,10 @@ SHOW_PROGRESS_BYTES = 500_000_000
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "markdown", "html", "json"]),
+    type=click.Choice(["text", "markdown", "html", "json", "issue"]),
     default="text",
     show_default=True,
-    help="For the terminal, for a ticket, for a browser, or for a program.",
+    help="For the terminal, a ticket, a browser, a program, or a public tracker (needs --out).",
 )
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, and not to the terminal."
@@ -85,12 +85,17 @@ def command(
       holdfast diagnose
       holdfast diagnose --since 7d --format markdown --out report.md
       holdfast diagnose --format html --out report.html
+      holdfast diagnose --format issue --out issue.md
       holdfast diagnose --add /var/log/nginx/access.log --add ring.pcapng
       holdfast diagnose --home /mnt/copy/of/a/home --timezone America/Chicago --format json
 
     \b
     Exit codes: 0 whatever it finds, 2 it could not look.
     """
+    if form == "issue" and out is None:
+        raise click.UsageError(
+            "--format issue writes two files, a public and a private one: name the first by --out"
+        )
     zone = _zone(timezone)
     where = home or Path.home()
     environment = os.environ if home is None else None
@@ -101,6 +106,11 @@ def command(
         beside_it = Asked(add, clock, zone, since, until, own=home is None, roots=places)
         diagnosis = _diagnosed(store, done, refused, where, zone, since, until, beside_it)
         beside = _around(diagnosis, store, where, zone, own=home is None)
+        if form == "issue" and out is not None:
+            from holdfast.cli.reporting import write_issue
+
+            write_issue(diagnosis, beside, store, where, out)
+            return
     page = _page(diagnosis, beside, form, out is None)
     if out is None:
         click.echo(page)

@@ -1,4 +1,4 @@
-"""What `holdfast diagnose` finds out beside its diagnosis: where the client runs, and what an earlier report had found."""
+"""What `holdfast diagnose` adds to its diagnosis: where the client runs, what came since, and a public report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import os
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+import click
+
+from holdfast.cli.errors import Failed
+from holdfast.cli.viewing import write_private
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.since import SITTING_MS, Kept, Since, decode, encode, kept, since
-from holdfast.sessions.environment import look
+from holdfast.flight.deidentify import Names
+from holdfast.flight.flights import counted
+from holdfast.flight.redact import clean
+from holdfast.report.diagnosis_issue import Trace, issue, private
+from holdfast.sessions.environment import account, look
 from holdfast.sessions.store import Added, Store
 
 MOST_PROJECTS = 300
@@ -60,3 +68,52 @@ def _since(diagnosis: Diagnosis, store: Store, now_ms: int) -> Since | None:
         sessions=added.sessions,
         projects=added.projects,
     )
+
+
+# ----- the issue and its private sheet
+
+SHOWN = 12
+"Replacements that are previewed on the terminal."
+
+
+def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, out: Path) -> None:
+    """Write the public report, and beside it the private sheet; say on stderr what was taken out. Raises `Failed`."""
+    names, found = Names(), traces(store)
+    public = issue(diagnosis, beside, found, names)
+    sheet = out.with_name(f"{out.name}.private.md")
+    write_private(sheet, private(diagnosis, found, names, [(one.name, one.value) for one in account(home)]))
+    try:
+        out.write_text(public, encoding="utf-8")
+    except OSError as error:
+        sheet.unlink(missing_ok=True)
+        raise Failed(f"cannot write {clean(str(out))} ({error.strerror}); choose another --out") from error
+    counts = ", ".join(counted(number, kind) for kind, number in names.counts().items())
+    click.echo(f"De-identified; replaced or removed: {counts or 'nothing had to be'}.", err=True)
+    replaced = list(names.key().items())
+    for pseudonym, original in replaced[:SHOWN]:
+        click.echo(f"  {pseudonym:<12} {clean(original, limit=60)}", err=True)
+    if len(replaced) > SHOWN:
+        click.echo(f"  ... {len(replaced) - SHOWN} more in the private sheet", err=True)
+    click.echo(f"{clean(str(sheet))} leads back to all of it: keep it to yourself.", err=True)
+    click.echo(
+        "Read the public one before you send it: what is said of you in it is yours to judge.", err=True
+    )
+    click.echo(f"Written to {clean(str(out))}.")
+
+
+def traces(store: Store) -> dict[str, Trace]:
+    """What a vendor can look failures up by, from their failed tries: failure's id -> its request and edge ids."""
+    found: dict[str, tuple[list[str], list[str], list[str]]] = {}
+    rows = store.connection.execute(
+        "SELECT coalesce(chain, uuid), request_id, edge_id, path FROM error "
+        "UNION ALL SELECT uuid, request_id, NULL, NULL FROM dead"
+    )
+    for key, *told in rows:
+        kept = found.setdefault(key, ([], [], []))
+        for place, one in zip(kept, told, strict=True):
+            if one and one not in place:
+                place.append(one)
+    return {
+        key: Trace(tuple(requests), tuple(edges), paths[0] if paths else "")
+        for key, (requests, edges, paths) in found.items()
+    }

@@ -8,96 +8,106 @@ HTTP programs, providers or we say it about a connection; nothing that could be 
 from __future__ import annotations
 
 _WORDS = """
-1m a abort about above accept accepted access accessing accident accidents acknowledged acknowledgement
-add address addresses advertise aes after again age agent agree akamai alarm alarms alert all allocate
-allow already also although amazon amount an and another answer answered answers anthropic
-anthropic-python anthropic-typescript any api apis apparently application are argument arguments array
-arrival arrive arrived arrives as ask asked asking asks asleep assign async at attached attachments
-attempt attempted attempting attempts attic attribute authentication auto available avoided away aws
-awselb axios azure back bad base basic batches be bearer because bedrock been before began begin beginning
-begins begun behind being beta better between beyond big billing bits block blocks body boot both bounds
-branch break breaker bridged brief bring brings broke broken browser budget buffer build bun busy but by
-bypass byte bytes cache cached cached-lookup caddy call calls came can cancel canceled cancelled cannot
-capped careful carried carrier carries cases caused cellular cert certificate certificates chacha20 change
-changed changes channel character characters charset chat chatgpt check checking checkpoint child chunk
-chunked claude claude-cli clear cli client clients clock clocks close closed closes closing cloudflare
-cloudfront cnt coalesce code codec come command communication compact compaction complete completed
-completions compressed compression concurrency concurrent config configuration confirmed congestion
-connect connected connecting connection connections conntrack contain container contains content context
-continue control conversation core correct corrupted cost costs could count count_tokens counted counts
-cpu credit credits cross curl current cut darwin data days dead deadline deadlock debug decide decided
-declared decode decoding decompress default defect defined delayed delete delivery delta deltas denied
-deno deny descriptor desired destination detail details device dialect did died different differs digest
-directions directly directory disk dispatcher dns do docs document documentation documented documents does
-doing domain doom doomed dots doubt down driver dropped drops due duplicate duration during dynamic each
-eager eagerly earlier early ecdhe ecdsa edge eight eleven else embeddings empty en enabled encoded
-encoding encodings encrypted end ended ending endings endpoint ends enforced enhance_your_calm enough
-ensure entity envoy eof epoll errno error error-type errors established ethernet event events every exact
-exactly exceeded exceeds exception exchange exclude excluded exec exhausted exists exited expect expected
-expects expired expiry explain explained explains explicit extensions external extra fact failed fails
-failure failures fallback falls family far fast fastly fatal fault feature fell fetch fetching few fewer
-fifth file files fin fin_wait1 fin_wait2 finds finish finished finishing first first-start fits five
-flight flood flow follow followed follows for forbid form format forward found four four-hundred fragment
-frame frames free frequency fresh from full function gateway gave gave_up gcm generated generation get
-give given giving go goaway goes gone gpt grace grammar greater grew grows gzip h1 h2 had haiku half
-halted hand handed handle handshake haproxy hardly has hash have head header headers healed healing heard
-hears hedge held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly
-hop hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
-httpx human hundreds hung i id identifier identity idle if illegal image images immediately implemented in
-inadequate_security inappropriate inbound included incomplete increase incremental indicates infer
-inference initial input inside installed instance instead insufficient intercepting internal interrupt
-interrupted interval into invalid invisible io ioctl ip is issuer istio-envoy it its itself javascript
-joined joins journal json kb keep keepalive keepalives keeps kept key keys killed kind known knows large
-larger last last_ack latency later latest least leave leaves leaving left length less let level levels lib
-libraries library lies life lifetime light like limit limits line lines link links linux list listen lists
-ll load loaded local locally locks log login long longer longest look looked lookup loopback loses losing
-lost low machine macos made make many matching max maximum may mb mcp mean means meanwhile measured medium
-memory message messages method methods mid middle midst min minimum minute minutes mismatch miss missing
-mode model models moment moments month more most move moved moved_on ms much multibyte multihop multiple
-must name named names native near needed needs negotiate neither network networks never new newer nginx
-nine no nobody node node.js nodename non none nor normal not note nothing noticed now null number
-numerical o oauth object occurred octet-stream odd of off often older on once one ones online only open
-openai openai-python opened opening openresty opens openssl operation options opus or org origin orphan
-orphaned orphans other out outage outbound outgoing output outside over overflow overload overloaded own
-owner pace package packet packets page pages paid parallel parse parser parsing part partial parts pass
-passed password past patch path patience pause_turn payload peer per percent permission permitted phase
-pid piece ping pings pinned pipe place plain plainly planned platform playing please policy poly1305 pool
-port possible post prefill premature prematurely present previous price probes process processes profile
-program progress prompt proof proper protected protocol protocols proved proven provider proxies proxy
-push put python query queue quickly quiet quota raises ran range rate rate_limited ratelimit rather raw re
-reach reached reaching read reader reading reads ready reason receive received receiving recent reconnect
-record records recoverable recovery redacted_thinking redo reduce reestablished refer references refresh
-refusal refused refuses regarding region regression rejected rejoined related relayed release remain
-remaining remote removed repeat repeated replaced reply report reported request requested requests
-required requires resend resent reset resets resolved resolver resource resources response responses rest
-restart restarted result resumed retransmit retransmits retried retries retry retry-after retrying revoked
-rf room root round route routes row rpc rsa rst run running runs s safe said same sampling saved say says
-scheduled schema scheme scope sdk-cli sdk-py sdk-ts seam second second's seconds secret section secure see
-seek seems seen sees segment self semaphores send sendable sending sends sent sequence server servers
-serves service session session-id sessions set setting settings seven several severed sha256 sha384 shared
-short shorten shortened shorter shortest shortly should shown shutdown side sign signature signed silence
-silences silent silently since six six-hundred size sized sleep slept slot slow slowly small smaller sni
-so socket software some something sonnet source space spare spared spawn speak speaks specific specified
-speed splice split spoke spoken spool spooled sse ssl ssl_error_syscall sslcertverificationerror
-ssleoferror sslerror sslv3 sslzeroreturnerror stack stale standard stands start started starting starts
-state stateful status stay stays still stop stopped stopping stops store stored story stream streamed
-streaming streams strict string strip structure subscription succeeded success such sum summary superseded
-support supported supports suspended switch switched switching symbolic syn syn_recv synchronized system t
-take taken takeover takes tcp tell telling tells temporarily temporary ten tenant tens terminal terminated
-termination test text than that the their them then there they think thinking third this thousand thread
-three throttle throttled throttling through throws tier time timed timeout timeouts timer times timing tls
-tlsv1 tlsv1.2 tlsv1.3 to today together token tokens told too took tool tools total traefik traffic
-trailers trailing transfer transient transit transport tries truncated trusted try trying tuned tunnel
-turn turns twelve twice two type typescript typing unable unanswerable unanswered unauthorized unavailable
-unbuffer uncaught unchanged unconfirmed under understood undici undone unencrypted unexpected unexpectedly
-unfinished unfortunately unheard unified union unique unit unknown unprocessable unreachable unreadably
-unresponsive unsafe unsent unset unspecified unsupported unusable unwritten up update upgrade upgrades
-upstream url us usage use used user users utf utf-8 v1 valid validated validation value values varnish
-vercel verification verify version versions very via violation virtual visible void vpn wait waited
-waiting waits wall wanted wants warning was wasted watch watchdog watchdogs way ways we we'll we're web
-week well went were what when where whether which while who whole whose why wi-fi wide width wifi will
-window windows wire with withdrawn within without woke word worked worker working works worth would
-wrapper write writing written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
+1m a abandoned abort about above accept accepted access accessing accident accidents account acknowledged
+acknowledgement add added address addresses advertise aes after again age agent agents ages agree akamai
+alarm alarms alert alike all allocate allow alone already also although amazon amount an and another
+answer answered answers anthropic anthropic-python anthropic-typescript any api apis app apparently
+application are argument arguments array arrival arrive arrived arrives arriving as ask asked asking asks
+asleep assign async at attached attachments attempt attempted attempting attempts attic attribute
+authentication auto available avoided awaited awake away aws awselb axios azure back bad base basic
+batches be bearer because bedrock been before began begin beginning begins begun behind being beside beta
+better between beyond big billing bits block blocks body boot both bounds box branch break breaker breaks
+bridged brief bring brings broke broken browser budget buffer build bun burnt bursts busy but by bypass
+byte bytes cache cached cached-lookup caddy call calls came can cancel canceled cancelled cannot capped
+capture captures careful carried carrier carries cases cause caused causes cellular cert certificate
+certificates chacha20 chance change changed changes channel character characters charset chat chatgpt
+check checking checkpoint child chunk chunked claude claude-cli clear cli client clients clock clocks
+close closed closes closing closings cloudflare cloudfront cnt coalesce code codec come comes coming
+command communication compact compacting compaction compare compared comparison complete completed
+completions compressed compression concluded concurrency concurrent config configuration configured
+confirmed congestion connect connected connecting connection connections conntrack contain container
+contains content context continue control conversation core correct corrupted cost costs could count
+count_tokens counted counts covered covers cpu credit credits cross curl current cut cycle cycles darwin
+data day days dead deadline deadlock debug decide decided declared decode decoding decompress default
+defect defined delayed delete deleted deletes delivery delta deltas denied deno deny descriptor desired
+desktop destination detail details device diagnose dialect did died dies different differently differs
+digest directions directly directory disk dispatcher dns do docs document documentation documented
+documents does doing domain doom doomed dots doubt down drawn driver dropped drops due duplicate duration
+during dynamic each eager eagerly earlier early ecdhe ecdsa edge eight eleven else elsewhere embeddings
+empty en enabled encoded encoding encodings encrypted end ended ending endings endpoint ends enforced
+enhance_your_calm enough ensure entity envoy eof epoll errno error error-type errors established ethernet
+event events every evidence exact exactly exceeded exceeds exception exchange exclude excluded exec
+exhausted exists exited expect expected expects expired expiry explain explained explains explicit
+extensions external extra fact fail failed fails failure failures fallback falls family far fast fastly
+fatal fault feature fell fetch fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish
+finished finishing first first-start fits five flight flights flood flow flowing follow followed follows
+for forbid forgot form format forward found four four-hundred fragment frame frames free frequency
+frequent fresh from full function gap gaps gateway gave gave_up gcm generated generation get give given
+giving go goaway goes gone got gpt grace grammar greater grew grows gzip h1 h2 had haiku half halted hand
+handed handle handshake haproxy hardly has hash have head header headers healed healing heard hears hedge
+held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly hooks hop
+hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
+httpx human hundreds hung i id identifier identity idle ids if illegal image images immediately
+implemented in inadequate_security inappropriate inbound included incomplete increase incremental
+indicates infer inference inferred initial input inside install installed instance instead insufficient
+intercepting internal interrupt interrupted interval into invalid invisible io ioctl ip is issuer
+istio-envoy it its itself javascript joined joins journal json kb keep keepalive keepalives keeps kept
+key keys killed kind known knows lain large larger last last_ack lasted latency later latest lay least
+leave leaves leaving left length less let level levels lib libraries library lie lies life lifetime light
+like likelier likely limit limits line lines link links linux list listen listening lists little lived ll
+load loaded local locally locks log logged login logs long longer longest look looked lookup loopback
+loses losing lost low machine macos made make many matching max maximum may mb mcp mean means meanwhile
+measured medium memory message messages method methods mid middle midst min minimum minute minutes
+mismatch miss missing mode model models moment moments month more most move moved moved_on ms much
+multibyte multihop multiple must name named names native near need needed needs negotiate neither network
+networks never new newer next nginx nine no nobody node node.js nodename non none nor normal not note
+noted nothing noticed now null number numerical o oauth object occurred octet-stream odd of off often old
+older on once one ones online only open openai openai-python opened opening openresty opens openssl
+operating operation options opus or org origin orphan orphaned orphans other others out outage outages
+outbound outgoing outlive outlives output outside over overflow overload overloaded own owner pace
+package packet packets page pages paid parallel parse parser parsing part partial parts pass passed
+password past patch path patience pause pause_turn payload peer per percent perhaps permission permitted
+phase phases pid piece ping pings pinned pipe place plain plainly planned platform playing please plugins
+policy poly1305 pool port possible post prefill premature prematurely present prevent previous price
+probes process processes profile program progress prompt prompts proof proper protected protocol
+protocols proved proven provider proxies proxy push put python query queue quickly quiet quota radio
+raise raised raises ran range rate rate_limited ratelimit rather raw re reach reached reaching read
+reader reading reads ready reason receive received receiving recent reconnect record records recoverable
+recovered recovery redacted_thinking redo reduce reestablished refer references refresh refusal refused
+refuses regarding region regression rejected rejoined related relayed release remain remaining remote
+removed repeat repeated replaced reply report reported request requested requests required requires
+resampled resend resent reset resets resolved resolver resolvers resource resources response responses
+rest restart restarted result resumed retransmit retransmits retried retries retry retry-after retrying
+revoked rf roaming room root round route routes row rpc rsa rst run running runs s safe said same
+sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts seam second second's
+seconds secret section secure see seek seems seen sees segment self semaphores send sendable sending
+sends sent sequence server servers serves service session session-id sessions set setting settings seven
+several severed sha256 sha384 shared shell short shorten shortened shorter shortest shortly should shown
+shows shutdown side sign signature signed silence silences silent silently since six six-hundred size
+sized sleep sleeping sleeps slept slot slow slowly small smaller sni so socket software some something
+sonnet source space spare spared spawn speak speaks specific specified speed splice split spoke spoken
+spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror ssleoferror sslerror sslv3
+sslzeroreturnerror stack stale stalled stalls standard stands start started starting starts state
+stateful status stay stayed stays step still stop stopped stopping stops store stored story stream
+streamed streaming streams strict string strip structure subagent subagents subscription succeeded
+success such sum summary superseded support supported supports survives suspended switch switched
+switching symbolic syn syn_recv synchronized system t take taken takeover takes tcp tell telling tells
+temporarily temporary ten tenant tens tenth terminal terminated termination test text than that the their
+them then there these they think thinking third this those thousand thread three throttle throttled
+throttling through throws tier time timed timeout timeouts timer times timing tls tlsv1 tlsv1.2 tlsv1.3
+to today together token tokens told too took tool tools total traefik traffic trailers trailing
+transcript transcripts transfer transient transit transport trend tries true truncated trusted try trying
+tuned tunnel turn turns twelve twice two type typescript typing unable unanswerable unanswered
+unauthorized unavailable unbuffer uncaught unchanged unconfirmed under understood undici undone
+unencrypted unexpected unexpectedly unexplained unfinished unfortunately unheard unified union unique
+unit unknown unprocessable unreachable unreadably unresponsive unsafe unsent unset unspecified
+unsupported until unusable unwritten up update upgrade upgrades upstream url us usage use used user users
+uses utc utf utf-8 v1 vain valid validated validation value values varnish vercel verification verify
+version versions very via violation virtual visible void vpn wait waited waiting waits waking wall wanted
+wants warning was wasted watch watchdog watchdogs way ways we we'll we're web week weekday well went were
+what when where whether which while who whole whose why wi-fi wide width wifi will window windows wire
+with withdrawn within without woke word worked worker working works worth would wrapper write writing
+written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
 """
 
 PLAIN: frozenset[str] = frozenset(_WORDS.split())

@@ -23,6 +23,8 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight.redact import scrub
+
 TIMEOUT_S = 5.0
 LONGEST = 65_536
 "Characters of a command's output that are looked at."
@@ -146,6 +148,24 @@ def look(
         _client(notes, home, runs)
     _settings(notes, home, projects if variables is not None else (), root)
     return notes.made
+
+
+_WHOSE = {
+    "accountUuid": "account id",
+    "organizationUuid": "organization id",
+    "organizationName": "organization",
+    "emailAddress": "e-mail",
+}
+
+
+def account(home: Path) -> list[Fact]:
+    """Whose client it is, by what it keeps beside its settings: ids and names, for a private sheet; no credential."""
+    kept = _dict((_file(_Notes(), home / ".claude.json") or {}).get("oauthAccount"))
+    return [
+        Fact(name, value)
+        for key, name in _WHOSE.items()
+        if isinstance(value := kept.get(key), str) and 0 < len(value) <= 200 and scrub(value) == value
+    ]
 
 
 # ----- the machine

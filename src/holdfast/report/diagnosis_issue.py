@@ -1,0 +1,655 @@
+"""A diagnosis as a bug report for the client's public tracker, in that tracker's own fields; and a private sheet beside it.
+
+The public file names nobody: versions, codes and settings stay where they have a public form, or are of a closed list
+below; projects, sessions and paths get pseudonyms; every other text goes through `flight.deidentify`. Request ids and edge
+ids stay, since they are what a vendor can look up. The private sheet leads back, for the vendor's support alone.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from holdfast import __version__
+from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.case import Failure
+from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.tables import KNOWN_CODES
+from holdfast.flight import deidentify
+from holdfast.flight.deidentify import Names, Policy
+from holdfast.flight.flights import counted, percent
+from holdfast.report import diagnosed
+from holdfast.report.issue import LONGEST
+from holdfast.report.markdown import block, code, table, words
+
+LOOKALIKES = Path(__file__).with_name("lookalikes.toml")
+EXAMPLES = 5
+"Failures shown in full."
+MOST_IDS = 40
+"Request ids in the public file; the private sheet has all."
+WORKED = 100
+"Answered requests without a failure that a version must have to be called working."
+
+_VERSION = re.compile(r"\d{1,4}(?:\.\d{1,6}){1,2}(?:-(?:alpha|beta|dev|next|rc)\.?\d{0,4})?")
+"Of three parts at most: four are an address."
+_KERNEL = re.compile(
+    r"(Linux|Darwin) (\d{1,3}(?:\.\d{1,4}){1,3})\S* (?:.* )?(x86_64|arm64|aarch64|armv7l|i686)"
+)
+_SYSTEM = re.compile(
+    r"(?:macOS|Ubuntu|Debian GNU/Linux|Fedora Linux|Arch Linux|Linux Mint|openSUSE \w+|Alpine Linux|NixOS|Pop!_OS|"
+    r"Red Hat Enterprise Linux|Rocky Linux|AlmaLinux|CentOS Stream|Raspbian GNU/Linux|Manjaro Linux|Amazon Linux|Gentoo)"
+    r"(?: v?\d{1,4}(?:\.\d{1,4}){0,2})?(?: LTS)?"
+)
+_SHELL_NAMES = "bash zsh fish sh dash ksh tcsh nu pwsh elvish xonsh"
+_SHELLS = frozenset(_SHELL_NAMES.split())
+_TERMINAL_WORDS = (
+    "Apple_Terminal iTerm.app vscode tmux screen ghostty WezTerm kitty alacritty Hyper WarpTerminal xterm "
+    "xterm-256color xterm-kitty xterm-ghostty screen-256color tmux-256color linux rxvt-unicode dumb TERM over SSH"
+)
+_TERMINALS = frozenset(_TERMINAL_WORDS.split())
+_OURS = re.compile(
+    r"Wi-Fi|wired|tunnel|virtual|none|no tunnel interface is up|none is connected|\d{1,3}|"
+    r"\d{1,3} (?:tunnel interfaces? up|connected)|native installer|local, in ~/\.claude/local|Homebrew|pnpm|bun|"
+    r"npm, global|Nix|of another kind|(?:(?:HTTP|HTTPS|ALL|NO)_PROXY(?:, )?)+|"
+    r"\d{1,6} managed, \d{1,6} user, \d{1,6} project|default|acceptEdits|plan|bypassPermissions|dontAsk|auto"
+)
+"Values of `sessions.environment` that are words of a closed list there."
+_KEYS = (
+    "permissions hooks env model enabledPlugins mcpServers statusLine cleanupPeriodDays includeCoAuthoredBy "
+    "apiKeyHelper outputStyle forceLoginMethod enableAllProjectMcpServers enabledMcpjsonServers disabledMcpjsonServers "
+    "deniedMcpServers allowedMcpServers extraKnownMarketplaces voiceEnabled skipDangerousModePermissionPrompt "
+    "alwaysThinkingEnabled effortLevel sandbox spinnerTipsEnabled autoUpdatesChannel awsAuthRefresh otelHeadersHelper "
+    "disableAllHooks companyAnnouncements fileSuggestion language theme "
+    "ANTHROPIC_BASE_URL ANTHROPIC_MODEL API_TIMEOUT_MS BASH_DEFAULT_TIMEOUT_MS BASH_MAX_TIMEOUT_MS HTTP_PROXY HTTPS_PROXY "
+    "NO_PROXY MAX_THINKING_TOKENS CLAUDE_CODE_MAX_OUTPUT_TOKENS CLAUDE_CODE_USE_BEDROCK CLAUDE_CODE_USE_VERTEX "
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC CLAUDE_CODE_ENABLE_TELEMETRY DISABLE_AUTOUPDATER DISABLE_TELEMETRY "
+    "NODE_EXTRA_CA_CERTS"
+)
+KNOWN_KEYS = frozenset(_KEYS.split())
+"Names of the client's public settings; others are counted."
+_COMMANDS = re.compile(
+    r"(holdfast (?:atlas|capture|captures|diagnose|doctor|flight|flights|mark|probe|run|serve)\b)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a vendor can look a failure up by."""
+
+    request_ids: tuple[str, ...] = ()
+    edge_ids: tuple[str, ...] = ()
+    path: str = ""
+    "The URL that failed, without its query; empty where it is not on record."
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A part of the report; the higher its `rank`, the sooner it is left out."""
+
+    lines: list[str]
+    rank: int = 0
+    name: str = ""
+
+
+class _Public:
+    """Says things so that they name nobody."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._told: dict[str, str] = {}
+
+    def text(self, said: str) -> str:
+        """Free text; our own commands in it stay."""
+        if said in _constants():
+            return said
+        if said not in self._told:
+            self._told[said] = "".join(
+                part if _COMMANDS.fullmatch(part) else deidentify.text(part, self.names)
+                for part in _COMMANDS.split(said)
+            )
+        return self._told[said]
+
+    def joined(self, said: str) -> str:
+        """Sentences of ours that were joined by semicolons."""
+        if said in _constants():
+            return said
+        return "; ".join(self.text(part) for part in said.split("; "))
+
+    def code(self, said: str) -> str:
+        return said if said in KNOWN_CODES else self.text(said)
+
+    def version(self, said: str) -> str:
+        return said if _VERSION.fullmatch(said) else self.names.name("name", said)
+
+    def model(self, said: str | None) -> str:
+        told = (
+            deidentify.value(Policy.MODEL, said, self.names) if said and said != "not known" else "not known"
+        )
+        return str(told)
+
+    def session(self, said: str) -> str:
+        return self.names.name("session", said)
+
+    def project(self, said: str) -> str:
+        return "not known" if said in ("", "not known") else self.names.name("path", said)
+
+    def request(self, said: str) -> str:
+        return str(deidentify.value(Policy.REQUEST_ID, said, self.names))
+
+    def edge(self, said: str) -> str:
+        return str(deidentify.value(Policy.EDGE_ID, said, self.names))
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """A table's rows: numbers stay, names get pseudonyms by their column."""
+        by_column: Mapping[str, Callable[[str], str]] = {
+            "version": self.version,
+            "model": self.model,
+            "project": self.project,
+            "session": self.session,
+            "code": self.code,
+            "agent kind": lambda said: said if said in ("main", "subagent") else self.text(said),
+        }
+        return [
+            {
+                column: by_column.get(column, self.text)(value) if isinstance(value, str) else value
+                for column, value in row.items()
+            }
+            for row in rows
+        ]
+
+    def fact(self, name: str, value: str) -> str:
+        """A fact of the environment, as far as it is of a public form."""
+        if name == "kernel":
+            found = _KERNEL.fullmatch(value)
+            return " ".join(found.groups()) if found else "another"
+        if name == "operating system":
+            found = _SYSTEM.match(value)
+            return found[0] if found else "another"
+        if name in ("node", "client", "versions kept"):
+            return ", ".join(one for one in value.split(", ") if _VERSION.fullmatch(one)) or "another"
+        if name == "shell":
+            return value if value in _SHELLS else "another"
+        if name == "terminal":
+            kept = [one for one in value.split() if one in _TERMINALS or _VERSION.fullmatch(one)]
+            return " ".join(kept) or "another"
+        if name.startswith(("settings, ", "variables set by settings, ")):
+            keys = value.split(", ")
+            known = [key for key in keys if key in KNOWN_KEYS]
+            rest = len(keys) - len(known)
+            return ", ".join([*known, *([f"and {counted(rest, 'other')}"] if rest else [])])
+        return value if _OURS.fullmatch(value) else self.text(value)
+
+
+@cache
+def _constants() -> frozenset[str]:
+    """Sentences of ours that hold no value of anybody's."""
+    return frozenset(
+        told
+        for one in catalogue()
+        for told in (one.title, one.remedy, one.falsifier, one.name, *one.rivals, *one.rivals.values())
+    )
+
+
+# ----- the public file
+
+
+def issue(diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], names: Names) -> str:
+    """The whole report. Under the tracker's limit: what matters least is left out first, and named."""
+    public = _Public(names)
+    for failure in diagnosis.case.failures:
+        public.session(failure.session)
+        public.project(failure.project)
+    sections = list(_sections(diagnosis, around, traces, public))
+    left: list[str] = []
+    while True:
+        page = _joined(sections, left)
+        if len(page) < LONGEST:
+            return page
+        worst = max(sections, key=lambda one: one.rank)
+        if not worst.rank:
+            cut = "\n\n(cut here: an issue may not be longer)\n"
+            return page[: LONGEST - len(cut) - 1] + cut
+        sections.remove(worst)
+        left.append(worst.name)
+
+
+def _joined(sections: Sequence[_Section], left: Sequence[str]) -> str:
+    lines = [line for one in sections for line in one.lines]
+    if left:
+        lines += [
+            "",
+            f"Left out, because an issue may not be longer than {LONGEST:,} characters: {', '.join(left)}.",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _sections(
+    diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], public: _Public
+) -> Iterator[_Section]:
+    yield _Section(
+        [f"# {words(_title(diagnosis, public))}", "", *_field("What's wrong?"), *_wrong(diagnosis, public)]
+    )
+    yield _Section([*_field("What should happen?"), *_should(diagnosis)])
+    yield _Section([*_field("Error messages/logs"), *_messages(diagnosis, public)])
+    yield _Section(_examples(diagnosis, traces, public), 2, "examples of failures")
+    yield _Section(_ids(diagnosis, traces, public), 1, "the table of request ids")
+    yield _Section([*_field("Steps to reproduce"), *_steps(diagnosis, public)])
+    yield _Section([*_field("Claude model"), *_most(diagnosis, "by model", "model", public)])
+    yield _Section([*_field("Is this a regression?"), *_regression(diagnosis, public)])
+    yield _Section([*_field("Claude Code version"), *_most(diagnosis, "by version", "version", public)])
+    yield _Section(_platform(around, traces, public))
+    yield _Section([*_field("Additional information"), *_about(diagnosis)])
+    for place, finding in enumerate(diagnosis.findings, 1):
+        yield _Section(_hypothesis(place, finding, diagnosis, public), 1 + place // 6, f"cause {place}")
+    yield _Section(_asks(diagnosis, traces, public))
+    yield _Section(_lookalikes(diagnosis), 3, "reports that look alike")
+    if around.since is not None:
+        lines = [f"- {words(public.text(one))}" for one in around.since_lines()]
+        yield _Section(["#### Since the last report", "", *lines, ""], 4, "what came since the last report")
+    if around.environment is not None:
+        yield _Section(_environment(around, public), 4, "the environment")
+    for place, (name, rows) in enumerate(diagnosis.tables.items()):
+        shown = diagnosed.shown(name, public.rows(rows))
+        if shown:
+            cells = [[words(cell) for cell in row] for row in shown]
+            head = diagnosed.HEADS.get(name, name)
+            page = [f"<details><summary>{words(head)}</summary>", "", *table(cells[0], cells[1:])]
+            # the longest go first
+            yield _Section([*page, "", "</details>", ""], 10 + place + len(cells), f"the table “{head}”")
+    yield _Section(_limits(diagnosis, public))
+
+
+def _field(name: str) -> list[str]:
+    return [f"### {name}", ""]
+
+
+def _title(diagnosis: Diagnosis, public: _Public) -> str:
+    if not diagnosis.failures:
+        return "[BUG] (no failure is on record)"
+    share = percent(diagnosis.failures / diagnosis.requests)
+    if diagnosis.findings:
+        return f"[BUG] {public.text(diagnosis.findings[0].title)}: {share} of requests fail, {diagnosis.died} turns died"
+    return f"[BUG] {share} of requests fail, {diagnosis.died} turns died, cause unknown"
+
+
+def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    days = diagnosis.tables["per day"]
+    page = [words(diagnosed.verdict(diagnosis)), ""]
+    if days:
+        first, last = (
+            datetime.fromtimestamp(row["day"] * 86_400, UTC).strftime("%Y-%m-%d")
+            for row in (days[0], days[-1])
+        )
+        page += [f"Seen from {first} to {last} (local days), in use on {len(days)} of them.", ""]
+    for place, finding in enumerate(diagnosis.findings, 1):
+        within = diagnosis.intervals.get(finding.hypothesis)
+        line = diagnosed.finding_line(finding, diagnosis.failures, within).removeprefix(finding.title)
+        page.append(f"{place}. **{finding.grade}**: {words(public.text(finding.title) + line)}")
+    left = len(diagnosis.examination.unexplained)
+    if left:
+        page.append(f"{len(diagnosis.findings) + 1}. Unexplained: {counted(left, 'failure')}.")
+    return [*page, ""]
+
+
+_SHOULD: Mapping[str, str] = {
+    "fixed-limit": "A long answer comes to its end, or ends in an HTTP or stream error that says which limit was met.",
+    "silence-limit": "A silent stream is kept alive by bytes in both directions, or ends in an error that says so.",
+    "nat-timeout": "The client keeps silent connections alive (TCP keepalive), so that no box on the way forgets them.",
+    "client-limit": "The client says that it was its own limit, names the setting, and does not call it a server's error.",
+    "idle-socket": "A connection that was idle for long is not used again without a proof of life.",
+    "large-request": "A large prompt is answered, or refused with an error before it is uploaded again and again.",
+    "provider-overload": "The client waits as long as the overload lasts, by retry-after, before it gives up a turn.",
+    "local-link": "The client notices that there is no network and waits for it, instead of burning its tries.",
+    "isp-outage": "The client notices that there is no network and waits for it, instead of burning its tries.",
+    "machine-sleep": "A request that slept with the machine is asked again at once after waking.",
+}
+"What a person may expect where this was the cause."
+
+
+def _should(diagnosis: Diagnosis) -> list[str]:
+    told = dict.fromkeys(_SHOULD[one.hypothesis] for one in diagnosis.findings if one.hypothesis in _SHOULD)
+    page = [f"- {line}" for line in told]
+    page.append("- A request that fails is logged with its request id, its age and how the connection ended.")
+    return [*page, ""]
+
+
+def _messages(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    said: dict[str, int] = {}
+    for failure in diagnosis.case.failures:
+        if failure.text:
+            told = public.text(failure.text)
+            said[told] = said.get(told, 0) + 1
+    lines = [
+        f"{times} x  {told[:300]}" for told, times in sorted(said.items(), key=lambda item: -item[1])[:8]
+    ]
+    codes = [row for row in diagnosis.tables["by code"] if row["errors"]]
+    lines += [
+        f"{row['errors']} failed tries of {counted(row['failures'], 'request')}: {public.code(row['code'])}"
+        for row in codes
+    ]
+    return [*block(lines), ""] if lines else ["None is on record.", ""]
+
+
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _examples(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+    """The freshest failures of the leading causes, try by try."""
+    by_id = {one.id: one for one in diagnosis.case.failures}
+    chosen: list[Failure] = []
+    for finding in diagnosis.findings[:EXAMPLES]:
+        mine = sorted((by_id[key] for key in finding.explains), key=lambda one: -one.at_ms)
+        chosen += mine[: max(1, EXAMPLES // max(len(diagnosis.findings), 1))]
+    lines = []
+    for failure in chosen or sorted(by_id.values(), key=lambda one: -one.at_ms)[:EXAMPLES]:
+        where = f"{public.session(failure.session)}, version {public.version(failure.version)}"
+        where += f", {public.model(failure.model)}"
+        size = f", prompt of {failure.context_tokens:,} tokens" if failure.context_tokens is not None else ""
+        lines.append(f"{_utc(failure.at_ms)}  {where}{size}: {failure.outcome}")
+        for number, one in enumerate(failure.tries, 1):
+            age = f"{one.age_s:.1f} s old" if one.age_s is not None else "age not known"
+            lines.append(f"  try {number}  {_utc(one.at_ms)}  {public.code(one.code)}  {age}")
+        lines += [
+            f"  request id  {public.request(one)}" for one in traces.get(failure.id, Trace()).request_ids
+        ]
+    return [*block(lines), ""] if lines else []
+
+
+def _ids(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+    rows = list(_id_rows(diagnosis, traces, public))
+    if not rows:
+        return ["No failed try has a request id: none of them had an HTTP answer.", ""]
+    page = [
+        "For the provider, the newest first:",
+        "",
+        *table(("time (UTC)", "code", "request id", "edge id"), rows[:MOST_IDS]),
+    ]
+    if len(rows) > MOST_IDS:
+        page += ["", f"{len(rows) - MOST_IDS} more can be had from the reporter."]
+    return [*page, ""]
+
+
+def _id_rows(
+    diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public
+) -> Iterator[tuple[str, str, str, str]]:
+    for failure in sorted(diagnosis.case.failures, key=lambda one: -one.at_ms):
+        trace = traces.get(failure.id, Trace())
+        for place in range(max(len(trace.request_ids), len(trace.edge_ids))):
+            request = trace.request_ids[place] if place < len(trace.request_ids) else ""
+            edge = trace.edge_ids[place] if place < len(trace.edge_ids) else ""
+            told = ", ".join(public.code(one) for one in sorted(failure.codes)) or "gave up"
+            yield _utc(failure.at_ms), words(told), code(public.request(request)), code(public.edge(edge))
+
+
+def _steps(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    if not diagnosis.failures:
+        return ["Nothing failed.", ""]
+    every = diagnosis.requests / diagnosis.failures
+    sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
+    size = f", with prompts of about {sizes[len(sizes) // 2]:,} tokens" if sizes else ""
+    steps = [f"Work with Claude Code in the usual way{size}."]
+    limit = _limit(diagnosis)
+    if limit is not None:
+        steps.append(f"Ask for something that takes longer than {limit:.0f} s to answer, or to think about.")
+    steps.append(f"Of {every:,.0f} requests about one fails; it does not fail on demand.")
+    return [*(f"{number}. {step}" for number, step in enumerate(steps, 1)), ""]
+
+
+_OF_AGE = frozenset({"fixed-limit", "silence-limit", "nat-timeout", "client-limit", "edge-timeout"})
+
+
+def _limit(diagnosis: Diagnosis) -> float | None:
+    """The age at which requests were cut, by the first finding that has one."""
+    for finding in diagnosis.findings:
+        if finding.hypothesis in _OF_AGE and (ages := _ages(finding, diagnosis)):
+            return ages[len(ages) // 2]
+    return None
+
+
+def _ages(finding: Finding, diagnosis: Diagnosis) -> list[float]:
+    mine = set(finding.explains)
+    return sorted(one.ages_s[0] for one in diagnosis.case.failures if one.id in mine and one.ages_s)
+
+
+def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list[str]:
+    rows = public.rows([row for row in diagnosis.tables[name] if row["failures"]])[:6]
+    if not rows:
+        return ["Not known.", ""]
+    told = [
+        f"- {words(str(row[column]))}: {row['failures']} of {row['failures'] + row['requests']:,} requests failed"
+        for row in rows
+    ]
+    return [*told, ""]
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _regression(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    """What the records carry: which versions failed, and whether an older one demonstrably did not."""
+    rows = [row for row in diagnosis.tables["by version"] if _VERSION.fullmatch(str(row["version"]))]
+    failing = sorted((row for row in rows if row["failures"]), key=lambda row: _key(row["version"]))
+    if not failing:
+        return ["Not known.", "", *_field("Last working version"), "Not known.", ""]
+    oldest = failing[0]["version"]
+    worked = [row for row in rows if _key(row["version"]) < _key(oldest) and row["requests"] >= WORKED]
+    if not worked:
+        why = (
+            "the oldest version on record that was used enough fails already"
+            if len(rows) > 1
+            else "one version is on record"
+        )
+        return [f"I don't know: {why} ({oldest}).", "", *_field("Last working version"), "Not known.", ""]
+    last = max(worked, key=lambda row: _key(row["version"]))
+    expected = (
+        last["requests"] * failing[0]["failures"] / max(failing[0]["failures"] + failing[0]["requests"], 1)
+    )
+    return [
+        f"Perhaps: {oldest} is the oldest version on record with failures. Each version was used at another time, and "
+        f"in {last['version']} {expected:.1f} failures were to be expected at the rate of {oldest}.",
+        "", *_field("Last working version"), f"{last['version']} ({last['requests']:,} requests, none failed)", "",
+    ]  # fmt: skip
+
+
+def _platform(around: Around, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+    hosts = {trace.path.partition("://")[2].partition("/")[0] for trace in traces.values()} - {""}
+    if hosts == {"api.anthropic.com"}:
+        platform = "Anthropic API"
+    elif hosts:
+        platform = words(f"Other: {', '.join(sorted(public.text(f'https://{host}/') for host in hosts))}")
+    else:
+        platform = "Not known: no failed try names the host."
+
+    def told(name: str) -> str:
+        known = around.environment.told(name) if around.environment else ""
+        return words(public.fact(name, known)) if known else "Not known."
+
+    terminal = [one for one in (told("terminal"), told("shell")) if one != "Not known."]
+    return [
+        *_field("Platform"), platform, "", *_field("Operating System"), told("operating system"), "",
+        *_field("Terminal/Shell"), ", ".join(terminal) or "Not known.", "",
+    ]  # fmt: skip
+
+
+def _about(diagnosis: Diagnosis) -> list[str]:
+    return [
+        f"Counted by Holdfast {__version__} from the client's own transcripts and logs. The unit is the failure: one "
+        "request that failed, with all its tries. Names, projects, paths and sessions are replaced by pseudonyms, the same "
+        "all through; no prompt and no answer was read out. Ranges resample whole days (95 in 100).",
+        "",
+    ]
+
+
+def _hypothesis(place: int, finding: Finding, diagnosis: Diagnosis, public: _Public) -> list[str]:
+    page = [f"#### {place}. {words(public.text(finding.title))} ({finding.grade})", ""]
+    for word, told in diagnosed.reasons(finding):
+        page.append(f"- {word}: {words(public.joined(told))}")
+    return [*page, ""]
+
+
+# ----- the asks
+
+
+def _asks(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+    asked = list(
+        dict.fromkeys(
+            one for finding in diagnosis.findings for one in _asked(finding, diagnosis, traces, public)
+        )
+    )
+    if diagnosis.examination.unexplained:
+        ids = _own_ids(diagnosis.examination.unexplained, traces, public)
+        asked.append(
+            f"How did these end on your side{ids}? No cause that shows in the client's logs explains them."
+        )
+    if not asked:
+        return []
+    return [
+        "#### What would help",
+        "",
+        *(f"{number}. {words(told)}" for number, told in enumerate(asked, 1)),
+        "",
+    ]
+
+
+def _asked(
+    finding: Finding, diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public
+) -> Iterator[str]:
+    ages = _ages(finding, diagnosis)
+    ids = _own_ids(finding.explains, traces, public)
+    number = len(finding.explains)
+    if finding.hypothesis in _OF_AGE and ages:
+        spread = f"{ages[0]:.0f} to {ages[-1]:.0f} s, median {ages[len(ages) // 2]:.1f} s"
+        yield (
+            f"Is there a limit at the edge or the server near the age of these {number} requests ({spread})? On "
+            "silence, or on the whole time?"
+        )
+        yield (
+            "Log in api_error whether headers and a first event had come, and who closed: the logs do not tell an own "
+            "abort from a reset."
+        )
+    if finding.hypothesis in ("nat-timeout", "silence-limit"):
+        yield (
+            "Does the client set TCP keepalive on this connection, and how long after the last byte does its first "
+            "probe go out?"
+        )
+    if finding.hypothesis == "idle-socket":
+        silent = sorted(
+            one.idle_s
+            for one in diagnosis.case.failures
+            if one.id in set(finding.explains) and one.idle_s is not None
+        )
+        told = f" ({silent[0]:.0f} to {silent[-1]:.0f} s idle here)" if silent else ""
+        yield f"For how long does the client keep idle connections, and the edge{told}?"
+    if finding.hypothesis in ("provider-overload", "provider-error", "edge-timeout", "rate-limit"):
+        yield f"What happened to these {number} requests on your side{ids}?"
+    if finding.hypothesis == "large-request":
+        sizes = sorted(
+            one.context_tokens
+            for one in diagnosis.case.failures
+            if one.id in set(finding.explains) and one.context_tokens is not None
+        )
+        if sizes:
+            yield (
+                f"Is there a limit on size or time that prompts of {sizes[0]:,} to {sizes[-1]:,} tokens meet? Offer to "
+                "compact before the tries are used up."
+            )
+    if finding.hypothesis in ("shared-outage", "many-sessions", "subagents"):
+        times = ", ".join(
+            _utc(one.at_ms)[:19] for one in diagnosis.case.failures if one.id in set(finding.explains[:5])
+        )
+        yield f"Were there resets at one edge location at these times (UTC): {times}?"
+
+
+def _own_ids(keys: Sequence[str], traces: Mapping[str, Trace], public: _Public) -> str:
+    found = [public.request(one) for key in keys for one in traces.get(key, Trace()).request_ids][:6]
+    return f" ({', '.join(found)})" if found else ""
+
+
+# ----- the rest
+
+
+@cache
+def lookalikes() -> tuple[Mapping[str, Any], ...]:
+    """The list: number, title, signature, found_as."""
+    return tuple(tomllib.loads(LOOKALIKES.read_text(encoding="utf-8"))["lookalike"])
+
+
+def _lookalikes(diagnosis: Diagnosis) -> list[str]:
+    found = {name for one in diagnosis.findings for name in (one.hypothesis, *one.rivals)}
+    alike = [one for one in lookalikes() if found & set(one["found_as"])]
+    if not alike:
+        return []
+    rows = [(str(one["number"]), words(one["title"]), words(one["signature"])) for one in alike]
+    head = [
+        "#### Reports that look alike",
+        "",
+        "From a list of 2026, matched by cause alone; whether they are the same is open.",
+        "",
+    ]
+    return [*head, *table(("number", "about", "signature"), rows), ""]
+
+
+def _environment(around: Around, public: _Public) -> list[str]:
+    rows = [(words(name), words(public.fact(name, value))) for name, value in around.environment_rows()]
+    gaps = around.environment.skipped if around.environment else []
+    page = ["#### Environment", "", *table(("what", "which"), rows), ""]
+    if gaps:
+        page += [f"Not known: {words(', '.join(dict.fromkeys(public.text(one.name) for one in gaps)))}.", ""]
+    return page
+
+
+def _limits(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    page = ["#### What this cannot tell", ""]
+    page += [f"- {words(public.text(told))}" for told in diagnosis.refused]
+    page += [
+        f"- {public.text(one.source)}: {words(public.text(diagnosed.covered(one)))}"
+        for one in diagnosis.coverage
+    ]
+    return [*page, ""]
+
+
+# ----- the private sheet
+
+
+def private(
+    diagnosis: Diagnosis, traces: Mapping[str, Trace], names: Names, account: Sequence[tuple[str, str]]
+) -> str:
+    """For the vendor's support alone: whose it is, what the pseudonyms stand for, and every id."""
+    known = table(("what", "which"), [(words(name), code(value)) for name, value in account])
+    page = [
+        "# Private: not for a public tracker",
+        "",
+        "It undoes what the public report replaced. Give it to the vendor's support by a private way, if they ask.",
+        "",
+        "## Account",
+        "",
+        *(known or ["None is on record."]),
+        "",
+        "## What the pseudonyms stand for",
+        "",
+    ]
+    page += table(
+        ("in the report", "stands for"), [(code(key), code(value)) for key, value in names.key().items()]
+    )
+    rows = []
+    for failure in sorted(diagnosis.case.failures, key=lambda one: -one.at_ms):
+        trace = traces.get(failure.id, Trace())
+        rows.append(
+            (
+                _utc(failure.at_ms), words(", ".join(sorted(failure.codes)) or "gave up"), failure.outcome,
+                code(failure.session), code(failure.project), code(" ".join(trace.request_ids)),
+                code(" ".join(trace.edge_ids)),
+            )
+        )  # fmt: skip
+    head = ("time (UTC)", "codes", "end", "session", "project", "request ids", "edge ids")
+    return "\n".join([*page, "", "## Every failure", "", *table(head, rows), ""])

@@ -1,0 +1,285 @@
+"""The public report of a diagnosis: in the tracker's own fields, of use to the vendor, and of nobody."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.cli.reporting import traces
+from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.diagnosis import Coverage, Diagnosis, diagnose
+from holdfast.diagnosis.engine import Engine
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypothesis import Evidence
+from holdfast.diagnosis.since import Since
+from holdfast.flight.deidentify import Names
+from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, issue, lookalikes, private
+from holdfast.report.issue import LONGEST
+from holdfast.sessions.corpus import update
+from holdfast.sessions.environment import Environment, Fact, Skipped
+from holdfast.sessions.frames import frames
+from holdfast.sessions.places import roots, transcripts
+from holdfast.sessions.store import Store
+from tests.report.test_public import UNSHRUNK, texts
+from tests.sessions.written import MORNING_MS, Pen
+
+DAY_MS = 86_400_000
+FIELDS = (
+    "What's wrong?", "What should happen?", "Error messages/logs", "Steps to reproduce", "Claude model",
+    "Is this a regression?", "Last working version", "Claude Code version", "Platform", "Operating System",
+    "Terminal/Shell", "Additional information",
+)  # fmt: skip
+"Those of the tracker's form for bugs, in its order."
+
+MACHINE = Environment(
+    [
+        Fact("operating system", "macOS 26.3"), Fact("kernel", "Darwin 25.3.0 arm64"), Fact("shell", "zsh"),
+        Fact("terminal", "iTerm.app 3.5.1"), Fact("node", "24.13.1"), Fact("interface", "Wi-Fi"),
+        Fact("settings, user", "env, hooks"), Fact("hooks", "0 managed, 2 user, 0 project"),
+    ],
+    [Skipped("vpn", "it is not installed", "scutil --nc list")],
+)  # fmt: skip
+
+
+@cache
+def _month() -> tuple[Diagnosis, dict[str, Trace]]:
+    """Twelve days; on each a request is cut after five minutes, and one is overloaded."""
+    with TemporaryDirectory() as place:
+        home = Path(place)
+        for day in range(12):
+            pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS).asks()
+            for number in range(10):
+                pen.after(20).answers(f"msg_{day}_{number}")
+            pen.after(300.4).fails(1).after(302).fails(2).gives_up()
+            pen.asks().after(2).is_refused(1).after(4).answers(f"msg_{day}_last").saved(home)
+        store = Store(None, now_ms=MORNING_MS)
+        update(store, transcripts(roots(home))[0])
+    reach = Coverage("transcripts", "12 sessions and 0 subagents, 40 kB", MORNING_MS, MORNING_MS + DAY_MS)
+    none = Coverage("desktop log", "none")
+    return diagnose(Engine(frames(store)), coverage=[reach, none]), traces(store)
+
+
+def a_month() -> tuple[Diagnosis, dict[str, Trace]]:
+    return _month()
+
+
+def test_it_has_the_trackers_own_fields() -> None:
+    """All of them, in the order of the form."""
+    page = issue(*_with(Around(MACHINE)), Names())
+    assert [line[4:] for line in page.splitlines() if line.startswith("### ")] == list(FIELDS)
+    assert page.startswith("# \\[BUG\\] ")
+
+
+def _with(around: Around) -> tuple[Diagnosis, Around, dict[str, Trace]]:
+    diagnosis, found = a_month()
+    return diagnosis, around, found
+
+
+def field(page: str, name: str) -> str:
+    return page.split(f"### {name}\n\n")[1].split("\n### ")[0].strip()
+
+
+def test_it_helps_the_vendor() -> None:
+    """Request ids, ranked causes, what would prove them wrong, questions with this person's own ages, reports alike."""
+    diagnosis, around, found = _with(Around(MACHINE))
+    page = issue(diagnosis, around, found, Names())
+    wrong = field(page, "What's wrong?")
+    assert wrong.startswith("24 of 156 requests failed (15%), and 12 turns died of it.")
+    assert "1. **" in wrong and "2. **" in wrong
+    ids = {one for trace in found.values() for one in trace.request_ids}
+    assert ids and all(one in page for one in ids) and "9ddf33cfda64f790-ORD" in page
+    for finding in diagnosis.findings:
+        assert f"- wrong if: {finding.falsifier.split(';')[0][:20]}" in page
+    assert "near the age of these 12 requests (300 to 300 s, median 300.4 s)?" in page
+    assert "| 67091 |" in page and "| 89608 |" not in page
+    assert (field(page, "Platform"), field(page, "Operating System")) == ("Anthropic API", "macOS 26.3")
+    assert field(page, "Terminal/Shell") == "iTerm.app 3.5.1, zsh"
+    assert field(page, "Claude Code version") == "- 2.1.104: 24 of 156 requests failed"
+    assert field(page, "Is this a regression?") == "I don't know: one version is on record (2.1.104)."
+
+
+def test_our_own_sentences_stay_readable() -> None:
+    """None of our words is taken for a name."""
+    page = issue(*_with(Around(MACHINE)), Names())
+    lost = [line for line in page.splitlines() if re.search(r"\b(?:name|text|host|id)-\d", line)]
+    assert not lost, f"add to flight/plainwords.py what can be no name: {lost}"
+
+
+def test_it_names_nobody() -> None:
+    """Sessions, projects and directories are pseudonyms, the same all through, and the private sheet leads back."""
+    diagnosis, found = a_month()
+    names = Names()
+    page = issue(diagnosis, Around(), found, names)
+    assert (
+        "00000001-0000-4000" not in page
+        and "/work/atlas" not in page
+        and "atlas" not in page.replace("holdfast atlas", "")
+    )
+    assert "session-1" in page and "path-1" in page
+    sheet = private(diagnosis, found, names, [("e-mail", "someone@mail.example")])
+    for told in ("00000001-0000-4000-8000-000000000000", "/work/atlas", "someone@mail.example", "`path-1`"):
+        assert told in sheet
+    assert all(one in sheet for trace in found.values() for one in trace.request_ids)
+
+
+def test_a_regression_is_claimed_with_its_numbers() -> None:
+    """An older version that was used enough and never failed is the last working one, with what was to be expected."""
+    diagnosis, found = a_month()
+    old = dict(diagnosis.tables["by version"][0], version="2.1.99", failures=0, requests=400)
+    tables = dict(diagnosis.tables) | {"by version": [*diagnosis.tables["by version"], old]}
+    page = issue(replace(diagnosis, tables=tables), Around(), found, Names())
+    assert field(page, "Last working version") == "2.1.99 (400 requests, none failed)"
+    assert "in 2.1.99 61.5 failures were to be expected at the rate of 2.1.104" in page
+
+
+@pytest.mark.parametrize("sessions", [1_500, 20_000])
+def test_it_fits_and_says_what_was_left_out(sessions: int) -> None:
+    """The longest tables go first; verdict, causes, questions and limits stay."""
+    diagnosis, found = a_month()
+    day = diagnosis.tables["per day"][0]
+    many = {"per day": [dict(day, day=day["day"] + number) for number in range(sessions)]}
+    bursts = {
+        "bursts": [
+            {"begun_ms": MORNING_MS, "ended_ms": MORNING_MS, "errors": 2, "failures": 1, "sessions": 1}
+        ]
+        * sessions
+        * 2
+    }
+    page = issue(
+        replace(diagnosis, tables={**diagnosis.tables, **many, **bursts}), Around(MACHINE), found, Names()
+    )
+    assert len(page) < LONGEST
+    assert "Left out, because an issue may not be longer than 65,536 characters: the table" in page
+    assert "#### What would help" in page and "#### What this cannot tell" in page and "- wrong if:" in page
+
+
+def test_every_lookalike_belongs_to_a_cause() -> None:
+    """The list names causes that exist, and each report once."""
+    known = {one.name for one in catalogue()}
+    assert all(set(one["found_as"]) <= known and one["found_as"] for one in lookalikes())
+    numbers = [one["number"] for one in lookalikes()]
+    assert len(numbers) == len(set(numbers)) >= 9
+    assert all(one["title"] and one["signature"] for one in lookalikes())
+
+
+def test_keys_of_public_settings_are_kept_and_others_counted() -> None:
+    """A key may be anybody's own."""
+    told = Environment(
+        [
+            Fact("settings, user", f"{sorted(KNOWN_KEYS)[0]}, zebrafinch"),
+            Fact("kernel", "Linux 6.1.2-zebrafinch x86_64"),
+        ]
+    )
+    page = issue(*_with(Around(told)), Names())
+    assert "zebrafinch" not in page and "and 1 other" in page and "Linux 6.1.2 x86" in page
+
+
+class Stained:
+    """Puts something private into every string of a diagnosis that logs, files or others could have brought there."""
+
+    def __init__(self, drawn: list[tuple[str, list[str]]]) -> None:
+        self._drawn, self._next = drawn, 0
+        self.forbidden: set[str] = set()
+
+    def text(self) -> str:
+        told, needles = self._drawn[self._next % len(self._drawn)]
+        self._next += 1
+        self.forbidden.update(needles)
+        return told
+
+    def diagnosis(self, given: Diagnosis) -> Diagnosis:
+        failures = [
+            replace(
+                one,
+                session=self.text(), project=self.text(), version=self.text(), model=self.text(), text=self.text(),
+                tries=tuple(replace(failed, code=self.text()) for failed in one.tries),
+            )
+            for one in given.case.failures[:8]
+        ]  # fmt: skip
+        known = {one.id for one in failures}
+        findings = tuple(
+            replace(
+                one,
+                title=self.text(), falsifier=self.text(), tell_apart=self.text(),
+                explains=tuple(key for key in one.explains if key in known),
+                brief=replace(
+                    one.brief, pro=(Evidence(self.text(), self.text()),), con=(Evidence(self.text(), ""),),
+                    settle=f"holdfast atlas 300; {self.text()}",
+                ),
+            )
+            for one in given.findings
+        )  # fmt: skip
+        tables = {
+            name: [
+                {column: self.text() if isinstance(value, str) else value for column, value in row.items()}
+                for row in rows[:4]
+            ]
+            for name, rows in given.tables.items()
+        }
+        return replace(
+            given,
+            case=Case(failures),
+            examination=replace(given.examination, findings=findings, unexplained=tuple(list(known)[:2])),
+            tables=tables,
+            coverage=(Coverage(self.text(), self.text(), unreadable=(self.text(),)),),
+            refused=(self.text(), self.text()),
+        )
+
+    def around(self) -> Around:
+        names = [
+            "operating system", "kernel", "shell", "terminal", "node", "client", "client's install", "versions kept",
+            "interface", "vpn", "resolvers", "proxy settings", "hooks", "permission mode, user", "settings, user",
+            "variables set by settings, project", "anything else",
+        ]  # fmt: skip
+        facts = [Fact(name, self.text()) for name in names]
+        facts += [Fact("terminal", f"tmux {self.text()}"), Fact("operating system", f"Ubuntu {self.text()}")]
+        gaps = [Skipped(self.text(), self.text(), self.text())]
+        return Around(Environment(facts, gaps), Since(0, 1, 1, 1, 1, (), (self.text(),)), "2026-05-01 10:00")
+
+    def traces(self, given: Diagnosis) -> dict[str, Trace]:
+        return {
+            one.id: Trace(
+                (self.text(), "req_011CZ9PWLnL8MKuGL9LbWm4z"),
+                (self.text(),),
+                f"https://{self.text()}/v1/messages",
+            )
+            for one in given.case.failures
+        }
+
+
+@settings(
+    phases=UNSHRUNK,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(drawn=st.lists(texts, min_size=12, max_size=20))
+def test_nothing_private_reaches_the_public_file(drawn: list[tuple[str, list[str]]]) -> None:
+    """Secrets, e-mails, addresses, paths, hosts, branches, names, prompts: in whatever text they stood."""
+    stain = Stained(drawn)
+    diagnosis = stain.diagnosis(a_month()[0])
+    names = Names()
+    page = issue(diagnosis, stain.around(), stain.traces(diagnosis), names)
+    shown = page.replace("\u200b", "").replace("\\", "").casefold()
+    for needle in stain.forbidden:
+        assert needle.casefold() not in shown, needle
+        assert _address(needle) is None or _address(needle) not in shown
+    assert "req_011CZ9PWLnL8MKuGL9LbWm4z" in page
+    assert len(page) < LONGEST
+
+
+def _address(needle: str) -> Any:
+    try:
+        return str(ipaddress.ip_address(needle))
+    except ValueError:
+        return None
