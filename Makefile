@@ -30,8 +30,8 @@ lint: $(STAMP) ## ruff and the type checker
 test: lint ## lint, then every test but the long ones and those of real clients
 	$(BIN)/pytest -m "not client and not long" $(ARGS)
 
-clients: $(STAMP) ## drive the real clients (needs node and npm; skipped, and said so, where they are missing)
-	$(BIN)/pytest -m "client and not long" -rs $(ARGS)
+clients: $(STAMP) ## drive the real clients, two at a time (needs node and npm; skipped, and said so, where they are missing)
+	$(BIN)/pytest -m "client and not long" -n 2 -rs $(ARGS)
 
 matrix: $(STAMP) ## play every break with every real client, 8 minutes at a time, and write docs/breaks-real-clients.md
 	$(BIN)/python -m tests.clients.matrix $(ARGS)

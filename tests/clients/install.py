@@ -7,12 +7,15 @@ Install scripts are not run: 2.1.114 and 2.1.329 are native programs, found in t
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,6 +67,14 @@ def _platform() -> str:
     return f"{system}-{machine}{libc}"
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One worker installs at a time: two would fetch the same."""
+    with (cache() / "installing.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @lru_cache
 def _installed(package: str, version: str) -> Path:
     """The `node_modules` directory of one package and version."""
@@ -75,7 +86,9 @@ def _installed(package: str, version: str) -> Path:
     if npm is None:
         pytest.skip(f"npm is not installed: {package} {version} cannot be had")
     cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache(), prefix="installing-") as scratch:
+    with _alone(), tempfile.TemporaryDirectory(dir=cache(), prefix="installing-") as scratch:
+        if modules.is_dir():  # another worker has installed it meanwhile
+            return modules
         problem = _npm_install(npm, Path(scratch), f"{package}@{version}")
         if problem:
             pytest.skip(f"npm could not install {package} {version}: {problem}")
