@@ -344,24 +344,42 @@ def test_a_client_that_wants_the_connection_closed_hears_the_end_without_tls(
         assert gateway.wait_for_turns(1, seconds=5)[0]["ending"] == "-.end.after"
 
 
+def heard_to_the_close(port: int, authority: Authority) -> tuple[bytes, float]:
+    """What a client hears that reads until the connection's end, and how long the end took after the last byte."""
+    context = ssl.create_default_context()
+    authority.ca.configure_trust(context)
+    content = json.dumps(body()).encode()
+    fields = {**HEADERS, "host": "127.0.0.1", "connection": "close", "content-length": str(len(content))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock,
+    ):
+        sock.sendall(f"POST /v1/messages HTTP/1.1\r\n{head}\r\n".encode() + content)
+        heard, last_s = b"", time.monotonic()
+        while data := sock.recv(65536):
+            heard, last_s = heard + data, time.monotonic()
+        return heard, time.monotonic() - last_s
+
+
 def test_a_closing_client_sees_tls_say_goodbye(authority: Authority, tmp_path: Path) -> None:
     """`close_notify` comes after the last byte: a client that checks can tell the end from a cut."""
     with tls_listener(s.answer(s.text("Hello")), authority, tmp_path) as (_, gateway):
-        context = ssl.create_default_context()
-        authority.ca.configure_trust(context)
-        content = json.dumps(body()).encode()
-        fields = {**HEADERS, "host": "127.0.0.1", "connection": "close", "content-length": str(len(content))}
-        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        with (
-            socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as plain,
-            context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock,
-        ):
-            sock.sendall(f"POST /v1/messages HTTP/1.1\r\n{head}\r\n".encode() + content)
-            heard = b""
-            while data := sock.recv(65536):
-                heard += data
+        heard, _ = heard_to_the_close(gateway.port, authority)
 
         assert heard.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_is_not_kept_waiting_for_the_close_after_a_break(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Behind the error, too: over TLS nothing else tells it that this was the end."""
+    told = s.answer(s.open_text(), s.says("Once upon"), s.reset())
+    with tls_listener(told, authority, tmp_path, "--retries", "0", "--no-shorten") as (_, gateway):
+        heard, waited_s = heard_to_the_close(gateway.port, authority)
+
+        assert b"event: error" in heard
+        assert waited_s < 1.5
 
 
 @pytest.mark.parametrize("politely", [True, False], ids=["close_notify", "bare close"])

@@ -49,6 +49,8 @@ RESET_HOLD_S: Final = 0.2
 "How long a connection that its client closed in order is watched for the reset that shows nobody listens (D.1)."
 LINGER_S: Final = 2.0
 "How long we read on after closing our half, and how long between two looks at a slow reader."
+HEARD_AFTER_S: Final = 0.1
+"After the end of an answer over TLS, when it is looked whether the client's TCP has all of it."
 LINGER_MOST: Final = 150
 "So many looks at a reader that does not read: five minutes."
 
@@ -525,6 +527,13 @@ class ClientConnection(asyncio.Protocol):
         if half_close:
             self._sent_fin = True
             self.transport.write_eof()
+        else:
+            self.loop.call_later(HEARD_AFTER_S, self._close_if_heard)
+
+    def _close_if_heard(self) -> None:
+        """Over TLS the client has no other sign of the end than our close, so it does not wait for the sweep."""
+        if self.lingering and not self.gone and not self.unacknowledged():
+            self.acknowledged()
 
     def acknowledged(self) -> None:
         """Nothing is left to learn from a lingering connection whose request was read to its end."""
