@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.diagnosis.since import Since, told
-from holdfast.sessions.environment import Environment
+from holdfast.sessions.environment import Environment, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,17 @@ class Around:
         return [(fact.name, fact.value) for fact in self.environment.facts] if self.environment else []
 
     def gaps(self) -> list[str]:
-        """What could not be found out, why, and what to type."""
-        skipped = self.environment.skipped if self.environment else []
-        return [f"{one.name}: {one.why}" + (f"; type: {one.line}" if one.line else "") for one in skipped]
+        """What could not be found out, why, and what to type; what has the same reason in one line."""
+        by_reason: dict[str, list[Skipped]] = {}
+        for one in self.environment.skipped if self.environment else []:
+            by_reason.setdefault(one.why, []).append(one)
+        told = []
+        for why, same in by_reason.items():
+            lines = "; ".join(one.line for one in same if one.line)
+            told.append(
+                f"{', '.join(one.name for one in same)}: {why}" + (f"; type: {lines}" if lines else "")
+            )
+        return told
 
     def as_json(self) -> dict[str, Any]:
         """`environment` and `since_last`, each None where nobody looked."""

@@ -45,57 +45,57 @@ for forbid forgot form format forward found four four-hundred fragment frame fra
 frequent fresh from full function gap gaps gateway gave gave_up gcm generated generation get give given
 giving go goaway goes gone got gpt grace grammar greater grew grows gzip h1 h2 had haiku half halted hand
 handed handle handshake haproxy hardly has hash have head header headers healed healing heard hears hedge
-held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly hooks hop
-hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
+held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly hook hooks
+hop hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
 httpx human hundreds hung i id identifier identity idle ids if illegal image images immediately
 implemented in inadequate_security inappropriate inbound included incomplete increase incremental
 indicates infer inference inferred initial input inside install installed instance instead insufficient
-intercepting internal interrupt interrupted interval into invalid invisible io ioctl ip is issuer
-istio-envoy it its itself javascript joined joins journal json kb keep keepalive keepalives keeps kept
-key keys killed kind known knows lain large larger last last_ack lasted latency later latest lay least
-leave leaves leaving left length less let level levels lib libraries library lie lies life lifetime light
-like likelier likely limit limits line lines link links linux list listen listening lists little lived ll
-load loaded local locally locks log logged login logs long longer longest look looked lookup loopback
-loses losing lost low machine macos made make many matching max maximum may mb mcp mean means meanwhile
-measured medium memory message messages method methods mid middle midst min minimum minute minutes
-mismatch miss missing mode model models moment moments month more most move moved moved_on ms much
-multibyte multihop multiple must name named names native near need needed needs negotiate neither network
-networks never new newer next nginx nine no nobody node node.js nodename non none nor normal not note
-noted nothing noticed now null number numerical o oauth object occurred octet-stream odd of off often old
-older on once one ones online only open openai openai-python opened opening openresty opens openssl
-operating operation options opus or org origin orphan orphaned orphans other others out outage outages
-outbound outgoing outlive outlives output outside over overflow overload overloaded own owner pace
-package packet packets page pages paid parallel parse parser parsing part partial parts pass passed
-password past patch path patience pause pause_turn payload peer per percent perhaps permission permitted
-phase phases pid piece ping pings pinned pipe place plain plainly planned platform playing please plugins
-policy poly1305 pool port possible post prefill premature prematurely present prevent previous price
-probes process processes profile program progress prompt prompts proof proper protected protocol
-protocols proved proven provider proxies proxy push put python query queue quickly quiet quota radio
-raise raised raises ran range rate rate_limited ratelimit rather raw re reach reached reaching read
-reader reading reads ready reason receive received receiving recent reconnect record records recoverable
-recovered recovery redacted_thinking redo reduce reestablished refer references refresh refusal refused
-refuses regarding region regression rejected rejoined related relayed release remain remaining remote
-removed repeat repeated replaced reply report reported request requested requests required requires
-resampled resend resent reset resets resolved resolver resolvers resource resources response responses
-rest restart restarted result resumed retransmit retransmits retried retries retry retry-after retrying
-revoked rf roaming room root round route routes row rpc rsa rst run running runs s safe said same
-sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts seam second second's
-seconds secret section secure see seek seems seen sees segment self semaphores send sendable sending
-sends sent sequence server servers serves service session session-id sessions set setting settings seven
-several severed sha256 sha384 shared shell short shorten shortened shorter shortest shortly should shown
-shows shutdown side sign signature signed silence silences silent silently since six six-hundred size
-sized sleep sleeping sleeps slept slot slow slowly small smaller sni so socket software some something
-sonnet source space spare spared spawn speak speaks specific specified speed splice split spoke spoken
-spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror ssleoferror sslerror sslv3
-sslzeroreturnerror stack stale stalled stalls standard stands start started starting starts state
-stateful status stay stayed stays step still stop stopped stopping stops store stored story stream
-streamed streaming streams strict string strip structure subagent subagents subscription succeeded
-success such sum summary superseded support supported supports survives suspended switch switched
-switching symbolic syn syn_recv synchronized system t take taken takeover takes tcp tell telling tells
-temporarily temporary ten tenant tens tenth terminal terminated termination test text than that the their
-them then there these they think thinking third this those thousand thread three throttle throttled
-throttling through throws tier time timed timeout timeouts timer times timing tls tlsv1 tlsv1.2 tlsv1.3
-to today together token tokens told too took tool tools total traefik traffic trailers trailing
+interactive intercepting interface internal interrupt interrupted interval into invalid invisible io
+ioctl ip is issuer istio-envoy it its itself javascript joined joins journal json kb keep keepalive
+keepalives keeps kept key keys killed kind known knows lain large larger last last_ack lasted latency
+later latest lay least leave leaves leaving left length less let level levels lib libraries library lie
+lies life lifetime light like likelier likely limit limits line lines link links linux list listen
+listening lists little lived ll load loaded local locally locks log logged login logs long longer longest
+look looked lookup loopback loses losing lost low machine macos made make many matching max maximum may
+mb mcp mean means meanwhile measured medium memory mended message messages method methods mid middle
+midst min minimum minute minutes mismatch miss missing mode model models moment moments month more most
+move moved moved_on ms much multibyte multihop multiple must name named names native near need needed
+needs negotiate neither network networks never new newer next nginx nine no nobody node node.js nodename
+non none nor normal not note noted nothing noticed now null number numerical o oauth object occurred
+octet-stream odd of off often old older on once one ones online only open openai openai-python opened
+opening openresty opens openssl operating operation options opus or org origin orphan orphaned orphans
+other others out outage outages outbound outgoing outlive outlives output outside over overflow overload
+overloaded own owner pace package packet packets page pages paid parallel parse parser parsing part
+partial parts pass passed password past patch path patience pause pause_turn payload peer per percent
+perhaps permission permitted phase phases pid piece ping pings pinned pipe place plain plainly planned
+platform playing please plugins policy poly1305 pool port possible post prefill premature prematurely
+present prevent previous price probes process processes profile program progress prompt prompts proof
+proper protected protocol protocols proved proven provider proxies proxy push put python query queue
+quickly quiet quota radio raise raised raises ran range rate rate_limited ratelimit rather raw re reach
+reached reaching read reader reading reads ready reason receive received receiving recent reconnect
+record records recoverable recovered recovery redacted_thinking redo reduce reestablished refer
+references refresh refusal refused refuses regarding region regression rejected rejoined related relayed
+release remain remaining remote removed repeat repeated replaced reply report reported request requested
+requests required requires resampled resend resent reset resets resolved resolver resolvers resource
+resources response responses rest restart restarted result resumed retransmit retransmits retried retries
+retry retry-after retrying revoked rf roaming room root round route routes row rpc rsa rst run running
+runs s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
+seam second second's seconds secret section secure see seek seems seen sees segment self semaphores send
+sendable sending sends sent sequence server servers serves service session session-id sessions set
+setting settings seven several severed sha256 sha384 shared shell short shorten shortened shorter
+shortest shortly should shown shows shutdown side sign signature signed silence silences silent silently
+since six six-hundred size sized sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
+software some something sonnet source space spare spared spawn speak speaks specific specified speed
+splice split spoke spoken spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror
+ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stalled stalls standard stands start started
+starting starts state stateful status stay stayed stays step still stop stopped stopping stops store
+stored story stream streamed streaming streams strict string strip structure subagent subagents
+subscription succeeded success such sum summary superseded support supported supports survives suspended
+switch switched switching symbolic syn syn_recv synchronized system t take taken takeover takes tcp tell
+telling tells temporarily temporary ten tenant tens tenth terminal terminated termination test text than
+that the their them then there these they think thinking third this those thousand thread three throttle
+throttled throttling through throws tier time timed timeout timeouts timer times timing tls tlsv1 tlsv1.2
+tlsv1.3 to today together token tokens told too took tool tools total traefik traffic trailers trailing
 transcript transcripts transfer transient transit transport trend tries true truncated trusted try trying
 tuned tunnel turn turns twelve twice two type typescript typing unable unanswerable unanswered
 unauthorized unavailable unbuffer uncaught unchanged unconfirmed under understood undici undone
@@ -106,8 +106,8 @@ uses utc utf utf-8 v1 vain valid validated validation value values varnish verce
 version versions very via violation virtual visible void vpn wait waited waiting waits waking wall wanted
 wants warning was wasted watch watchdog watchdogs way ways we we'll we're web week weekday well went were
 what when where whether which while who whole whose why wi-fi wide width wifi will window windows wire
-with withdrawn within without woke word worked worker working works worth would wrapper write writing
-written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
+with withdrawn within without woke word worked worker working works worth would wrapper write writes
+writing written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
 """
 
 PLAIN: frozenset[str] = frozenset(_WORDS.split())

@@ -17,6 +17,8 @@ from holdfast.report import markdown
 
 ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
+NARROWEST = 14
+"Letters that a column of text keeps on a narrow terminal."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 HEADS: Mapping[str, str] = {
@@ -114,7 +116,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     for name, rows in diagnosis.tables.items():
         lines = shown(name, rows)
         if lines:
-            page += ["", HEADS[name], *_columns(lines[: ROWS + 1])]
+            page += ["", HEADS[name], *_columns(lines[: ROWS + 1], width)]
             if len(lines) > ROWS + 1:
                 page.append(f"  ... {len(lines) - ROWS - 1} more: --format json")
     page += ["", "What was looked at"]
@@ -125,8 +127,9 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     ]
     if around.environment is not None:
         page += ["", "Where it ran"]
+        wide = max((len(name) for name, _ in around.environment_rows()), default=0)
         for name, value in around.environment_rows():
-            page += _wrapped(value, width, f"  {name:<13} ", " " * 16)
+            page += _wrapped(value, width, f"  {name:<{wide}} ", " " * (wide + 3))
         page += [line for told in around.gaps() for line in _wrapped(told, width, "  not known: ", " " * 13)]
     if diagnosis.refused:
         page += ["", "What was not concluded"]
@@ -169,18 +172,32 @@ def _wrapped(told: str, width: int | None, first: str = "", rest: str = "") -> l
     )
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def _columns(rows: Sequence[Sequence[str]], wide: int | None) -> list[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     # numbers to the right, names to the left
     left = [any(not is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
+    while wide is not None and sum(widths) + 2 * len(widths) > wide:
+        # the widest text gives way; where all are as narrow as they may be, the last columns do
+        place = max((n for n in range(len(widths)) if left[n]), key=lambda n: widths[n], default=0)
+        if left[place] and widths[place] > NARROWEST:
+            widths[place] -= 1
+        elif len(widths) > 2:
+            widths.pop()
+        else:
+            break
     return [
         "  "
         + "  ".join(
-            cell.ljust(width) if to_left else cell.rjust(width)
-            for cell, width, to_left in zip(row, widths, left, strict=True)
+            fitted(cell, width).ljust(width) if to_left else cell.rjust(width)
+            for cell, width, to_left in zip(row, widths, left, strict=False)
         ).rstrip()
         for row in rows
     ]
+
+
+def fitted(cell: str, width: int) -> str:
+    """The cell, cut where it is longer."""
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
 
 
 def is_number(cell: str) -> bool:

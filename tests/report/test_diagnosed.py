@@ -1,0 +1,70 @@
+"""A diagnosis in a terminal: nothing is wider than it, and what has one reason is said once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
+from holdfast.diagnosis.examine import Examination
+from holdfast.diagnosis.intervals import Interval
+from holdfast.report import diagnosed
+from holdfast.sessions.environment import Environment, Fact, Skipped
+
+EMPTY = Diagnosis(
+    0, 9, 0, Examination((), (), (), ()), (), {}, (Coverage("transcripts", "none"),), (), case=Case(())
+)
+ROWS = [
+    {
+        "model": "m" * number,
+        "version": "v" * 50,
+        "failures": number,
+        "requests": 1_000_000,
+        "project": "p" * 55,
+    }
+    for number in range(5, 60, 9)
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    """Long names give way to their numbers, and the last columns to the first; nothing wraps."""
+    machine = Environment(
+        [Fact("settings, user", ", ".join(["permissions"] * 40))], [Skipped("x" * 30, "why " * 40, "y")]
+    )
+    page = diagnosed.text(replace(EMPTY, tables={"by model": ROWS}), width, Around(machine))
+    assert max(len(line) for line in page) <= width
+    assert any(line.strip().startswith("mmmm") for line in page)
+
+
+def test_a_file_holds_the_whole_names() -> None:
+    """Where no terminal is, nothing is cut."""
+    page = diagnosed.text(replace(EMPTY, tables={"by project": ROWS}), None)
+    assert any("p" * 55 in line for line in page)
+
+
+def test_one_reason_is_said_once() -> None:
+    """Six things that are not known for the same reason are one line."""
+    gaps = [
+        Skipped("shell", "another's", "echo $SHELL"),
+        Skipped("node", "another's", "node --version"),
+        Skipped("x", "no", ""),
+    ]
+    assert Around(Environment([], gaps)).gaps() == [
+        "shell, node: another's; type: echo $SHELL; node --version",
+        "x: no",
+    ]
+
+
+def test_an_interval_without_width_is_not_shown() -> None:
+    """`50% to 50%` says nothing that the count does not."""
+    from holdfast.diagnosis.examine import Finding
+    from holdfast.diagnosis.hypothesis import Brief
+
+    finding = Finding("x", "It broke", "strong", 20.0, ("a", "b"), 0.5, Brief(), "", "")
+    assert diagnosed.finding_line(finding, 4, Interval(0.5, 0.5)) == "It broke: 2 of 4 failures"
+    told = diagnosed.finding_line(finding, 4, Interval(0.3, 0.62))
+    assert told == "It broke: 2 of 4 failures (30% to 62%, days resampled)"
