@@ -103,6 +103,8 @@ MAY_WAIT = {
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
     "cli.demo": {"asyncio"},
     "cli.diagnose": {"sqlite3"},
+    "cli.doctor": {"sqlite3"},
+    "cli.doctor_now": {"subprocess"},
     "cli.forget": {"sqlite3"},
     "cli.gateway_process": {"asyncio", "signal", "socket"},
     "cli.lab": {"asyncio", "signal"},
@@ -127,6 +129,7 @@ MAY_READ_CLOCKS = {
     "cli.capture",
     "cli.child",
     "cli.diagnose",
+    "cli.doctor",
     "cli.flights",
     "cli.forget",
 }

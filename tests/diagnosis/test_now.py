@@ -182,7 +182,7 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
         "strong",
         "the turn is over",
     ),
-    "no way out": (scene(tail(ASKED), NO_KEEPALIVE, network=False), "away", "strong", "no default route"),
+    "no way out": (scene(tail(ASKED), NO_KEEPALIVE, network=False), "away", "strong", "no route to the API"),
     "no way out, but acknowledged": (
         scene(tail(ASKED), conn(), network=False),
         "away",
@@ -206,6 +206,18 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
         "wait",
         "strong",
         "The gateway holds the client, with 19 keepalives so far",
+    ),
+    "behind our gateway, counts not written yet": (
+        scene(
+            tail(ASKED),
+            conn(acked_ago_s=0.1, received_ago_s=2.0),
+            gateway=True,
+            turn=replace(TURN, keepalives=0),
+            upstream=conn(peer="192.0.2.9"),
+        ),
+        "wait",
+        "strong",
+        "whose last byte came 2.00 s ago",
     ),
     "behind our gateway, its path is dead": (
         scene(tail(ASKED), conn(acked_ago_s=0.1), gateway=True, turn=TURN, upstream=VANISHING),

@@ -145,3 +145,5 @@ def test_where_this_machine_is() -> None:
     assert own_addresses(trie, inet6) == {"10.0.0.5", "fe80::1"}
     assert has_way_out(up, "") and has_way_out(local, six)
     assert not has_way_out(local, refuses)
+    assert has_way_out(local, "", "10.0.0.7") and not has_way_out(local, six, "192.0.2.1")
+    assert has_way_out("", six, "2001:db8::1") and not has_way_out(up, refuses, "2001:db8::1")

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Lazy] = {
     "mark": Lazy("mark", "Write a note onto the timeline."),
     "diagnose": Lazy("diagnose", "Diagnose what failed, from the client's own logs."),
     "probe": Lazy("probe", "Ask the network: names, TCP, TLS, silence, sizes, hops."),
+    "doctor": Lazy("doctor", "Name the fix that helps most, make it; or look at a freeze now."),
     "explain": Lazy("explain", "Explain a word: an ending, a moment, a scenario."),
     "atlas": Lazy("atlas", "Look up timers, and which of them a silence met."),
     "capture": Lazy("capture", "Capture the packets around a gateway, secrets overwritten."),

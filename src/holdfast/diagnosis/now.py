@@ -189,7 +189,7 @@ def _away(scene: Scene) -> Verdict | None:
         said = f"The gateway cannot reach upstream: {scene.turn.away}. It waits, and goes on by itself."
         pro = [f"the flight of turn {scene.turn.turn_id} says so"]
         if scene.network is False:
-            pro.append("there is no default route")
+            pro.append("there is no route to it")
         return Verdict(
             AWAY, STRONG, said, f"{do}Leave the client alone: its turn is kept meanwhile.", tuple(pro)
         )
@@ -201,9 +201,9 @@ def _away(scene: Scene) -> Verdict | None:
     return Verdict(
         AWAY,
         SUSPECTED if con else STRONG,
-        "This machine has no way out: there is no default route.",
+        "This machine has no way out: there is no route to the API.",
         f"{do}Then press Esc and ask again.",
-        ("neither IPv4 nor IPv6 has a default route",),
+        ("neither IPv4 nor IPv6 has a default route, or one to where it asks",),
         tuple(con),
         "holdfast doctor --now, once the network is back" if con else "",
     )
@@ -427,7 +427,7 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
         quiet = "The answer is under way"
     if held and scene.turn is not None:
         return (
-            f"{quiet}. The gateway holds the client, with {counted(scene.turn.keepalives, 'keepalive')} so far.",
+            f"{quiet}. The gateway holds the client{_held(scene)}.",
             "Wait: the client will not hang up, and its turn is kept if it does. "
             f"Follow it: holdfast flight {scene.turn.turn_id}",
         )
@@ -448,13 +448,20 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
     return f"{quiet}.", "Wait; how long this client does so by itself is not known."
 
 
+def _held(scene: Scene) -> str:
+    """With what, as far as it is known: its counts are written down when a silence ends."""
+    if scene.turn is not None and scene.turn.keepalives:
+        return f", with {counted(scene.turn.keepalives, 'keepalive')} so far"
+    came = scene.socket.received_ago_s if scene.socket is not None else None
+    return f", whose last byte came {_ago(came)}" if came is not None else ""
+
+
 def _clock(scene: Scene) -> tuple[float, float, str] | None:
     """What is gone of which limit, the one that ends first: seconds gone, seconds in all, its name."""
     socket, patience = scene.socket, scene.patience
     if socket is None or patience is None or socket.sent_ago_s is None or socket.received_ago_s is None:
         return None
-    # Nothing came since the request went out, so the headers are still awaited.
-    before_headers = socket.received_ago_s >= socket.sent_ago_s
+    before_headers = not _heard(socket)
     gone = socket.sent_ago_s if before_headers else socket.received_ago_s
     running = [one for one in patience.clocks if (one.clock == "headers") == before_headers]
     if not running:
@@ -528,17 +535,28 @@ def _fresh(socket: LiveSocket, within_s: float = FRESH_S) -> bool:
     return socket.state == "ESTAB" and socket.acked_ago_s is not None and socket.acked_ago_s <= within_s
 
 
-def _flows(socket: LiveSocket) -> bool:
-    """Whether something of an answer has just come."""
+def _heard(socket: LiveSocket) -> bool:
+    """Whether anything came since the request went out: at least the headers.
+
+    On this machine an answer can come within the same tick of the kernel's clock; over a wire it takes longer, and what
+    came in the tick of the request was the end of the handshake.
+    """
     came, sent = socket.received_ago_s, socket.sent_ago_s
-    return came is not None and sent is not None and came < min(sent, SAME_S)
+    if came is None or sent is None:
+        return False
+    return came < sent or (came == sent and socket.loopback and bool(socket.received_bytes))
+
+
+def _flows(socket: LiveSocket) -> bool:
+    """Whether something of an answer has just come, some time after it was asked for."""
+    came, sent = socket.received_ago_s, socket.sent_ago_s
+    return came is not None and sent is not None and came < min(sent, SAME_S) and _heard(socket)
 
 
 def _came(socket: LiveSocket) -> str:
-    came, sent = socket.received_ago_s, socket.sent_ago_s
-    if came is None or sent is None or came >= sent:
+    if not _heard(socket):
         return "nothing has come since"
-    return f"the last byte came {_ago(came)}"
+    return f"the last byte came {_ago(socket.received_ago_s)}"
 
 
 def _acknowledged(socket: LiveSocket) -> str:

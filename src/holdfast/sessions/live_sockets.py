@@ -227,25 +227,49 @@ def own_addresses(fib_trie: str, if_inet6: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def has_way_out(route: str, ipv6_route: str) -> bool:
-    """Whether there is a default route, from `/proc/net/route` and `/proc/net/ipv6_route`."""
+def has_way_out(route: str, ipv6_route: str, to: str = "") -> bool:
+    """Whether a packet to that address has a route; to none in particular, whether there is a default route.
+
+    From `/proc/net/route` and `/proc/net/ipv6_route`.
+    """
+    try:
+        address = ipaddress.ip_address(to) if to else None
+    except ValueError:
+        address = None
+    four = address is None or address.version == 4
+    six = address is None or address.version == 6
+    return (four and _routed4(route, address)) or (six and _routed6(ipv6_route, address))
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _routed4(route: str, address: _Address | None) -> bool:
     for line in route.splitlines()[1:]:
         words = line.split()
-        # Destination and mask 0, and the flag that the route is up (1).
-        if len(words) >= 8 and words[1] == "00000000" == words[7] and _flags(words[3]) & 1:
-            return True
-    for line in ipv6_route.splitlines():
-        words = line.split()
-        if len(words) < 10 or words[0] != "0" * 32 or words[1] != "00" or words[9] == "lo":
-            continue
         # Up (1), and not one that refuses (0x200).
-        if _flags(words[8]) & 0x201 == 1:
+        if len(words) < 8 or _hex(words[3]) & 0x201 != 1:
+            continue
+        wanted = 0 if address is None else int.from_bytes(address.packed, "little")
+        if wanted & _hex(words[7]) == _hex(words[1]) and (address is not None or _hex(words[7]) == 0):
             return True
     return False
 
 
-def _flags(word: str) -> int:
+def _routed6(ipv6_route: str, address: _Address | None) -> bool:
+    for line in ipv6_route.splitlines():
+        words = line.split()
+        if len(words) < 10 or words[9] == "lo" or _hex(words[8]) & 0x201 != 1:
+            continue
+        shift = 128 - min(_hex(words[1]), 128)
+        wanted = 0 if address is None else int(address)
+        if wanted >> shift == _hex(words[0]) >> shift and (address is not None or shift == 128):
+            return True
+    return False
+
+
+def _hex(word: str) -> int:
     try:
         return int(word, 16)
     except ValueError:
-        return 0
+        return -1 & 0xFFFFFFFF

@@ -1,0 +1,531 @@
+"""`holdfast doctor`: the one fix that would have helped most, shown and made; `--now`: what a freeze is that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli import claude, settings_file
+from holdfast.cli.errors import FAILED, Failed, Misused
+from holdfast.cli.viewing import json_line, local_time
+from holdfast.flight.flights import counted
+from holdfast.flight.instant import now
+from holdfast.flight.redact import clean
+from holdfast.flight.state import StateError, state_path
+
+if TYPE_CHECKING:
+    from holdfast.cli.doctor_now import Looked
+    from holdfast.diagnosis.fix import Fix, Setting, Ways
+    from holdfast.diagnosis.now import Verdict
+    from holdfast.flight.reading import Library
+    from holdfast.sessions.clients import Client
+
+SCHEMA = 1
+"Of --json; raised when a name in it changes its meaning or goes."
+LONGER_MS = 900_000
+"""The patience that is proposed. It was measured with 420000 that the limits follow the variable (420.05 s, 480.4 s before
+the headers), and with 900000 on another limit; the client's own cap is twice as much."""
+IN_USE = 20
+"Sessions, the latest ones, whose versions count as in use."
+IN_USE_DAYS = 14
+WIDEST = 110
+SAME_START_MS = 2000
+
+
+@click.command("doctor")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Diagnose this home's logs, and change its settings, instead of yours.",
+)
+@click.option("--yes", is_flag=True, help="Make the change without asking.")
+@click.option("--undo", is_flag=True, help="Take the last change back, exactly.")
+@click.option(
+    "--now", "right_now", is_flag=True, help="Look at a client that is frozen now; nothing is changed."
+)
+@click.option("--pid", type=click.IntRange(min=1), help="With --now: which client, where several run.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=0.2, max=3600),
+    metavar="SECONDS",
+    help="With --now: look again, so often, until the client ends or you press Ctrl-C.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For a program; asks nothing.")
+def command(
+    home: Path | None,
+    yes: bool,
+    undo: bool,
+    right_now: bool,
+    pid: int | None,
+    watch: float | None,
+    as_json: bool,
+) -> None:
+    """Name the one fix that would have helped most, show it, and make it if you say yes.
+
+    It weighs what `holdfast diagnose` finds. Where the fix is a setting of Claude Code's that was measured to work for
+    the versions in use, it is put into the user's settings file, and the rest of that file stays as it is, to the byte.
+    Where it is none, the line to type is shown. With nothing wrong nothing is changed.
+
+    With --now it looks at a freeze that goes on: at the client's process, its connections, the end of its transcript
+    (kinds and times of records, never what they say), and the flight of a gateway of yours. It sends nothing.
+
+    \b
+    Examples:
+      holdfast doctor                    what to change, and whether to
+      holdfast doctor --undo             as it was before
+      holdfast doctor --now              it is frozen: wait, ask again, or look elsewhere?
+      holdfast doctor --now --watch 5    again and again
+
+    \b
+    Exit codes: 0 nothing to change, changed, or (--now) told; 1 not changed: declined, no answer to the question, or
+    refused; or (--now) no client, or several; 2 it could not look, or the settings file is not valid JSON.
+    """
+    if right_now:
+        if yes or undo:
+            raise click.UsageError("--now changes nothing; use --yes and --undo without it")
+        _now(home or Path.home(), pid, watch, as_json)
+        return
+    if pid is not None or watch is not None:
+        raise click.UsageError("--pid and --watch belong to --now; write: holdfast doctor --now")
+    with _refusals():
+        if undo:
+            _undo(as_json)
+        else:
+            _fix(home, yes, as_json)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except settings_file.NotJson as error:
+        raise Misused(clean(str(error), limit=2000, lines=True)) from None
+    except settings_file.Refused as error:
+        raise Failed(clean(str(error), limit=20_000, lines=True)) from None
+    except StateError as error:
+        raise Misused(str(error)) from None
+    except OSError as error:
+        raise Failed(
+            f"{clean(str(error.filename or 'the settings'))} cannot be written ({error.strerror}); nothing was changed"
+        ) from error
+
+
+# ----- the fix
+
+
+def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
+    from holdfast.diagnosis.fix import NOTHING, SETTING, choose
+
+    diagnosis = _diagnosis(home)
+    where = home or Path.home()
+    path, chosen = _settings_path(where, home is None)
+    place = settings_file.find(path, where, chosen=chosen)
+    # Whatever the fix is: a settings file that the client cannot read is found out here.
+    settings_file.with_env(place.text or "", {}, str(path))
+    fix = choose(diagnosis, _ways(where, home is None, path, place), sys.platform)
+    told: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": fix.kind,
+        "says": fix.says,
+        "hypothesis": fix.hypothesis,
+        "grade": fix.grade,
+        "turns_least": fix.least,
+        "turns_most": fix.most,
+        "env": dict(fix.env or {}),
+        "measured": fix.measured,
+        "line": fix.line,
+        "instead": list(fix.instead),
+        "path": str(path) if fix.kind == SETTING else None,
+        "diff": [],
+        "applied": False,
+    }
+    if fix.kind != SETTING:
+        _say(told, as_json, _lines(fix) if fix.kind != NOTHING else [fix.says])
+        return
+    text = settings_file.with_env(place.text or "", fix.env or {}, str(path))
+    if text == place.text:
+        told |= {"kind": NOTHING}
+        _say(told, as_json, [f"{_headline(fix)}", "", f"{path} says so already; nothing was changed."])
+        return
+    told["diff"] = _difference(place, text)
+    if not as_json:
+        _say(told, False, [*_lines(fix), "", *told["diff"]])
+    if not (
+        yes or (not as_json and sys.stdin.isatty() and click.confirm(f"\nChange {path} so?", default=False))
+    ):
+        if as_json:
+            click.echo(json_line(told))
+        elif not sys.stdin.isatty():
+            click.echo("\nNothing was changed. To change it: holdfast doctor --yes")
+        else:
+            click.echo("Nothing was changed.")
+        raise click.exceptions.Exit(FAILED)
+    settings_file.apply(place, text, state_path(), why=fix.hypothesis, now_ms=now().wall_ms)
+    told["applied"] = True
+    if as_json:
+        click.echo(json_line(told))
+    else:
+        click.echo(f"\nChanged {clean(str(path))}. Clients that are started from now on take it.")
+        click.echo("To take it back: holdfast doctor --undo")
+
+
+def _undo(as_json: bool) -> None:
+    kept = settings_file.changes(state_path())
+    if not kept:
+        raise Failed(
+            "there is no change of the doctor's to take back; see what there is to fix: holdfast doctor"
+        )
+    change = settings_file.undo(kept[0])
+    if as_json:
+        click.echo(json_line({"schema": SCHEMA, "kind": "undone", "path": change.path, "why": change.why}))
+        return
+    how = "removed, as it was not there before" if change.created else "as it was before"
+    click.echo(f"{clean(change.path)} is {how} ({local_time(change.at_ms)}).")
+
+
+def _difference(place: settings_file.Place, text: str) -> list[str]:
+    before, after = settings_file.picture(place.text or ""), settings_file.picture(text)
+    return settings_file.difference(before, after, place.named.name)
+
+
+def _headline(fix: Fix) -> str:
+    turns = counted(fix.most, "turn")
+    saved = turns if fix.least == fix.most else f"{fix.least} to {turns}" if fix.least else f"up to {turns}"
+    return f"{fix.grade or 'found'}: {fix.title}. It cost {saved}."
+
+
+def _lines(fix: Fix) -> list[str]:
+    page = [_headline(fix), "", f"What would have helped most: {fix.says}"]
+    if fix.measured:
+        page.append(f"Measured: {fix.measured}")
+    if fix.env is None and fix.line:
+        page += ["", f"  {fix.line}"]
+    elif fix.line:
+        page.append(f"Without any setting, and with broken answers healed as well: {fix.line}")
+    page += [f"Why no setting: {one}" for one in fix.instead]
+    return page
+
+
+def _say(told: Mapping[str, Any], as_json: bool, page: list[str]) -> None:
+    if as_json:
+        click.echo(json_line(told))
+        return
+    for line in page:
+        if len(line) <= WIDEST or line.startswith(("+", "-", " ")):
+            click.echo(clean(line, limit=2000))
+        else:
+            click.echo("\n".join(textwrap.wrap(clean(line, limit=4000), _width(), break_on_hyphens=False)))
+
+
+def _width() -> int:
+    return min(WIDEST, max(60, shutil.get_terminal_size((WIDEST, 24)).columns))
+
+
+def _diagnosis(home: Path | None) -> dict[str, Any]:
+    """What `holdfast diagnose --format json` says."""
+    from holdfast.cli import diagnose
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        diagnose.command.main(
+            [*(["--home", str(home)] if home else []), "--format", "json"],
+            prog_name="holdfast diagnose",
+            standalone_mode=False,
+        )
+    told: dict[str, Any] = json.loads(said.getvalue())
+    return told
+
+
+def _settings_path(home: Path, own: bool) -> tuple[Path, bool]:
+    """The user's settings file, and whether its directory was chosen by a variable."""
+    named = os.environ.get("CLAUDE_CONFIG_DIR", "").strip() if own else ""
+    if "," in named:
+        raise Misused("CLAUDE_CONFIG_DIR names several directories; set it to one of them, and try again")
+    if named:
+        return Path(named).expanduser() / "settings.json", True
+    return home / ".claude" / "settings.json", False
+
+
+# ----- what this machine and these versions allow
+
+
+def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways:
+    from holdfast.diagnosis.fix import Ways
+
+    content = json.loads(place.text) if place.text and place.text.strip() else {}
+    mine = claude.Source("user", str(path), content)
+    managed = claude.read_settings(("--setting-sources", ""), {"HOME": str(home)}, home, sys.platform)
+    environment = dict(os.environ) if own else {}
+    versions = _versions(home, environment)
+    gateway, no_gateway = _by_gateway(mine, managed, environment, own)
+    patience, no_patience = _by_patience(versions, mine, managed, environment)
+    return Ways(gateway, no_gateway, patience, no_patience)
+
+
+def _versions(home: Path, environment: Mapping[str, str]) -> list[str]:
+    """The versions in the latest sessions, each once."""
+    from holdfast.sessions.places import roots, transcripts
+    from holdfast.sessions.tail import read_tail
+
+    found, _ = transcripts(roots(home, environment))
+    latest = sorted((one for one in found if not one.subagent), key=lambda one: -one.mtime_ms)[:IN_USE]
+    versions: dict[str, None] = {}
+    newest_ms: int | None = None
+    for one in latest:
+        with contextlib.suppress(OSError):
+            tail = read_tail(one.path)
+            if tail.last_ms is None or not tail.version:
+                continue
+            newest_ms = max(newest_ms or 0, tail.last_ms)
+            if newest_ms - tail.last_ms <= IN_USE_DAYS * 86_400_000:
+                versions[tail.version] = None
+    return sorted(versions)
+
+
+def _by_gateway(
+    mine: claude.Source, managed: list[claude.Source], environment: Mapping[str, str], own: bool
+) -> tuple[Setting | None, str]:
+    from holdfast.cli.doctor_now import serving
+    from holdfast.diagnosis.fix import Setting
+
+    if not own:
+        return None, "whether a gateway runs on that home's machine is not known"
+    with _library() as library:
+        served = serving(library)
+        upstreams = {turn.record.upstream for turn in library.recent(20)} if library else set()
+    ports = {port for _, port in served}
+    port = 8484 if 8484 in ports else next(iter(ports)) if len(ports) == 1 else None
+    if port is None:
+        return None, "no `holdfast serve` runs on this machine whose address could be named"
+    url = f"http://127.0.0.1:{port}"
+    found = claude.look_up(claude.BASE_URL, environment, [mine, *managed])
+    if found is not None and found.value.rstrip("/") == url:
+        return None, f"the client goes through the gateway at {url} already"
+    if found is not None:
+        return None, (
+            f"a base URL is set already ({found.place}); give it to the gateway as its upstream, and take it out there"
+        )
+    if upstreams - {"https://api.anthropic.com", "https://api.anthropic.com:443"}:
+        return None, f"the gateway at {url} has asked another upstream than the client does by itself"
+    entries = {claude.BASE_URL: url}
+    if any(claude.look_up(name, environment, [mine, *managed]) for name in claude.PROXY_NAMES):
+        list_ = claude.look_up("NO_PROXY", environment, [mine]) or claude.look_up(
+            "no_proxy", environment, [mine]
+        )
+        entries["NO_PROXY"] = claude.with_loopback(list_.value if list_ else "")
+    features = claude.feature_variables(environment, [mine, *managed])
+    entries |= {name: value for name, value in features.items() if name == "ENABLE_TOOL_SEARCH"}
+    says = (
+        f"let the client go through the gateway that runs on this machine ({url}): it holds the client in silences, and "
+        "keeps answers. While that gateway does not run, the client reaches nothing."
+    )
+    measured = "a base URL in the user's settings is taken by 2.1.86, 2.1.114 and 2.1.329, and beats the environment."
+    return Setting(entries, says, measured), ""
+
+
+def _by_patience(
+    versions: list[str], mine: claude.Source, managed: list[claude.Source], environment: Mapping[str, str]
+) -> tuple[Setting | None, str]:
+    """A longer limit of the client's own, where each version in use was measured to follow the variable."""
+    from holdfast.cli.doctor_now import profile_of
+    from holdfast.diagnosis.fix import Setting
+    from holdfast.gateway.profiles import limits_for
+
+    if not versions:
+        return None, "which versions of the client are in use is not known"
+    sources = [mine, *managed]
+    if claude.look_up(claude.BASE_URL, environment, sources) is None:
+        return None, (
+            "the client's limits were measured behind a base URL only, and yours has none: straight at the API another "
+            "one may end first"
+        )
+    seen = {**environment, **claude.timer_variables(environment, sources)}
+    for variable in ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS"):
+        if any(variable in source.env for source in managed):
+            continue
+        raised = []
+        for version in versions:
+            profile = profile_of(version)
+            before = _silence_s(limits_for(profile, {}, seen, True))
+            after = _silence_s(limits_for(profile, {}, {**seen, variable: str(LONGER_MS)}, True))
+            if not profile.measured or before is None or after is None or after <= before:
+                break
+            raised.append((version, before, after))
+        else:
+            _, before, after = min(raised, key=lambda one: one[1])
+            says = (
+                f"let the client wait longer in a silent stream, {after:.0f} s instead of {before:.0f} s ({variable}). "
+                "A connection that is dead is then noticed as much later."
+            )
+            told = f"on {', '.join(versions)}, behind a base URL as yours; 420 s were waited out, 900 s were not."
+            return Setting({variable: str(LONGER_MS)}, says, told), ""
+    return None, (
+        f"no setting was measured to lengthen the patience of the versions in use ({clean(', '.join(versions))})"
+    )
+
+
+def _silence_s(limits: tuple[Any, ...]) -> float | None:
+    """The shortest limit of a silence in the stream."""
+    return min((one.seconds for one in limits if one.clock in ("bytes", "events")), default=None)
+
+
+# ----- now
+
+
+@contextlib.contextmanager
+def _library() -> Iterator[Library | None]:
+    """The journal, or None where there is none, or none that can be read: the rest can still be looked at."""
+    from holdfast.flight.reading import open_library
+    from holdfast.flight.schema import JournalError
+
+    with contextlib.ExitStack() as stack:
+        try:
+            library = stack.enter_context(open_library(state_path()))
+        except (JournalError, StateError, sqlite3.Error, OSError):
+            library = None
+        yield library
+
+
+def _now(home: Path, pid: int | None, watch: float | None, as_json: bool) -> None:
+    if not Path("/proc/self/fd").is_dir():
+        raise Failed(
+            "a freeze can be looked at on Linux only so far; here, behind holdfast run, see: holdfast flights"
+        )
+    client = _the_client(pid, as_json)
+    while True:
+        told = _look(client, home)
+        if told is None:
+            if as_json:
+                click.echo(json_line({"schema": SCHEMA, "pid": client.pid, "verdict": "ended"}))
+            else:
+                click.echo(f"Process {client.pid} has ended.")
+            return
+        looked, verdict = told
+        if as_json:
+            click.echo(json_line(_as_json(looked, verdict)))
+        else:
+            if watch is not None:
+                click.echo(local_time(looked.scene.now_ms, "%H:%M:%S"))
+            _say({}, False, _told(looked, verdict))
+        if watch is None:
+            return
+        if not as_json:
+            click.echo("")
+        time.sleep(watch)
+
+
+def _the_client(pid: int | None, as_json: bool) -> Client:
+    from holdfast.cli.doctor_now import living_clients
+
+    found = living_clients()
+    if pid is not None:
+        chosen = [one for one in found if one.pid == pid]
+        if not chosen:
+            others = ", ".join(str(one.pid) for one in found) or "none"
+            raise Failed(
+                f"process {pid} is no Claude Code of yours (those that run: {others}); see: holdfast doctor --now"
+            )
+        return chosen[0]
+    if not found:
+        raise Failed(
+            "no Claude Code of yours runs on this machine now. What went wrong earlier: holdfast diagnose, holdfast flights"
+        )
+    if len(found) > 1:
+        lines = [f"  {_client_line(one)}" for one in found]
+        raise Failed(
+            "\n".join(
+                [f"{len(found)} clients run; choose one: holdfast doctor --now --pid {found[0].pid}", *lines]
+            )
+        )
+    return found[0]
+
+
+def _client_line(client: Client) -> str:
+    since = local_time(client.started_ms) if client.started_ms is not None else "?"
+    return clean(f"{client.pid}  since {since}  {client.program}  in {client.cwd}")
+
+
+def _look(client: Client, home: Path) -> tuple[Looked, Verdict] | None:
+    from holdfast.cli.doctor_now import living_clients, look
+    from holdfast.diagnosis.now import judge
+
+    # Its start is reckoned from the machine's, which moves when the clock is set.
+    still = [one for one in living_clients() if one.pid == client.pid]
+    if not still or abs((still[0].started_ms or 0) - (client.started_ms or 0)) > SAME_START_MS:
+        return None
+    with _library() as library:
+        try:
+            looked = look(client, library, home=home, now_ms=now().wall_ms, platform=sys.platform)
+        except sqlite3.Error:
+            looked = look(client, None, home=home, now_ms=now().wall_ms, platform=sys.platform)
+    return looked, judge(looked.scene)
+
+
+def _told(looked: Looked, verdict: Verdict) -> list[str]:
+    from holdfast.diagnosis.now import VERDICTS
+
+    grade = f" ({verdict.grade})" if verdict.grade else ""
+    page = [f"{VERDICTS[verdict.verdict]}{grade}: {verdict.says}", f"  do       {verdict.do}"]
+    page += [f"  for      {one}" for one in verdict.pro]
+    page += [f"  against  {one}" for one in verdict.con if verdict.grade]
+    page += [f"  lacking  {one}" for one in verdict.con if not verdict.grade]
+    if verdict.settle:
+        page.append(f"  settle   {verdict.settle}")
+    page.append(f"  client   {_client_line(looked.client)}")
+    page += [f"  note     {one}" for one in looked.notes]
+    return [
+        wrapped
+        for line in page
+        for wrapped in textwrap.wrap(
+            clean(line, limit=2000), _width(), subsequent_indent=" " * 11, break_on_hyphens=False
+        )
+    ]
+
+
+def _as_json(looked: Looked, verdict: Verdict) -> dict[str, Any]:
+    socket = looked.scene.socket
+    return {
+        "schema": SCHEMA,
+        "at_ms": looked.scene.now_ms,
+        "pid": looked.client.pid,
+        "session": looked.session or None,
+        "verdict": verdict.verdict,
+        "grade": verdict.grade or None,
+        "says": verdict.says,
+        "do": verdict.do,
+        "for": list(verdict.pro),
+        "against": list(verdict.con),
+        "settle": verdict.settle,
+        "gone_s": verdict.gone_s,
+        "limit_s": verdict.limit_s,
+        "limit": verdict.limit or None,
+        "hangs_up_in_s": verdict.left_s,
+        "connection": None
+        if socket is None
+        else {
+            "state": socket.state,
+            "peer": socket.there,
+            "sent_ago_s": socket.sent_ago_s,
+            "received_ago_s": socket.received_ago_s,
+            "acked_ago_s": socket.acked_ago_s,
+            "unacked_bytes": socket.unacked_bytes,
+            "retransmits": socket.retransmits,
+            "probes": socket.probes,
+            "timer": socket.timer or None,
+        },
+        "turn": looked.scene.turn.turn_id if looked.scene.turn else None,
+        "waits_for": looked.scene.tail.at if looked.scene.tail else None,
+        "notes": list(looked.notes),
+    }

@@ -1,0 +1,106 @@
+"""The one fix that would have helped most: what to change or to type, by what was found. Values in, values out.
+
+The first advice of a diagnosis is the one that would have saved most turns. What can be done about it here depends on
+the machine: whether a gateway runs that the client's settings could name, and whether a setting of the client's was
+measured to move the limit that ended its turns. Where neither is so, no setting is the fix, and there is a line to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SETTING, LINE, NOTHING = "setting", "line", "nothing"
+
+OWN_LIMIT = frozenset(("client-limit", "seen-client"))
+"Findings that a longer patience of the client's would have spared."
+
+TO_TYPE: Mapping[str, str] = {
+    "edge-timeout": "/compact",
+    "large-request": "/compact",
+    "seen-gateway": "holdfast flight --last",
+    "refused": "holdfast run --check -- claude",
+}
+"Findings that another line than the gateway's helps. Those whose remedy names the gateway need no row."
+ASLEEP = frozenset(("machine-sleep", "seen-machine"))
+AWAKE: Mapping[str, str] = {"linux": "systemd-inhibit --what=sleep claude", "darwin": "caffeinate -i claude"}
+RUN = "holdfast run -- claude"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Variables for the client's settings, and why they are believed to work."""
+
+    env: Mapping[str, str]
+    says: str
+    "What they do, as a sentence."
+    measured: str
+    "On which versions that was measured."
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What this machine and this client allow. None, and why not."""
+
+    gateway: Setting | None
+    no_gateway: str
+    patience: Setting | None
+    no_patience: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What to do."""
+
+    kind: str
+    "`setting`, `line`, or `nothing`."
+    says: str
+    hypothesis: str = ""
+    title: str = ""
+    grade: str = ""
+    least: int = 0
+    most: int = 0
+    env: Mapping[str, str] | None = None
+    measured: str = ""
+    line: str = ""
+    "To type, where no setting is the fix; and what else would do, where one is."
+    instead: tuple[str, ...] = ()
+    "Why no setting."
+
+
+def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") -> Fix:
+    """The fix for a diagnosis (as `diagnosis.as_json` tells it)."""
+    if not diagnosis["failures"]:
+        said = "Nothing is wrong" if diagnosis["requests"] else "There is nothing to diagnose"
+        return Fix(NOTHING, f"{said}; nothing was changed.")
+    if not diagnosis["advice"]:
+        found = (
+            "no cause explains enough of them" if not diagnosis["findings"] else "each recovered by itself"
+        )
+        return Fix(NOTHING, f"There were failures, but no turn that a fix would have saved: {found}.")
+    first = diagnosis["advice"][0]
+    name = first["hypothesis"]
+    finding: Mapping[str, Any] = next((one for one in diagnosis["findings"] if one["hypothesis"] == name), {})
+    told = {
+        "hypothesis": name,
+        "title": finding.get("title", name),
+        "grade": finding.get("grade", ""),
+        "least": first["turns_least"],
+        "most": first["turns_most"],
+    }
+    if name in ASLEEP:
+        return Fix(LINE, first["do"], line=AWAKE.get(platform, ""), **told)
+    if name in TO_TYPE:
+        return Fix(LINE, first["do"], line=TO_TYPE[name], **told)
+    held = "holdfast run" in first["do"]
+    if held and ways.gateway is not None:
+        way = ways.gateway
+        return Fix(SETTING, way.says, env=way.env, measured=way.measured, line=RUN, **told)
+    if name in OWN_LIMIT and ways.patience is not None:
+        way = ways.patience
+        return Fix(SETTING, way.says, env=way.env, measured=way.measured, line=RUN, **told)
+    if not held:
+        return Fix(LINE, first["do"], **told)
+    reasons = (ways.no_gateway, ways.no_patience if name in OWN_LIMIT else "")
+    return Fix(LINE, first["do"], line=RUN, instead=tuple(one for one in reasons if one), **told)

@@ -1,0 +1,212 @@
+"""`holdfast doctor`: the one fix that would have helped most, shown, made on yes, and taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from holdfast.cli import doctor
+from holdfast.diagnosis.fix import Setting, Ways, choose
+from holdfast.diagnosis.hypotheses import catalogue
+from tests.sessions.written import MORNING_MS, Pen
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with nothing in it, and a state directory of its own."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def run(home: Path, *options: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(doctor.command, ["--home", str(home), *options])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def a_month_of_giving_up(home: Path, version: str) -> None:
+    """Twelve days; on each the client hangs up on one answer by its own limit, and the turn dies."""
+    for day in range(12):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", version=version, at_ms=MORNING_MS + day * DAY_MS)
+        pen.asks()
+        for number in range(10):
+            pen.after(20).answers(f"msg_{day}_{number}")
+        pen.after(301).gives_up("API Error: The response stopped arriving.").saved(home)
+
+
+def settings(home: Path) -> Path:
+    path = home / ".claude" / "settings.json"
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+BEHIND_A_GATEWAY = """\
+{
+  "model": "opus",
+  "env": {
+    "ANTHROPIC_BASE_URL": "https://gate.example",
+    "MY_KEY": "hunter2"
+  }
+}
+"""
+
+
+def test_a_limit_that_a_setting_moves_is_moved(home: Path) -> None:
+    """Shown as a difference, made on yes, and undone to the byte; a second time there is nothing to change."""
+    a_month_of_giving_up(home, "2.1.329")
+    settings(home).write_text(BEHIND_A_GATEWAY)
+    before = settings(home).read_text()
+
+    shown = run(home, code=1).stdout
+    assert shown.startswith("strong: The client gave up waiting, by its own limit. It cost 12 turns.")
+    assert '+    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000"' in shown
+    assert "900 s instead of 300 s" in shown and "hunter2" not in shown
+    assert "holdfast doctor --yes" in shown and settings(home).read_text() == before
+
+    assert "holdfast doctor --undo" in run(home, "--yes").stdout
+    assert json.loads(settings(home).read_text())["env"] == {
+        "ANTHROPIC_BASE_URL": "https://gate.example",
+        "MY_KEY": "hunter2",
+        "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000",
+    }
+    assert "CLAUDE_STREAM" not in run(home).stdout, "another limit now, and no setting proposed twice"
+
+    assert "as it was before" in run(home, "--undo").stdout
+    assert settings(home).read_text() == before
+    assert "no change of the doctor's" in run(home, "--undo", code=1).stderr
+
+
+@pytest.mark.parametrize("version", ["2.1.86", "2.1.114", "2.1.200", "2.1.400"])
+def test_a_version_that_was_not_measured_to_follow_gets_a_line_instead(home: Path, version: str) -> None:
+    """No setting is proposed on a guess; the reason is said, and nothing is made."""
+    a_month_of_giving_up(home, version)
+    settings(home).write_text(BEHIND_A_GATEWAY)
+    said = run(home, "--yes").stdout
+
+    assert "\n  holdfast run -- claude\n" in said
+    assert f"no setting was measured to lengthen the patience of the versions in use ({version})" in " ".join(
+        said.split()
+    )
+    assert settings(home).read_text() == BEHIND_A_GATEWAY
+
+
+def test_a_limit_that_was_measured_elsewhere_is_not_moved(home: Path) -> None:
+    """Straight at the API another limit may end first, so no setting is proposed."""
+    a_month_of_giving_up(home, "2.1.329")
+
+    assert "measured behind a base URL only" in " ".join(run(home, "--yes").stdout.split())
+    assert not settings(home).exists()
+
+
+def test_a_watchdog_that_the_user_armed_is_given_more_patience(home: Path) -> None:
+    """What is in force counts, not the default: 90 s by the user's own switch."""
+    a_month_of_giving_up(home, "2.1.114")
+    settings(home).write_text(
+        '{"env": {"CLAUDE_ENABLE_STREAM_WATCHDOG": "1", "ANTHROPIC_BASE_URL": "http://gate"}}'
+    )
+
+    assert "900 s instead of 90 s" in " ".join(run(home, code=1).stdout.split())
+
+
+def test_a_fix_that_is_no_setting_is_a_line(home: Path) -> None:
+    """A limit on the way is nothing that the client's settings could move."""
+    for day in range(12):
+        pen = Pen(
+            f"{day:08x}-0000-4000-8000-000000000000", version="2.1.329", at_ms=MORNING_MS + day * DAY_MS
+        ).asks()
+        for number in range(10):
+            pen.after(20).answers(f"msg_{day}_{number}")
+        pen.after(300.4).fails(1).after(302).fails(2).gives_up().saved(home)
+    told = json.loads(run(home, "--json").stdout)
+
+    assert (told["kind"], told["line"], told["env"], told["diff"]) == (
+        "line",
+        "holdfast run -- claude",
+        {},
+        [],
+    )
+    assert told["turns_least"] == 12 and not told["applied"]
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_with_nothing_wrong_nothing_is_changed(home: Path, healthy: bool) -> None:
+    """Not even with --yes."""
+    if healthy:
+        Pen().asks().answers("msg_1").took(9).saved(home)
+    said = run(home, "--yes").stdout
+
+    assert said.startswith("Nothing is wrong" if healthy else "There is nothing to diagnose")
+    assert not settings(home).exists()
+
+
+def test_settings_that_are_no_json_are_refused_with_their_place(home: Path) -> None:
+    """The client ignores them as they are, which is worth knowing whatever the fix is."""
+    a_month_of_giving_up(home, "2.1.329")
+    settings(home).write_text('{\n  "env" {}\n}\n')
+    said = run(home, "--yes", code=2).stderr
+
+    assert "line 2, column 9" in said
+    assert settings(home).read_text() == '{\n  "env" {}\n}\n'
+
+
+def test_json_asks_nothing_and_tells_what_it_did(home: Path) -> None:
+    """Without --yes it shows, and says by its exit code that the change was not made."""
+    a_month_of_giving_up(home, "2.1.329")
+    settings(home).write_text(BEHIND_A_GATEWAY)
+    settings(home).chmod(0o600)
+    shown = json.loads(run(home, "--json", code=1).stdout)
+    made = json.loads(run(home, "--json", "--yes").stdout)
+
+    assert (shown["kind"], shown["applied"], made["applied"]) == ("setting", False, True)
+    assert shown["diff"] == made["diff"] and shown["env"] == {"CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000"}
+    assert settings(home).stat().st_mode & 0o777 == 0o600
+    assert json.loads(run(home, "--json", "--undo").stdout)["kind"] == "undone"
+    assert settings(home).read_text() == BEHIND_A_GATEWAY
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--now", "--yes"], ["--now", "--undo"], ["--pid", "7"], ["--watch", "5"], ["--now", "--watch", "0"]],
+)
+def test_options_that_do_not_go_together(home: Path, options: list[str]) -> None:
+    """Looking and changing are two things."""
+    assert "--now" in run(home, *options, code=2).stderr or "--watch" in run(home, *options, code=2).stderr
+
+
+# ----- the choice
+
+
+def found(hypothesis: str, do: str) -> dict[str, Any]:
+    finding = {"hypothesis": hypothesis, "title": "T", "grade": "strong"}
+    advice = {"hypothesis": hypothesis, "do": do, "turns_least": 3, "turns_most": 5}
+    return {"failures": 9, "requests": 99, "findings": [finding], "advice": [advice]}
+
+
+GATEWAY = Setting({"ANTHROPIC_BASE_URL": "http://127.0.0.1:8484"}, "through it.", "all.")
+PATIENCE = Setting({"X": "1"}, "longer.", "one.")
+
+
+def test_a_gateway_that_runs_beats_a_longer_wait() -> None:
+    """It holds the client and keeps the answer; a longer limit only waits."""
+    advice = found("client-limit", "Run the client behind holdfast run.")
+
+    assert choose(advice, Ways(GATEWAY, "", PATIENCE, "")).env == GATEWAY.env
+    assert choose(advice, Ways(None, "none runs", PATIENCE, "")).env == PATIENCE.env
+    assert choose(found("fixed-limit", "holdfast run"), Ways(None, "none runs", PATIENCE, "")).kind == "line"
+
+
+@pytest.mark.parametrize("name", [one.name for one in catalogue()])
+def test_every_cause_has_a_fix_that_says_what_to_do(name: str) -> None:
+    """With no gateway and no setting there is still a sentence, and no setting is made up."""
+    remedy = next(one.remedy for one in catalogue() if one.name == name)
+    fix = choose(found(name, remedy), Ways(None, "none runs", None, "none was measured"))
+
+    assert (fix.kind, fix.says, fix.env) == ("line", remedy, None)
+    assert fix.line or "holdfast run" not in remedy

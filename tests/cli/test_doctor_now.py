@@ -1,0 +1,208 @@
+"""`holdfast doctor --now`, for real: a process called `claude`, frozen on a provider that speaks or a path that does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.lab.provider import Provider
+from holdfast.sessions.clients import clients, slugs, socket_inodes, written_last
+from tests.cli.frozen_client import SESSION
+from tests.gateway.dark_far import SILENT
+from tests.netns import ROOT, needs_namespaces, two_machines
+from tests.sessions.test_tail import calls
+from tests.sessions.written import Pen
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+
+class Frozen:
+    """A home in which a client works, and the doctor looks at it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.work, self.pid = home, home / "work", 0
+        self.work.mkdir(parents=True)
+
+    def writes(self, pen: Pen) -> None:
+        """Its conversation, where it would keep it."""
+        pen.saved(self.home, project=re.sub(r"[^A-Za-z0-9]", "-", str(self.work)))
+
+    def pen(self) -> Pen:
+        return Pen(SESSION, version="2.1.329", cwd=str(self.work), at_ms=int(time.time() * 1000))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "HOLDFAST_STATE_DIR": str(self.home / "state"),
+        }
+
+    def looked(self, *options: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "holdfast", "doctor", "--now", *options]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout or done.stderr
+
+    def told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.looked("--json", "--pid", str(self.pid)))
+        return told
+
+
+@contextmanager
+def client_of(url: str, home: Path) -> Iterator[Frozen]:
+    frozen = Frozen(home)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.frozen_client", url, str(frozen.work)],
+        cwd=ROOT,
+        env=frozen.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            frozen.pid = int(process.stdout.readline())
+            yield frozen
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Frozen]:
+    with Provider([SILENT]).running() as provider, client_of(provider.url, tmp_path / "home") as client:
+        yield client
+
+
+def test_a_silent_provider_on_a_path_that_lives(frozen: Frozen) -> None:
+    """Wait: so much of the client's own limit is gone, and then it hangs up."""
+    frozen.writes(frozen.pen().asks("a prompt that nobody reads"))
+    told = frozen.told()
+
+    assert (told["verdict"], told["waits_for"], told["session"]) == ("wait", "asked", SESSION)
+    assert (told["limit"], told["limit_s"]) == ("stream idle", 300.0)
+    assert 290 < told["hangs_up_in_s"] <= 300
+    assert told["connection"]["timer"] == "keepalive" and told["connection"]["probes"] == 0
+    assert "it will hang up in" in told["says"]
+
+
+def test_a_tool_that_was_called_is_this_machines_business(frozen: Frozen) -> None:
+    """No process runs and no result is there: a question is open. No word of the conversation is shown."""
+    frozen.writes(calls(frozen.pen().after(-30).asks("a prompt that nobody reads"), "Bash 1"))
+    said = frozen.looked("--pid", str(frozen.pid))
+
+    assert "Bash was called" in said and "permission" in said
+    assert "prompt that nobody reads" not in said and "id_rsa" not in said
+
+
+def test_without_a_transcript_it_cannot_be_told(frozen: Frozen) -> None:
+    """And it is said what is missing."""
+    told = frozen.told()
+
+    assert told["verdict"] == "unclear"
+    assert any("no transcript" in one for one in told["against"])
+
+
+def test_watching_ends_with_the_client(frozen: Frozen) -> None:
+    """Look after look, one line each, until the process is gone."""
+    frozen.writes(frozen.pen().asks())
+    command = [
+        sys.executable,
+        "-m",
+        "holdfast",
+        "doctor",
+        "--now",
+        "--json",
+        "--watch",
+        "0.2",
+        "--pid",
+        str(frozen.pid),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=frozen.environment(), stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["verdict"] == "wait"
+        os.kill(frozen.pid, 9)
+        rest = [json.loads(line)["verdict"] for _, line in zip(range(100), watching.stdout, strict=False)]
+
+    assert rest[-1] == "ended" and watching.wait() == 0
+
+
+def test_a_process_that_is_no_client_is_refused(frozen: Frozen) -> None:
+    """Those that are clients are named."""
+    said = frozen.looked("--pid", str(os.getpid()), code=1)
+
+    assert "is no Claude Code of yours" in said and str(frozen.pid) in said
+
+
+def test_what_a_process_tells_of_itself(frozen: Frozen) -> None:
+    """Where it works, since when, its sockets, and of its environment what was named: never its key."""
+    names = ("ANTHROPIC_BASE_URL", "HOME")
+    mine = next(one for one in clients(lambda words: words[0] == "claude", names) if one.pid == frozen.pid)
+
+    assert mine.cwd == frozen.work and set(mine.environment) == set(names)
+    assert mine.started_ms is not None and abs(mine.started_ms - time.time() * 1000) < 60_000
+    assert "neverlookedat" not in repr(mine)
+    assert len(socket_inodes(frozen.pid) or ()) == 1
+    assert socket_inodes(2**22 + 1) is None
+
+
+def test_the_latest_transcript_of_the_folder_is_the_one(frozen: Frozen) -> None:
+    """By either way of naming the folder; one that was last written before the client began is another's."""
+    frozen.writes(frozen.pen().asks())
+    roots = [frozen.home / ".claude"]
+
+    assert [path.stem for path in written_last(roots, frozen.work, None)] == [SESSION]
+    assert written_last(roots, frozen.work, int(time.time() * 1000) + 60_000) == []
+    assert slugs(Path("/home/me/a_b.c")) == ["-home-me-a-b-c", "-home-me-a_b-c"]
+
+
+@needs_namespaces
+def test_a_path_that_is_dead(tmp_path: Path) -> None:
+    """The wire is cut: first by unanswered probes, then by bytes sent again in vain, the doctor says to ask again."""
+    home = tmp_path / "home"
+    frozen = Frozen(home)
+    with ExitStack() as stack:
+        wire = stack.enter_context(two_machines(home))
+        far = stack.enter_context(wire.there.python("tests.cli.frozen_far", wire.there.ipv4))
+        assert far.stdout is not None
+        url = far.stdout.readline().strip()
+        near = stack.enter_context(wire.here.python("tests.cli.frozen_client", url, str(frozen.work)))
+        stack.callback(near.kill)
+        stack.callback(far.kill)
+        assert near.stdout is not None and near.stdin is not None
+        frozen.pid = int(near.stdout.readline())
+        frozen.writes(frozen.pen().asks())
+
+        def told() -> dict[str, Any]:
+            said = wire.here.output(
+                sys.executable, "-m", "holdfast", "doctor", "--now", "--json", "--home", str(home),
+                "--pid", str(frozen.pid),
+            )  # fmt: skip
+            found: dict[str, Any] = json.loads(said)
+            return found
+
+        alive = told()
+        wire.cut()
+        near.stdin.write("\n")
+        near.stdin.flush()
+        for _ in range(10):
+            dead = told()
+            if dead["verdict"] == "retry":
+                break
+
+    assert alive["verdict"] == "wait" and "keepalive" in alive["connection"]["timer"]
+    assert dead["verdict"] == "retry" and "is dead" in dead["says"]
+    assert dead["connection"]["unacked_bytes"] >= 1 and dead["connection"]["retransmits"] >= 2
+    assert any("sent again" in one for one in dead["for"])
