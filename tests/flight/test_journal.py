@@ -22,6 +22,7 @@ import pytest
 from holdfast.flight import moments as m
 from holdfast.flight import schema
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from holdfast.flight.flights import summary
 from holdfast.flight.instances import phase_after
 from holdfast.flight.instant import Instant
 from holdfast.flight.journal import (
@@ -433,6 +434,20 @@ def test_a_gateway_that_closes_while_the_file_is_held_tries_once_more(tmp_path: 
     holder.execute("ROLLBACK")
     assert journal.close(10)
     assert [found.ending for found in read(tmp_path)] == [COMPLETED]
+
+
+def test_while_a_turn_is_silent_its_gateway_shows_signs_of_life(tmp_path: Path) -> None:
+    """Of a gateway that is killed after five minutes of silence it must not be told that the turn took a second."""
+    now = [NOON]
+    journal = Journal(tmp_path, flush_every_s=0.01, clock=lambda: now[0])
+    journal.changed(turn())
+    assert journal.settle()
+    now[0] = at(300)
+    row = "SELECT seen_wall_ms FROM instance"
+    with sqlite3.connect(tmp_path / "journal.sqlite") as other:
+        until(lambda: other.execute(row).fetchone()[0] == at(300).wall_ms)
+    assert journal.close(10)
+    assert summary(read(tmp_path)[0]).startswith("interrupted M.died.send after at least 300 s")
 
 
 def test_a_gateway_that_closes_interrupts_its_own_open_turns(tmp_path: Path) -> None:

@@ -597,7 +597,10 @@ def outage_s(record: TurnRecord) -> float | None:
 def summary(record: TurnRecord) -> str:
     """The turn in one sentence, for a log or the end of its story."""
     took = took_s(record)
-    head = f"{outcome(record)} after {duration(took)}" if took is not None else outcome(record)
+    # Of a process that was killed only its last sign of life is known.
+    killed = record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED
+    least = "at least " if killed else ""
+    head = f"{outcome(record)} after {least}{duration(took)}" if took is not None else outcome(record)
     parts = [
         head,
         f"{counted(record.attempts, 'attempt')} upstream",

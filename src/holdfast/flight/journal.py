@@ -52,6 +52,8 @@ log = logging.getLogger("holdfast.journal")
 
 FLUSH_EVERY_S = 0.5
 "The most that a `kill -9` can lose."
+ALIVE_EVERY_S = 10.0
+"While turns are unfinished: of a process that is killed, its last sign of life is all that is known of their end."
 LAST_TRIES = 2
 "At the end, each as long as another may hold the file (`BUSY_MS`): a turn that is not written is told as interrupted."
 EXPIRE_EVERY_S = 3600.0
@@ -333,6 +335,7 @@ class Journal:
 
     def _run(self) -> None:
         next_expiry = self._clock().mono_s
+        next_sign = next_expiry + ALIVE_EVERY_S
         while True:
             closing = self._closing
             self._write_all(last=closing)
@@ -342,6 +345,9 @@ class Journal:
             if self._clock().mono_s >= next_expiry:
                 next_expiry = self._clock().mono_s + EXPIRE_EVERY_S
                 self._guarded(self._expire)
+            if self._clock().mono_s >= next_sign:
+                next_sign = self._clock().mono_s + ALIVE_EVERY_S
+                self._guarded(self._show_life)
             self._wake.wait(self._flush_every_s)
             self._wake.clear()
         with contextlib.suppress(sqlite3.Error):
@@ -486,6 +492,13 @@ class Journal:
         self._answer_bytes_out += answer.size
         if self._attic.total_bytes() > self.retention.answers_bytes:
             self._attic.expire(self.retention.answers_s, self.retention.answers_bytes, self._clock().wall_ms)
+
+    def _show_life(self) -> None:
+        self._connection.execute(
+            "UPDATE instance SET seen_wall_ms = ?1 WHERE id = ?2 AND EXISTS "
+            "(SELECT 1 FROM turn WHERE instance_id = ?2 AND ending_code IS NULL)",
+            (self._clock().wall_ms, self.instance_id),
+        )
 
     def _expire(self) -> None:
         at = self._clock().wall_ms
