@@ -10,7 +10,7 @@ from holdfast.flight.instant import Instant
 from holdfast.flight.reading import StoredTurn
 from holdfast.report.claims import Grade, Suspect
 from holdfast.report.incident import Incident, as_plain, examine
-from tests.flight.telling import NOON, at, end, short_turn, tell
+from tests.flight.telling import NOON, at, end, short_turn, tell, turn
 from tests.report.turns import (
     ALIVE,
     GAVE_UP,
@@ -232,3 +232,21 @@ def test_every_ending_can_be_explained(side: Side, mechanism: Mechanism) -> None
             assert incident.title and (incident.closer is not None) != broke.completed
             assert incident.closer is None or "{" not in "".join(incident.closer.speaks_for)
             assert as_plain(incident)["title"] == incident.title
+
+
+@pytest.mark.xfail(strict=True, reason="a request that was sent and not answered is told as not sent")
+def test_a_provider_that_was_asked_and_had_not_answered_was_reached() -> None:
+    """The request had gone to its last byte; whoever broke it off then, it is no ground that nobody was asked."""
+    for side, mechanism in ((Side.MACHINE, Mechanism.PROCESS_ENDED), (Side.CLIENT, Mechanism.FIN)):
+        ending = Ending(side, mechanism, Phase.AWAITING_HEADERS)
+        asked = tell(
+            turn(NOON, turn_id="01m7x2abcdefgh"),
+            (0.0, m.ReaderJoined(1, "first", 0)),
+            (0.0, m.AttemptStarted(1)),
+            (0.1, m.Connected(1, "203.0.113.7:443", 0.08, False, "TLSv1.3")),
+            (0.2, m.RequestSent(1, 812_000)),
+        )
+        if side is Side.CLIENT:
+            tell(asked, (2.0, m.ReaderLeft(1, "cancelled", None, None, ending)))
+        incident = examine(stored(end(asked, 2.0, ending)))
+        assert "It was not reached." not in suspect(incident, "the provider").why, side
