@@ -18,6 +18,7 @@ import pytest
 from holdfast.lab.provider import Provider
 from holdfast.sessions.clients import clients, slugs, socket_inodes, written_last
 from tests.cli.frozen_client import SESSION
+from tests.cli.test_doctor import a_month_of_giving_up
 from tests.gateway.dark_far import SILENT
 from tests.netns import ROOT, needs_namespaces, two_machines
 from tests.sessions.test_tail import calls
@@ -166,6 +167,82 @@ def test_the_latest_transcript_of_the_folder_is_the_one(frozen: Frozen) -> None:
     assert [path.stem for path in written_last(roots, frozen.work, None)] == [SESSION]
     assert written_last(roots, frozen.work, int(time.time() * 1000) + 60_000) == []
     assert slugs(Path("/home/me/a_b.c")) == ["-home-me-a-b-c", "-home-me-a_b-c"]
+
+
+def test_several_clients_are_listed(frozen: Frozen, tmp_path: Path) -> None:
+    """For a person and for a program; none is chosen for them."""
+    with Provider([SILENT]).running() as provider, client_of(provider.url, tmp_path / "other") as other:
+        said = frozen.looked(code=1)
+        told = json.loads(frozen.looked("--json", code=1))
+
+    assert {frozen.pid, other.pid} <= {one["pid"] for one in told["clients"]}
+    assert "choose one: holdfast doctor --now --pid" in said and str(other.work) in said
+
+
+@contextmanager
+def served(home: Path, *options: str) -> Iterator[str]:
+    """A `holdfast serve` of this home's user; its URL."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "holdfast", "serve", "--listen", "127.0.0.1:0", *options],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as gateway:
+        assert gateway.stderr is not None
+        line = gateway.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
+        try:
+            yield found[0]
+        finally:
+            gateway.kill()
+
+
+def test_behind_a_gateway_of_ours_its_flight_is_looked_at(tmp_path: Path) -> None:
+    """The client is held, and so need not be feared for; the connection that counts is the gateway's own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with ExitStack() as stack:
+        provider = stack.enter_context(Provider([SILENT]).running())
+        url = stack.enter_context(served(home, "--upstream", provider.url, "--keepalive", "0.5s"))
+        frozen = stack.enter_context(client_of(url, home))
+        frozen.writes(frozen.pen().asks())
+        for _ in range(20):
+            told = frozen.told()
+            if "has been silent" in str(told["for"]):
+                break
+
+    assert (told["verdict"], told["grade"], told["hangs_up_in_s"]) == ("wait", "strong", None)
+    assert "The gateway holds the client" in told["says"]
+    assert any("inside tool_use Write" in one and "has been silent" in one for one in told["for"])
+    assert provider.url.removeprefix("http://") in str(told["for"])
+    assert told["turn"] in told["do"]
+
+
+def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) -> None:
+    """Its address is found by its listening socket, and put into the settings of a client that has none yet."""
+    home = tmp_path / "home"
+    home.mkdir()
+    a_month_of_giving_up(home, "2.1.114")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")}
+    with served(home) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast", "doctor", "--json", "--yes"],
+            cwd=ROOT, env={**environment, "HTTPS_PROXY": "http://proxy.example:3128"}, capture_output=True, text=True,
+            timeout=30, check=False,
+        )  # fmt: skip
+        told = json.loads(done.stdout)
+
+    assert told["applied"] and told["kind"] == "setting"
+    assert told["env"] == {
+        "ANTHROPIC_BASE_URL": url,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "ENABLE_TOOL_SEARCH": "true",
+    }
+    assert json.loads((home / ".claude" / "settings.json").read_text()) == {"env": told["env"]}
 
 
 @needs_namespaces

@@ -171,10 +171,10 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
         "bytes came on its connection",
     ),
     "a call, and the turn goes on": (
-        scene(tail(CALLED, 30, "Bash"), conn(), turn=TURN),
-        "local",
+        scene(tail(CALLED, 30, "Bash"), conn(), gateway=True, turn=TURN, upstream=conn(peer="192.0.2.9")),
+        "wait",
         "suspected",
-        "still under way",
+        "Bash was called and has no result",
     ),
     "the turn is over": (
         scene(tail(OVER), conn(sent_ago_s=210.0, received_ago_s=201.0)),

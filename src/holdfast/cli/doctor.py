@@ -116,6 +116,8 @@ def _refusals() -> Iterator[None]:
         raise Failed(clean(str(error), limit=20_000, lines=True)) from None
     except StateError as error:
         raise Misused(str(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise Failed(
             f"{clean(str(error.filename or 'the settings'))} cannot be written ({error.strerror}); nothing was changed"
@@ -163,7 +165,12 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     if not as_json:
         _say(told, False, [*_lines(fix), "", *told["diff"]])
     if not (
-        yes or (not as_json and sys.stdin.isatty() and click.confirm(f"\nChange {path} so?", default=False))
+        yes
+        or (
+            not as_json
+            and sys.stdin.isatty()
+            and click.confirm(f"\nChange {clean(str(path))} so?", default=False)
+        )
     ):
         if as_json:
             click.echo(json_line(told))
@@ -442,6 +449,10 @@ def _the_client(pid: int | None, as_json: bool) -> Client:
         raise Failed(
             "no Claude Code of yours runs on this machine now. What went wrong earlier: holdfast diagnose, holdfast flights"
         )
+    if len(found) > 1 and as_json:
+        told = [{"pid": one.pid, "started_ms": one.started_ms, "cwd": str(one.cwd)} for one in found]
+        click.echo(json_line({"schema": SCHEMA, "clients": told}))
+        raise click.exceptions.Exit(FAILED)
     if len(found) > 1:
         lines = [f"  {_client_line(one)}" for one in found]
         raise Failed(

@@ -34,6 +34,7 @@ SS_S = 5.0
 RECENT_TURNS = 200
 HELPER_FRESH_MS = 30 * 60_000
 "A subagent that wrote nothing for longer is not what a conversation waits for now."
+LONGEST_TURN_MS = 12 * 3_600_000
 KEPT_FRESH_S = 3600.0
 VENDOR = "api.anthropic.com"
 
@@ -76,21 +77,23 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
         client.command, {**client.environment, "HOME": str(place)}, client.cwd, platform
     )
     transcript, main, tail = _conversation(client, place, now_ms, notes)
-    found = _sockets(client.pid, notes)
+    table = _by_ss()
+    found = _sockets(client.pid, table, notes)
     mine = found or []
     base = claude.look_up(claude.BASE_URL, client.environment, settings)
-    gateways = _gateways(library)
+    gateways = _gateways(library, table)
     candidates, to_gateway, relay = _towards_api(mine, base.value if base else "", gateways, client, settings)
     since_s = (now_ms - tail.last_ms) / 1000 if tail is not None and tail.last_ms is not None else None
     socket = asking(candidates, since_s)
     session = main.session if main is not None else ""
-    turn = _open_turn(library, session, now_ms) if library is not None and session else None
+    helper = tail is not main
+    turn = _open_turn(library, session, now_ms, helper) if library is not None and session else None
     ours = to_gateway or turn is not None
     upstream = _upstream(turn, gateways, now_ms) if turn is not None else None
     scene = Scene(
         now_ms=now_ms,
         tail=tail,
-        helper=tail is not main,
+        helper=helper,
         socket=socket,
         sockets_seen=found is not None,
         times_seen=not any(one.acked_ago_s is None and one.state == "ESTAB" for one in mine),
@@ -149,12 +152,12 @@ def _helper(transcript: Path, main: Tail, now_ms: int) -> Tail | None:
 # ----- connections
 
 
-def _sockets(pid: int, notes: list[str]) -> list[LiveSocket] | None:
+def _sockets(pid: int, table: Sequence[LiveSocket], notes: list[str]) -> list[LiveSocket] | None:
     """The process's connections; None where they may not be seen."""
     inodes = processes.socket_inodes(pid)
     if inodes is None:
         return None
-    mine = [one for one in _by_ss() if one.inode in inodes]
+    mine = [one for one in table if one.inode in inodes]
     if mine or not inodes:
         return mine
     # Without ss, and for a process in a network namespace of its own, there is the kernel's shorter table.
@@ -261,12 +264,12 @@ class _Gateway:
         return frozenset(one.local_port for one in self.sockets if one.state == "LISTEN")
 
 
-def _gateways(library: Library | None) -> list[_Gateway]:
+def _gateways(library: Library | None, table: Sequence[LiveSocket]) -> list[_Gateway]:
     if library is None:
         return []
     found = []
     for one in living_instances(library.connection, library.state_dir):
-        found.append(_Gateway(one.id, one.identity.pid, tuple(_sockets(one.identity.pid, []) or ())))
+        found.append(_Gateway(one.id, one.identity.pid, tuple(_sockets(one.identity.pid, table, []) or ())))
     return found
 
 
@@ -275,17 +278,21 @@ def serving(library: Library | None) -> list[tuple[str, int]]:
     if library is None:
         return []
     served = [one for one in living_instances(library.connection, library.state_dir) if one.kind == "serve"]
+    table = _by_ss()
     return sorted(
         (socket.local, socket.local_port)
         for one in served
-        for socket in _sockets(one.identity.pid, []) or ()
+        for socket in _sockets(one.identity.pid, table, []) or ()
         if socket.state == "LISTEN" and (socket.local.startswith("127.") or socket.local == "::1")
     )
 
 
-def _open_turn(library: Library, session: str, now_ms: int) -> StoredTurn | None:
-    for turn in library.recent(RECENT_TURNS, now_ms - 12 * 3_600_000):
-        if turn.ending_code is None and turn.record.session == session and turn.record.kind == "turn":
+def _open_turn(library: Library, session: str, now_ms: int, helper: bool) -> StoredTurn | None:
+    """The latest turn of this session that is under way: of the conversation itself, or of a subagent's."""
+    for turn in library.recent(RECENT_TURNS, now_ms - LONGEST_TURN_MS):
+        record = turn.record
+        mine = record.session == session and (record.subagent is not None) == helper
+        if turn.ending_code is None and mine and record.kind == "turn":
             return turn
     return None
 

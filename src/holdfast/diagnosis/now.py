@@ -234,8 +234,8 @@ def _here(scene: Scene) -> Verdict | None:
         )
     if tail.at == RETRYING:
         return _between_tries(scene, tail, ago)
-    if tail.at != CALLED:
-        return None
+    if tail.at != CALLED or scene.turn is not None:
+        return None  # the same message may hold another call, which is still being written
     tools = ", ".join(tail.open_tools[:3]) or "a tool"
     why = [f"the last record, {_ago(ago)}, calls {tools}, and there is no result"]
     if scene.helpers_running:
@@ -394,6 +394,10 @@ def _silent(scene: Scene) -> Verdict | None:
     if scene.relay and path is not None:
         con.append(
             f"{path.there} is a proxy or gateway: whether the path behind it is alive is not known here"
+        )
+    if turn is not None and scene.tail is not None and scene.tail.at == CALLED:
+        con.append(
+            f"{', '.join(scene.tail.open_tools[:3])} was called and has no result: that may be what it waits for"
         )
     clock = _clock(scene)
     held = turn is not None and scene.gateway
