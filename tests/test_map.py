@@ -82,6 +82,7 @@ MAY_WAIT = {
     "gateway.upstream.watch": {"asyncio", "socket"},
     # what was read before
     "sessions.environment": {"subprocess"},
+    "sessions.machine": {"subprocess"},
     "sessions.store": {"sqlite3"},
     # what asks the network
     "probes.icmp": {"select", "socket"},

@@ -6,6 +6,8 @@ that is nothing that could be read, is an error of theirs and said at once.
 
 from __future__ import annotations
 
+import os
+import platform
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from holdfast.captures.telling import Report, Twins, conclude
 from holdfast.cli.add import spooled
 from holdfast.cli.errors import Misused
 from holdfast.cli.unsaid import Unsaid
-from holdfast.diagnosis import added
+from holdfast.diagnosis import added, system
 from holdfast.diagnosis.beside import Beside, Covered, Seen
 from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.flown import Flown, flown, matched
@@ -30,6 +32,7 @@ from holdfast.flight.state import StateError, state_path
 from holdfast.records import reading
 from holdfast.records.legs import legs_of
 from holdfast.records.reading import NotReadable
+from holdfast.sessions import machine
 
 MOST_CONNECTIONS = 50_000
 MOST_TURNS = 10_000
@@ -51,6 +54,7 @@ class Asked:
     "Whether the logs are of this user and this machine; else only turns of the sessions in them are taken."
     roots: tuple[Path, ...] = ()
     "The client's own directories."
+    now_ms: int = 0
 
 
 def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
@@ -61,13 +65,31 @@ def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
         turns = [turn for turn in turns if turn.record.session in known_sessions]
     broken = flown(turns)
     seen, covered = _files(case, asked, turns, broken)
-    return Beside(
+    beside = Beside(
         flights=broken,
         seen=seen,
         covered=(told, *unsaid.covered, *covered),
         tables=unsaid.tables,
         refused=unsaid.refused,
     )
+    return _with_machine(beside, case, asked) if asked.own and case.failures else beside
+
+
+BEFORE_MS = 3_600_000
+"Before the first failure: a link that went then may have come back after it."
+
+
+def _with_machine(beside: Beside, case: Case, asked: Asked) -> Beside:
+    """What this machine's own logs tell of the time of the failures, and how its link is now."""
+    begun_ms = min(failure.at_ms for failure in case.failures) - BEFORE_MS
+    last_ms = max(failure.ended_ms or failure.at_ms for failure in case.failures)
+    told = machine.look(
+        platform.system(),
+        begun_ms,
+        max(asked.now_ms, last_ms),
+        root=hasattr(os, "geteuid") and os.geteuid() == 0,
+    )
+    return system.beside(beside, told)
 
 
 def _flights(since_ms: int | None, until_ms: int | None) -> tuple[list[StoredTurn], Covered]:

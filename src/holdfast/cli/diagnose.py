@@ -102,8 +102,8 @@ def command(
     found, refused = transcripts(roots(where, environment))
     with _stored(where) as store:
         done = _updated(store, found)
-        places = tuple(roots(where, environment))
-        beside_it = Asked(add, clock, zone, since, until, own=home is None, roots=places)
+        places, now_ms = tuple(roots(where, environment)), round(time.time() * 1000)
+        beside_it = Asked(add, clock, zone, since, until, own=home is None, roots=places, now_ms=now_ms)
         diagnosis = _diagnosed(store, done, refused, where, zone, since, until, beside_it)
         beside = _around(diagnosis, store, where, zone, own=home is None)
         if form == "issue" and out is not None:

@@ -42,6 +42,7 @@ HEADS: Mapping[str, str] = {
     "seen by others": "Ends that added files saw at the time of a failure",
     "stalls": "Stalls that left no error record (inferred)",
     "client logs": "What the client's versions log, and what they hide",
+    "link now": "How this machine's link is now",
     "commands": "What was not looked at, and the line to type",
 }
 
