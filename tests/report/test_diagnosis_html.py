@@ -184,3 +184,16 @@ def test_bars_are_as_high_as_what_they_count() -> None:
     assert second.y + second.height == pytest.approx(first.y, abs=0.2)
     [line] = [one for one in plot.rules if one.kind == "whisker" and one.x1 == one.x2]
     assert abs(line.y2 - line.y1) == pytest.approx(first.height, abs=0.3)
+
+
+def test_what_came_together_stands_side_by_side() -> None:
+    """Failures of one half hour do not hide each other, stay in their day's column, and a cause's own are on top."""
+    points = [plots.Point(3, 9.1, "other", f"{number}") for number in range(6)] + [
+        plots.Point(3, 9.2, "mine", "own")
+    ]
+    plot = plots.calendar(plots.WIDE, 1, 10, points, [], str)
+    room = (plots.WIDE - plots.LEFT - plots.RIGHT) / 10
+    assert len({dot.x for dot in plot.dots}) == 7
+    assert plot.dots[-1].kind == "mine"
+    assert plot.dots[-1].x == pytest.approx(plots.LEFT + 2.5 * room, abs=0.2)
+    assert all(plots.LEFT + 2 * room <= dot.x <= plots.LEFT + 3 * room for dot in plot.dots)

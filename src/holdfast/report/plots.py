@@ -209,7 +209,7 @@ def histogram(
     """
     least = 0.1
     everything = [max(value, least) for _, _, values in parts for value in values] + [at for at, _ in marks]
-    low = math.floor(math.log10(min(everything, default=1.0)) * 1.0001)
+    low = math.floor(math.log10(min(everything, default=1.0)) + 1e-9)
     high = max(low + 2, math.ceil(math.log10(max(everything, default=100.0)) + 0.02))
     steps = 12 if width == WIDE else 6
     rows = []
@@ -261,7 +261,7 @@ class Row:
 def forest(width: int, rows: Sequence[Row], unit: str, most: float | None = None) -> Plot:
     """Values with their intervals, one below the other, to be compared."""
     line, top = (24, 20) if width == WIDE else (38, 20)
-    names = min(260.0, max((len(row.name) for row in rows), default=0) * LETTER + 12)
+    names = min(width * 0.42, max((len(row.name) for row in rows), default=0) * LETTER + 12)
     told = min(300.0, max((len(row.words) for row in rows), default=0) * LETTER + 14)
     left, right = (names, width - told) if width == WIDE else (6.0, width - 12.0)
     plot = Plot(width, top + line * len(rows) + BOTTOM)
@@ -357,11 +357,19 @@ def calendar(
                 )
             )
     radius = 3.6 if width == WIDE else 2.8
-    for point in points:
-        x = LEFT + (point.day - first + 0.5) * room
-        plot.dots.append(
-            Dot(round(x, 1), round(TOP + height * point.hour / 24, 1), radius, point.kind, point.label)
-        )
+    taken: dict[tuple[int, int], int] = {}
+    made = []
+    # a cause's own are placed first, in the middle, and drawn last, on top
+    for point in sorted(points, key=lambda one: one.kind != "mine"):
+        # what came within the same half hour stands side by side, as far as the day's column has room
+        slot = (point.day, int(point.hour * 2))
+        number = taken[slot] = taken.get(slot, -1) + 1
+        aside = (number + 1) // 2 * (2 * radius + 0.5) * (-1 if number % 2 else 1)
+        aside = max(min(aside, room / 2 - radius), radius - room / 2) if room > 2 * radius else 0.0
+        x = LEFT + (point.day - first + 0.5) * room + aside
+        y = TOP + height * point.hour / 24
+        made.append(Dot(round(x, 1), round(y, 1), radius, point.kind, point.label))
+    plot.dots += reversed(made)
     for place, name in thinned([day_name(day) for day in range(first, last + 1)], room):
         half = len(name) * LETTER / 2
         x = min(max(LEFT + (place + 0.5) * room, half), width - half)
