@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,16 @@ def test_ctrl_c_gives_what_is_known(home: Path) -> None:
     assert found["complete"] is False and "interrupted" in found["verdict"]
     assert found["facts"]["without_keepalive"]["longest_alive_s"] >= 1
     assert [one.complete for one in kept.read(home / "state")] == [False]
+
+
+def test_after_an_interruption_nothing_more_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all questions the one under way ends, and the others are not begun."""
+    monkeypatch.setattr(probe, "_interrupts", lambda: nullcontext(lambda: True))
+    with Server() as server:
+        done = typed(home, "all", f"http://127.0.0.1:{server.port}", "--json")
+
+    assert done.exit_code == 130 and server.heard == []
+    assert [json.loads(line)["complete"] for line in done.stdout.splitlines()] == [False]
 
 
 def test_what_probes_found_is_forgotten_with_the_rest(home: Path) -> None:

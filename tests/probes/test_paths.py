@@ -31,7 +31,10 @@ def refusal() -> str:
         return "needs `nft`, which is not here"
     rule = "add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c "
     rule += "ct state established numgen inc mod 10 == 0 meta length > 1000 drop"
-    tried = subprocess.run(["unshare", "-rn", "nft", rule], capture_output=True, text=True)
+    settings = "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0 net.ipv4.ping_group_range='0 0' net.ipv4.ip_forward=1"
+    tried = subprocess.run(
+        ["unshare", "-rn", "sh", "-ec", f'nft "{rule}"; {settings}'], capture_output=True, text=True
+    )
     return "" if tried.returncode == 0 else f"no firewall of our own: {tried.stderr.strip()[:200]}"
 
 

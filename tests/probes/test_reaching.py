@@ -110,7 +110,8 @@ def test_a_public_issuer_is_fine_and_its_imitation_is_not() -> None:
         authorities.kind_of("Google Trust Services, WE1", "Google Trust Services LLC, GTS Root R4")[0]
         == "public"
     )
-    assert authorities.kind_of("DigiCert, made here", "Example Corp Root")[0] == "public"
+    assert authorities.kind_of("DigiCert, made here", "Example Corp Root") == ("unknown", "Example Corp Root")
+    assert authorities.kind_of("DigiCert Inc")[0] == "public" and authorities.kind_of(None) == ("unknown", "")
     assert authorities.kind_of("Example Corp", "Example Corp Root") == ("unknown", "Example Corp Root")
     seen = TlsFacts(
         "TLSv1.3", "c", "h2", "Google Trust Services, WE1", "Google Trust Services LLC", "x", None

@@ -34,13 +34,15 @@ PUBLIC: Final = (
 Kind = Literal["public", "interceptor", "unknown"]
 
 
-def kind_of(*issuers: str | None) -> tuple[Kind, str]:
-    """Whether any of these names is an interceptor's, or one is a public authority's, and which name it was."""
-    said = [one for one in issuers if one]
+def kind_of(issuer: str | None, root: str | None = None) -> tuple[Kind, str]:
+    """Whether either name is an interceptor's, or the root is a public authority's, and which name it was.
+
+    The root decides where it is known: anybody can call an issuer below a root of his own as he likes.
+    """
+    said = [one for one in (issuer, root) if one]
     for name in said:
         if any(known in name.lower() for known in INTERCEPTORS):
             return "interceptor", name
-    for name in reversed(said):  # the root decides: anybody can call an issuer of his own as he likes
-        if any(known in name.lower() for known in PUBLIC):
-            return "public", name
+    if said and any(known in said[-1].lower() for known in PUBLIC):
+        return "public", said[-1]
     return "unknown", said[-1] if said else ""

@@ -107,7 +107,7 @@ def verdict(host: str, tries: list[Try], shown: TlsFacts | None = None) -> Findi
         return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)
     good = [one for one in tries if not one.failure]
     seen = good[-1].tls if good else shown
-    kind, name = authorities.kind_of(*((seen.issuer, seen.root) if seen is not None else ()))
+    kind, name = authorities.kind_of(*((seen.issuer, seen.root) if seen is not None else (None, None)))
     facts: dict[str, object] = {
         "tries": len(tries),
         "agreed": len(good),
