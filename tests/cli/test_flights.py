@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,30 @@ def test_follow_shows_a_turn_when_it_begins_and_when_it_ends(tmp_path: Path) -> 
         follower.kill()
         follower.communicate()
         journal.close()
+
+
+@pytest.mark.parametrize(
+    "moments", ['[7,[1,2],{"a":1},["x","y","z",{}],[1.0,2,"New",{}]]', '{"a":1}', "7", "[", ""]
+)
+def test_moments_that_are_none_hide_no_turn(tmp_path: Path, moments: str) -> None:
+    """Another version's, or a damaged page's: the other turns are told, and of this one what is left."""
+    recorded(tmp_path, short_turn(turn_id="aaa"), short_turn(turn_id="bbb"), turn(turn_id="ccc"))
+    with sqlite3.connect(tmp_path / "journal.sqlite") as journal:
+        journal.execute("UPDATE turn SET moments = ? WHERE turn_id != 'bbb'", (moments,))
+        journal.execute("UPDATE turn SET ending_code = NULL WHERE turn_id = 'ccc'")
+    said = typed(tmp_path, "flights")
+    assert said.exit_code == 0 and all(name in said.stdout for name in ("aaa", "bbb", "ccc")), said.stderr
+    assert typed(tmp_path, "flight", "aaa").exit_code == 0
+
+
+def test_a_damaged_journal_is_called_so(tmp_path: Path) -> None:
+    """To try again would not help."""
+    recorded(tmp_path, *(short_turn(at(i), turn_id=f"t{i}") for i in range(30)))
+    path = tmp_path / "journal.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20_000] + b"\0" * (len(whole) - 20_000))
+    said = typed(tmp_path, "flights")
+    assert said.exit_code == 1 and "move" in said.stderr and "try again" not in said.stderr
 
 
 def test_help_has_an_example(tmp_path: Path) -> None:

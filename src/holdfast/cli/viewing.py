@@ -35,7 +35,13 @@ def opened_library(directory: Path | None = None) -> Iterator[Library]:
     except (JournalError, StateError) as error:
         raise Failed(str(error)) from error
     except sqlite3.Error as error:
-        raise Failed(f"the journal in {directory} cannot be read ({error}); try again in a moment") from error
+        damaged = getattr(error, "sqlite_errorname", "") in ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+        then = (
+            "it is damaged: move journal.sqlite away, and a new one is made"
+            if damaged
+            else "try again in a moment"
+        )
+        raise Failed(f"the journal in {directory} cannot be read ({error}); {then}") from error
 
 
 def the_turn(library: Library, name: str) -> StoredTurn:

@@ -150,7 +150,7 @@ def interrupt_turns(
         (instance_id,),
     ).fetchall()
     for turn_id, started_wall_ms, encoded in unfinished:
-        moments: list[list[Any]] = msgspec.json.decode(encoded)
+        moments = _moments(encoded)
         last = max([started_wall_ms, seen_wall_ms, *(moment[1] for moment in moments)])
         phase = phase_after([(moment[2], moment[3]) for moment in moments])
         ending = Ending(Side.MACHINE, Mechanism.PROCESS_ENDED, phase, detail)
@@ -159,6 +159,20 @@ def interrupt_turns(
             (last, ending.code, msgspec.json.encode(ending).decode(), turn_id),
         )
     return len(unfinished)
+
+
+def _moments(encoded: str) -> list[list[Any]]:
+    """What is a moment in this column; another version's words must not keep this one from reading the others."""
+    try:
+        listed = msgspec.json.decode(encoded)
+    except (msgspec.MsgspecError, ValueError, TypeError):
+        return []
+    found = []
+    for item in listed if isinstance(listed, list) else ():
+        match item:
+            case [_, int(), str(), dict()]:
+                found.append(item)
+    return found
 
 
 _PHASE_AFTER = {

@@ -65,11 +65,17 @@ def decode_moment(name: str, data: dict[str, Any]) -> Moment:
 
 
 def decode_moments(encoded: str) -> list[tuple[Instant, Moment]]:
-    """The `moments` column: `[[mono_s, wall_ms, name, data], ...]`."""
-    return [
-        (Instant(mono, wall), decode_moment(name, data))
-        for mono, wall, name, data in msgspec.json.decode(encoded)
-    ]
+    """The `moments` column: `[[mono_s, wall_ms, name, data], ...]`; what is no moment is left out."""
+    try:
+        listed = msgspec.json.decode(encoded)
+    except (msgspec.MsgspecError, ValueError, TypeError):
+        return []
+    found = []
+    for item in listed if isinstance(listed, list) else ():
+        match item:
+            case [int() | float() as mono, int() as wall, str() as name, dict() as data]:
+                found.append((Instant(mono, wall), decode_moment(name, data)))
+    return found
 
 
 def decode_ending(encoded: str | None) -> Ending | None:
