@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instant import now
+from holdfast.flight.journal import Journal
+from holdfast.flight.record import TurnRecord
 from holdfast.lab.provider import Provider
 from holdfast.sessions.clients import clients, slugs, socket_inodes, written_last
 from tests.cli.frozen_client import SESSION
@@ -220,6 +224,23 @@ def test_behind_a_gateway_of_ours_its_flight_is_looked_at(tmp_path: Path) -> Non
     assert any("inside tool_use Write" in one and "has been silent" in one for one in told["for"])
     assert provider.url.removeprefix("http://") in str(told["for"])
     assert told["turn"] in told["do"]
+
+
+def test_an_answer_that_nobody_heard_is_pointed_to(frozen: Frozen) -> None:
+    """It is this session's, whole, not handed over, and was made since the last record."""
+    frozen.writes(frozen.pen().asks())
+    at = now()
+    others = TurnRecord("0h0000000other", at, "turn", "POST", "/v1/messages", session="another")
+    mine = TurnRecord("0h000000000me", at, "turn", "POST", "/v1/messages", session=SESSION)
+    journal = Journal(frozen.home / "state")
+    for record in (others, mine):
+        record.ended, record.ending = at, Ending(Side.CLIENT, Mechanism.RST, Phase.IN_TOOL_USE, "")
+        journal.changed(record)
+        journal.keep_answer(record, [b"data: {}\n\n"], complete=True, content_type="text/event-stream")
+    assert journal.close(10)
+
+    told = frozen.told()
+    assert told["verdict"] == "kept" and "holdfast attic show 0h000000000me" in told["do"]
 
 
 def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) -> None:

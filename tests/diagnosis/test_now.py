@@ -237,6 +237,18 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
         "strong",
         "holdfast attic show 0h9",
     ),
+    "the answer is kept, and the client asks again": (
+        scene(tail(ASKED), conn(), kept=KeptNow("0h9", True, 30.0)),
+        "kept",
+        "suspected",
+        "the retry is given it",
+    ),
+    "the answer was kept long ago": (
+        scene(tail(FAILED), kept=KeptNow("0h9", True, 301.0)),
+        "kept",
+        "strong",
+        "Read it: holdfast attic show 0h9",
+    ),
     "half an answer is none": (
         scene(tail(ASKED), conn(), kept=KeptNow("0h9", False, 30.0)),
         "wait",

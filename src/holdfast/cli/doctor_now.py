@@ -85,6 +85,10 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
     candidates, to_gateway, relay = _towards_api(mine, base.value if base else "", gateways, client, settings)
     since_s = (now_ms - tail.last_ms) / 1000 if tail is not None and tail.last_ms is not None else None
     socket = asking(candidates, since_s)
+    if len(candidates) > 1:
+        notes.append(
+            f"of {len(candidates)} connections to where it asks, the one that last sent when it asked is taken"
+        )
     session = main.session if main is not None else ""
     helper = tail is not main
     turn = _open_turn(library, session, now_ms, helper) if library is not None and session else None

@@ -41,6 +41,8 @@ VANISHING = 2
 "Sent again as often without an acknowledgement: one loss is an accident."
 UNANSWERED = 2
 "Keepalive probes in a row, likewise."
+ADOPTABLE_S = 300.0
+"So long a retry is handed an answer that finished unheard."
 SAME_S = 5.0
 "Records are written, and bytes arrive, within so much of each other."
 
@@ -171,13 +173,16 @@ def _kept(scene: Scene) -> Verdict | None:
     pro = [
         f"turn {kept.turn_id} was finished and kept {duration(kept.kept_ago_s)} ago, and nobody heard its end"
     ]
+    shown = f"holdfast attic show {kept.turn_id}"
     if scene.socket is None and scene.sockets_seen:
         pro.append("the client has no connection on which an answer could come")
     return Verdict(
         KEPT,
-        STRONG,
+        SUSPECTED if scene.socket else STRONG,
         "The API has answered; the client did not hear it to the end, and the answer is in the attic.",
-        f"Press Esc and ask again: a retry within 5 minutes is given it. Or: holdfast attic show {kept.turn_id}",
+        f"Press Esc and ask again: the retry is given it. Or: {shown}"
+        if kept.kept_ago_s < ADOPTABLE_S
+        else f"Read it: {shown}",
         tuple(pro),
         ("the client has a connection open, on which it may be asking again",) if scene.socket else (),
     )
