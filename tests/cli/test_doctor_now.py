@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli import doctor_now
+from holdfast.diagnosis.now import judge
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now
 from holdfast.flight.journal import Journal
@@ -241,6 +243,21 @@ def test_an_answer_that_nobody_heard_is_pointed_to(frozen: Frozen) -> None:
 
     told = frozen.told()
     assert told["verdict"] == "kept" and "holdfast attic show 0h000000000me" in told["do"]
+
+
+def test_without_ss_the_kernels_shorter_table_is_read(
+    frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queues and timers are there, its times are not: then it cannot be told, and what would tell is said."""
+    frozen.writes(frozen.pen().asks())
+    monkeypatch.setattr(doctor_now, "_by_ss", list)
+    client = next(one for one in doctor_now.living_clients() if one.pid == frozen.pid)
+    looked = doctor_now.look(client, None, home=frozen.home, now_ms=now().wall_ms, platform="linux")
+    verdict = judge(looked.scene)
+
+    assert looked.scene.socket is not None and looked.scene.socket.timer == "keepalive"
+    assert verdict.verdict == "unclear" and "ss is missing" in str(verdict.con)
+    assert any("/proc/net/tcp" in note for note in looked.notes)
 
 
 def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) -> None:
