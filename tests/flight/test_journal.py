@@ -558,3 +558,44 @@ def test_recording_nothing_at_all_is_a_choice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none, lost, all"):
         Journal(tmp_path, record="some")
     assert COMPLETED.code == "-.end.after"
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from holdfast.flight.reading import open_library
+with open_library(Path(sys.argv[1])) as library:
+    print(*[turn.record.turn_id for turn in library.recent(100)])
+"""
+
+
+def seen_by_another_process(directory: Path) -> list[str]:
+    """The turns that a command in a process of its own finds; it opens the journal and closes it again."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, str(directory)], capture_output=True, text=True, timeout=30, check=True
+    )
+    return sorted(done.stdout.split())
+
+
+def test_a_gateway_that_reads_its_own_journal_keeps_it(tmp_path: Path) -> None:
+    """A second connection in the same process gives up none of the first one's locks: others would drop its log."""
+    journal = Journal(tmp_path)
+    journal.changed(short_turn(turn_id="first"))
+    assert journal.settle()
+    with open_library(tmp_path) as own:
+        assert own is not None
+        assert seen_by_another_process(tmp_path) == ["first"]
+        journal.changed(short_turn(turn_id="second"))
+        assert journal.settle()
+        assert seen_by_another_process(tmp_path) == ["first", "second"]
+    assert journal.close(timeout_s=10)
+    assert seen_by_another_process(tmp_path) == ["first", "second"]
+
+
+def test_a_link_in_the_place_of_the_journal_is_refused(tmp_path: Path) -> None:
+    """Whoever put it there would choose what is written over."""
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "journal.sqlite").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(JournalError, match="cannot be opened"):
+        connect(tmp_path)

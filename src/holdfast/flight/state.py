@@ -13,6 +13,7 @@ run.log             what gateways under `run` said, one line per turn; run.log.1
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -104,8 +105,21 @@ def _is_ours(directory: Path) -> bool:
 
 
 def open_private(path: Path) -> None:
-    """Make `path` a file that only its owner can read, if it is not there; a link is refused. Raises `OSError`."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE))
+    """Make `path` a file that only its owner can read, if it is not there; a link is refused. Raises `OSError`.
+
+    A file that is there is not opened, not even for a moment: it may be a database that this process has open,
+    and closing any descriptor of a file gives up all of the process's POSIX locks on it. Others would then take the
+    database for unused, and throw its log away with what is written after that.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
+        )
+    except FileExistsError:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
+        return
+    os.close(descriptor)
 
 
 @contextmanager
