@@ -45,4 +45,13 @@ def test_now_is_shown_and_weighs_nothing() -> None:
     assert found.tables["link now"] == [{"source": "iw", "name": "signal", "value": "-61 dBm"}]
     assert found.tables["commands"][0]["line"] == "sudo wdutil info"
     assert "weighs nothing" in found.refused[0] and not found.outages
-    assert found.covered[0].count.startswith("none that can be read")
+    assert found.covered[0].count == "none"
+
+
+def test_what_could_have_changed_the_ranking_is_in_the_coverage() -> None:
+    """With why it was not told, and the line to type."""
+    untold = Untold("journalctl -u NetworkManager", "it may not be used by this user", "yes: outages")
+
+    assert beside(Beside(), Machine(untold=[untold])).covered[0].unreadable == (
+        "journalctl -u NetworkManager: it may not be used by this user",
+    )

@@ -90,7 +90,7 @@ def test_a_socket_is_two_lines() -> None:
 def test_interfaces_and_tables_of_connections() -> None:
     """`iw dev` names them; the kernel's numbers are there only where addresses are translated."""
     assert interfaces("phy#0\n\tInterface wlan0\n\t\tifindex 3\n") == ["wlan0"]
-    assert conntrack({"nf_conntrack_max": "65536\n", "other": "1"}) == [
+    assert conntrack({"nf_conntrack_count": "12", "nf_conntrack_max": "65536\n"}) == [
         Shown("conntrack", "connections at most", "65536")
     ]
 

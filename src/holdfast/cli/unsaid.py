@@ -55,10 +55,15 @@ def unsaid(
         tables["stalls"] = stalls.rows(found)
         kinds = Counter(one.kind for one in found)
         told = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
+        verb = "is" if len(found) == 1 else "are"
         refused.append(
-            f"{counted(len(found), 'stall')} without an error record ({told}) are inferred from times, counted as no "
+            f"{counted(len(found), 'stall')} without an error record ({told}) {verb} inferred from times, counted as no "
             "failure, and put to no cause: which side was silent only a flight or a capture tells."
         )
+        refused += [
+            f"A stall of the kind '{kind}' cannot tell {next(one.cannot_tell for one in found if one.kind == kind)}."
+            for kind in sorted(kinds)
+        ]
     if usual:
         refused.append(
             f"Answers without a stop reason are usual in version {', '.join(map(clean, usual[:5]))}, so that none is taken "

@@ -23,8 +23,9 @@ def beside(what: Beside, machine: Machine) -> Beside:
     outages = systemlog.outages(events)
     asleep = [Span(*one) for one in systemlog.sleeps(events)]
     covered = [_covered(log, machine.verified) for log in machine.logs]
-    if not machine.logs:
-        covered.append(Covered("system log", "none that can be read (table: commands)"))
+    missed = tuple(f"{one.line}: {one.why}" for one in machine.untold if one.ranking.startswith("yes"))
+    if missed or not machine.logs:
+        covered.append(Covered("system log", "not all of it" if machine.logs else "none", unreadable=missed))
     tables: dict[str, Sequence[Mapping[str, Any]]] = {}
     refused = []
     if machine.shown:

@@ -211,7 +211,8 @@ def is_number(cell: str) -> bool:
 
 def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """A table's head and rows as text; empty where there is nothing in it worth a look."""
-    rows = [row for row in rows if name in ("by code",) or any(_weight(value) for value in row.values())]
+    whole = name in ("by code", "commands", "link now")
+    rows = [row for row in rows if whole or any(_weight(value) for value in row.values())]
     if not rows:
         return []
     if name == "lost":

@@ -33,8 +33,8 @@ UNITS = (
     "systemd-suspend",
     "systemd-sleep",
 )
-RANKING = "yes: times without a link, and sleeps, are weighed"
-NOT_RANKING = "no: it tells of now only"
+RANKING = "yes: outages and sleeps weigh"
+NOT_RANKING = "no: it tells of now"
 
 
 class NotTold(Exception):
@@ -119,16 +119,22 @@ def _typed(words: Sequence[str]) -> str:
 
 
 def _log(
-    made: Machine, words: Sequence[str], read: Callable[[Iterator[str]], SystemLog], runs: Run, hint: str
+    made: Machine,
+    words: Sequence[str],
+    read: Callable[[Iterator[str]], SystemLog],
+    runs: Run,
+    hint: str = "",
+    line: str = "",
 ) -> None:
-    text = _take(made, words, RANKING, runs)
+    line = line or _typed(words)
+    text = _take(made, words, RANKING, runs, line)
     if text is None:
         return
     log = read(iter(text.splitlines()))
     if log.lines:
         made.logs.append(log)
     else:
-        made.untold.append(Untold(_typed(words), f"it shows no line of that time{hint}", RANKING))
+        made.untold.append(Untold(line, f"it shows no line of that time{hint}", RANKING))
 
 
 def _linux(made: Machine, begun_ms: int, ended_ms: int, runs: Run, root: bool, proc: Path) -> None:
@@ -147,7 +153,7 @@ def _linux(made: Machine, begun_ms: int, ended_ms: int, runs: Run, root: bool, p
         "_TRANSPORT=kernel",
     ]
     hint = "" if root else " (the system's lines are for the groups systemd-journal and adm)"
-    _log(made, words, systemlog.journal, runs, hint)
+    _log(made, words, systemlog.journal, runs, hint, "journalctl -u NetworkManager -u wpa_supplicant")
     devices = _take(made, ["iw", "dev"], NOT_RANKING, runs)
     for name in snapshots.interfaces(devices or "")[:2]:
         for tail in (["link"], ["station", "dump"]):
@@ -188,8 +194,8 @@ def _mac(made: Machine, begun_ms: int, ended_ms: int, runs: Run, root: bool) -> 
         "--predicate",
         wifi,
     ]
-    _log(made, words, systemlog.mac_log, runs, "")
-    _log(made, ["pmset", "-g", "log"], systemlog.pmset, runs, "")
+    _log(made, words, systemlog.mac_log, runs, line=f"log show --last 72h --predicate '{wifi}'")
+    _log(made, ["pmset", "-g", "log"], systemlog.pmset, runs)
     if root:
         made.shown += snapshots.wdutil(_take(made, ["wdutil", "info"], NOT_RANKING, runs) or "")
     else:

@@ -109,12 +109,14 @@ def ss(text: str) -> list[Shown]:
 
 
 def conntrack(values: Mapping[str, str]) -> list[Shown]:
-    """The kernel's own numbers, where this machine translates addresses: sysctl name -> value."""
+    """The kernel's own numbers, where this machine tracks connections: sysctl name -> value."""
     names = {
         "nf_conntrack_count": "connections tracked",
         "nf_conntrack_max": "connections at most",
         "nf_conntrack_tcp_timeout_established": "forgets idle ones after (s)",
     }
+    if values.get("nf_conntrack_count", "").strip() in ("", "0"):
+        return []
     return [
         Shown("conntrack", names[name], value.strip())
         for name, value in values.items()
