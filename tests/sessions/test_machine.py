@@ -91,8 +91,10 @@ def test_interfaces_and_tables_of_connections() -> None:
     """`iw dev` names them; the kernel's numbers are there only where addresses are translated."""
     assert interfaces("phy#0\n\tInterface wlan0\n\t\tifindex 3\n") == ["wlan0"]
     assert conntrack({"nf_conntrack_count": "12", "nf_conntrack_max": "65536\n"}) == [
-        Shown("conntrack", "connections at most", "65536")
+        Shown("conntrack", "connections tracked", "12"),
+        Shown("conntrack", "connections at most", "65536"),
     ]
+    assert conntrack({"nf_conntrack_count": "0", "nf_conntrack_max": "65536\n"}) == []
 
 
 def linux(words: Sequence[str]) -> str:
