@@ -230,7 +230,7 @@ def _say(told: Mapping[str, Any], as_json: bool, page: list[str]) -> None:
         click.echo(json_line(told))
         return
     for line in page:
-        if len(line) <= WIDEST or line.startswith(("+", "-", " ")):
+        if len(line) <= _width() or line.startswith(("+", "-", " ")):
             click.echo(clean(line, limit=2000))
         else:
             click.echo("\n".join(textwrap.wrap(clean(line, limit=4000), _width(), break_on_hyphens=False)))
