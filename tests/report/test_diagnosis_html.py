@@ -197,3 +197,11 @@ def test_what_came_together_stands_side_by_side() -> None:
     assert plot.dots[-1].kind == "mine"
     assert plot.dots[-1].x == pytest.approx(plots.LEFT + 2.5 * room, abs=0.2)
     assert all(plots.LEFT + 2 * room <= dot.x <= plots.LEFT + 3 * room for dot in plot.dots)
+
+
+def test_a_long_table_says_how_much_of_it_is_elsewhere() -> None:
+    """No row is left out in silence."""
+    lines = [["day", "errors"], *([f"{number}", "1"] for number in range(diagnosis_html.MOST_ROWS + 7))]
+    made = diagnosis_html.table("Per day", lines, False)
+    assert (len(made.rows), made.left_out) == (diagnosis_html.MOST_ROWS, 7)
+    assert diagnosis_html.table("Per day", lines[:3], True).left_out == 0

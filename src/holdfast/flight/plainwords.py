@@ -87,9 +87,9 @@ shortest shortly should shown shows shutdown side sign signature signed silence 
 since six six-hundred size sized sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
 software some something sonnet source space spare spared spawn speak speaks specific specified speed
 splice split spoke spoken spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror
-ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stalled stalls standard stands start started
-starting starts state stateful status stay stayed stays step still stop stopped stopping stops store
-stored story stream streamed streaming streams strict string strip structure subagent subagents
+ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stall stalled stalls standard stands start
+started starting starts state stateful status stay stayed stays step still stop stopped stopping stops
+store stored story stream streamed streaming streams strict string strip structure subagent subagents
 subscription succeeded success such sum summary superseded support supported supports survives suspended
 switch switched switching symbolic syn syn_recv synchronized system t take taken takeover takes tcp tell
 telling tells temporarily temporary ten tenant tens tenth terminal terminated termination test text than

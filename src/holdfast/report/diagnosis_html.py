@@ -40,6 +40,8 @@ class Table:
     rows: list[list[str]]
     numbers: list[bool]
     open: bool
+    left_out: int = 0
+    "Rows that only --format json has."
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,12 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
     for name, rows in diagnosis.tables.items():
         lines = diagnosed.shown(name, rows)
         if lines:
-            yield table(diagnosed.HEADS.get(name, name.capitalize()), lines[: MOST_ROWS + 1], name in OPEN)
+            title = diagnosed.HEADS.get(name, name.capitalize())
+            yield table(title, lines, name in OPEN)
 
 
 def table(title: str, lines: Sequence[list[str]], opened: bool) -> Table:
     """A table of texts, its head first; columns of numbers are known by what is in them."""
     head, *rows = lines
     numbers = [all(diagnosed.is_number(row[place]) for row in rows) for place in range(len(head))]
-    return Table(title, head, rows, numbers, opened)
+    return Table(title, head, rows[:MOST_ROWS], numbers, opened, max(len(rows) - MOST_ROWS, 0))

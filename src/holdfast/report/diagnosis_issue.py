@@ -35,6 +35,8 @@ EXAMPLES = 5
 "Failures shown in full."
 MOST_IDS = 40
 "Request ids in the public file; the private sheet has all."
+NEAR = 0.05
+"Of an age: what is no further from the median is told with it."
 WORKED = 100
 "Answered requests without a failure that a version must have to be called working."
 
@@ -75,9 +77,8 @@ _KEYS = (
 )
 KNOWN_KEYS = frozenset(_KEYS.split())
 "Names of the client's public settings; others are counted."
-_COMMANDS = re.compile(
-    r"(holdfast (?:atlas|capture|captures|diagnose|doctor|flight|flights|mark|probe|run|serve)\b)"
-)
+_COMMANDS = r"holdfast (?:atlas|captures?|diagnose|doctor|flights?|mark|probe|run|serve)\b"
+_STAYS = re.compile(rf"({_COMMANDS}|(?<![\w.@/-])(?:{'|'.join(KNOWN_CODES)})(?![\w.@/-]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,14 @@ class _Public:
         self._told: dict[str, str] = {}
 
     def text(self, said: str) -> str:
-        """Free text; our own commands in it stay."""
+        """Free text; our own commands and the codes that everybody has stay."""
         if said in _constants():
             return said
         if said not in self._told:
             self._told[said] = "".join(
-                part if _COMMANDS.fullmatch(part) else deidentify.text(part, self.names)
-                for part in _COMMANDS.split(said)
+                part if _STAYS.fullmatch(part) else deidentify.text(part, self.names)
+                for part in _STAYS.split(said)
+                if part
             )
         return self._told[said]
 
@@ -528,10 +530,11 @@ def _asked(
     ids = _own_ids(finding.explains, traces, public)
     number = len(finding.explains)
     if finding.hypothesis in _OF_AGE and ages:
-        spread = f"{ages[0]:.0f} to {ages[-1]:.0f} s, median {ages[len(ages) // 2]:.1f} s"
+        middle = ages[len(ages) // 2]
+        near = [age for age in ages if abs(age - middle) <= max(1.0, NEAR * middle)]
         yield (
-            f"Is there a limit at the edge or the server near the age of these {number} requests ({spread})? On "
-            "silence, or on the whole time?"
+            f"Is there a limit at the edge or the server near {middle:.1f} s? {len(near)} of these {number} requests "
+            f"were {near[0]:.1f} to {near[-1]:.1f} s old. On silence, or on the whole time?"
         )
         yield (
             "Log in api_error whether headers and a first event had come, and who closed: the logs do not tell an own "
