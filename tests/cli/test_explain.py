@@ -26,6 +26,13 @@ def test_a_code_is_explained_part_by_part(tmp_path: Path) -> None:
     assert "The peer reset the connection" in said and "its arguments were being written" in said
 
 
+def test_a_code_without_its_phase_is_explained_too(tmp_path: Path) -> None:
+    """As the page of endings writes them: who, and how."""
+    for code in ("P.fin", "C.fin+rst"):
+        said = typed(tmp_path, "explain", code).stdout
+        assert said.startswith(f"{code} (ending)\n") and "in any phase" in said
+
+
 def test_a_word_with_two_meanings_shows_both(tmp_path: Path) -> None:
     """`tls` is a mechanism and a phase."""
     said = typed(tmp_path, "explain", "tls").stdout

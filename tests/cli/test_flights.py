@@ -164,3 +164,11 @@ def test_help_has_an_example(tmp_path: Path) -> None:
         assert f"  holdfast {command}" in said and "Exit codes: 0 done, 1" in said
     for command in ("list", "show", "save", "rm"):
         assert f"  holdfast attic {command}" in typed(tmp_path, "attic", command, "--help").stdout
+
+
+def test_a_list_that_is_not_the_whole_says_so(tmp_path: Path) -> None:
+    """On stderr, so that whoever reads the lines is not disturbed."""
+    recorded(tmp_path, short_turn(turn_id="a1"), short_turn(turn_id="a2"), short_turn(turn_id="a3"))
+
+    assert "for more: holdfast flights -n 10" in typed(tmp_path, "flights", "-n", "2").stderr
+    assert "for more" not in typed(tmp_path, "flights").stderr

@@ -102,6 +102,10 @@ def command(
         _show(turns, widths, as_json, beside, marked)
         if not as_json:
             _loops(turns)
+            if len(turns) == limit:
+                click.echo(
+                    f"These are the newest {limit}; for more: holdfast flights -n {5 * limit}", err=True
+                )
         if beside:
             _notes(beside, turns, as_json)
         if not follow:

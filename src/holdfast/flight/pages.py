@@ -184,21 +184,27 @@ def _plain(word: str) -> str:
 
 def _code_page(code: str) -> Page | None:
     """The page of an ending's code, put together from those of its three parts, and of what became of it."""
-    code, remedy = taken_apart(code)
+    # Without its phase, as in P.fin+rst, a code has no remedy either.
+    code, remedy = taken_apart(code) if code.count(".") > 1 else (code, None)
     parts = code.split(".")
-    if len(parts) != 3:
+    if len(parts) not in (2, 3):
         return None
     try:
-        side, mechanism, phase = Side(parts[0].upper()), Mechanism(parts[1].lower()), Phase(parts[2].lower())
+        side, mechanism = Side(parts[0].upper()), Mechanism(parts[1].lower())
+        phase = Phase(parts[2].lower()) if len(parts) == 3 else None
     except ValueError:
         return None
     lines = ["An ending: who, how, and in which phase."]
     lines += [f"  {side.value:10} {documented_members(Side)[side.name]}"]
     lines += [f"  {mechanism.value:10} {documented_members(Mechanism)[mechanism.name]}"]
-    lines += [f"  {phase.value:10} {documented_members(Phase)[phase.name]}"]
-    whole = f"{side.value}.{mechanism.value}.{phase.value}"
+    whole = f"{side.value}.{mechanism.value}"
+    if phase is not None:
+        lines += [f"  {phase.value:10} {documented_members(Phase)[phase.name]}"]
+        whole += f".{phase.value}"
+    else:
+        lines.append("  in any phase of the exchange")
     if remedy:
         lines.append(f"  healed     By the remedy {remedy}: holdfast explain {remedy.replace(' ', '-')}.")
     elif remedy is not None:
         lines.append("  !          It broke the answer, and nothing could be done about it.")
-    return Page(shown(whole, remedy), "ending", "\n".join(lines))
+    return Page(whole if phase is None else shown(whole, remedy), "ending", "\n".join(lines))

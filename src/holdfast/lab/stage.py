@@ -23,6 +23,7 @@ from pathlib import Path
 from time import monotonic
 from typing import cast
 
+from holdfast.flight import instant
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism
 from holdfast.flight.journal import Journal
@@ -92,6 +93,9 @@ class Play:
     seen: list[TurnRecord] = field(default_factory=list)
     "The gateway's turns, oldest first, as its journal has them when all is over."
     provider: Provider | None = None
+    _began_ms: int = 0
+    _asked: str = ""
+    "The upstream that its gateway was given: no other play has the same."
     heard: bytearray = field(default_factory=bytearray)
     "What the client heard on its last connection, as it came: head, framing and all. At most 1 MB."
 
@@ -121,7 +125,10 @@ class Play:
 
     async def run(self) -> None:
         """Play it from the request to the ending. Raises `TimeoutError` where it does not come."""
+        self._began_ms = instant.now().wall_ms
         async with asyncio.timeout(LONGEST_S), self._upstream() as url:
+            proxied = self.scenario.place is Place.PROXY_THAT_REFUSES
+            self._asked = "https://upstream.invalid" if proxied else url
             play = self._in_a_process if self._own_process else self._here
             await play(self._flags(url))
 
@@ -217,9 +224,11 @@ class Play:
         self._read()
 
     def _read(self) -> list[TurnRecord]:
+        """Its own turns: the state directory may hold others, and other gateways may be writing to it."""
         with open_library(self.state_dir) as library:
-            stored = library.recent(self.scenario.asks + 1) if library else []
-        self.seen = sorted((turn.record for turn in stored), key=lambda record: record.started.wall_ms)
+            stored = library.recent(1000, self._began_ms) if library else []
+        own = (turn.record for turn in stored if turn.record.upstream == self._asked)
+        self.seen = sorted(own, key=lambda record: record.started.wall_ms)
         return self.seen
 
     # -- upstream
