@@ -321,4 +321,4 @@ LISTED: dict[str, Maker] = {
 }  # fmt: skip
 UNLISTED: dict[str, Maker] = {maker.__name__: maker for maker in (one_project, bad_sessions, accident)}
 STATISTICAL = frozenset({"large", "bad_version", "crowded", "many_helpers", "seen_together", "flaps"})
-"Not to be seen in six failures by anybody: there is no small home of them."
+"Not to be seen in six failures by anybody, and hardly in twenty: there is no small home of them."

@@ -11,8 +11,8 @@ from tests.sessions.written import Pen
 
 LONG_WORK = frozenset({"wall", "wall_seen", "forgets", "forgets_and_resets", "impatient", "edge_gives_up"})
 TOGETHER = frozenset({"crowded", "seen_together", "rate_limited"})
-PER_REQUEST = 0.35
-"Requests of which more than that many fail are no home that anybody still works in."
+BUSY = frozenset({"crowded", "seen_together", "bad_version"})
+"Causes that only a home with many sessions a day can show: others to compare with, or to fail together with."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ def plot(seed: int) -> Plot:
         return Plot("small", ((draw.choice(small), 6), ("accident", draw.choice((0, 1)))), dirty, gaps)
     if kind in (3, 4, 5):
         one = names[(seed // 10 * 3 + kind) % len(names)]
-        return Plot(
-            "one", ((one, draw.choice((25, 40, 60))), ("accident", draw.choice((0, 6, 15)))), dirty, gaps
-        )
+        counts = (40, 60, 80) if one in STATISTICAL else (25, 40, 60)
+        return Plot("one", ((one, draw.choice(counts)), ("accident", draw.choice((0, 6, 15)))), dirty, gaps)
     if kind in (6, 7):
         first, second = draw.sample(names, 2)
         return Plot("two", ((first, 60), (second, 30), ("accident", draw.choice((5, 15)))), dirty, gaps)
@@ -92,7 +91,7 @@ def _days(total: int) -> int:
 
 def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[Pen]) -> Life:
     names = {name for name, _ in told.causes}
-    helpers = "many_helpers" in names or seed % 11 == 0
+    helpers = "many_helpers" in names or (seed % 11 == 0 and not names & BUSY)
     life = Life(
         seed,
         [],
@@ -100,9 +99,9 @@ def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[P
         together=bool(names & TOGETHER),
         helpers=helpers,
         long_work=bool(names & LONG_WORK),
-        sessions_a_day=6 if names & {"crowded", "seen_together"} else 3,
+        sessions_a_day=6 if names & BUSY else 3,
         pen=pen,
-        turns=3 if helpers else 8,
+        turns=3 if helpers else 4 if "bad_version" in names else 8,
     )
     makers = LISTED | UNLISTED
     for name, strength in force.items():
