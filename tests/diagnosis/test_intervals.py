@@ -67,3 +67,12 @@ def test_the_same_days_give_the_same_interval_every_time() -> None:
 def test_quantiles_lie_on_a_line_between_two_values() -> None:
     """As spreadsheets and databases have them."""
     assert [quantile([1.0, 2.0, 4.0], share) for share in (0, 0.25, 0.5, 0.75, 1)] == [1, 1.5, 2, 3, 4]
+
+
+def test_years_are_drawn_in_blocks_of_days() -> None:
+    """Three years take no longer than one, and say as much: weeks are weeks, whichever unit is drawn."""
+    chance = random.Random(11)
+    days = [(float(sum(chance.random() < 0.05 for _ in range(20))), 20.0) for _ in range(1_100)]
+    told = ratio(days)
+    assert told is not None and told.low < 0.05 < told.high
+    assert told.high - told.low == pytest.approx(2 * 1.96 * math.sqrt(0.05 * 0.95 / 22_000), rel=0.25)

@@ -12,14 +12,16 @@ Source: Efron, B., Tibshirani, R.: An Introduction to the Bootstrap (1993), chap
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import mul
 
 DRAWS = 1000
 LEAST_DAYS = 5
 "With fewer, the few ways to draw them are no picture of what could have been."
+MOST = 200
+"Of more days, neighbours are drawn together: blocks of days, still whole."
 LEAST_WITH = 2
 "Days on which something was counted: of one day it is not known whether another would be like it."
 COVERS = 0.95
@@ -37,15 +39,19 @@ class Interval:
 def ratio(days: Sequence[tuple[float, float]]) -> Interval | None:
     """The interval of sum of firsts / sum of seconds, over days; None where days do not carry one.
 
-    A day is (how many of it, of how many), such as failures and requests; days without either are left out.
+    A day is (how many of it, of how many), such as failures and requests, in the order of time; days without either
+    are left out.
     """
     days = [day for day in days if day[0] or day[1]]
     if len(days) < LEAST_DAYS or sum(1 for part, _ in days if part) < LEAST_WITH:
         return None
+    size = -(-len(days) // MOST)
+    blocks = [days[start : start + size] for start in range(0, len(days), size)]
+    parts = [sum(part for part, _ in block) for block in blocks]
+    wholes = [sum(whole for _, whole in block) for block in blocks]
     found = []
-    for draw in _draws(len(days)):
-        part = sum(days[place][0] * times for place, times in draw)
-        whole = sum(days[place][1] * times for place, times in draw)
+    for draw in _draws(len(blocks)):
+        part, whole = sum(map(mul, parts, draw)), sum(map(mul, wholes, draw))
         if whole:
             found.append(part / whole)
     if len(found) < DRAWS / 2:
@@ -63,7 +69,13 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 @lru_cache(maxsize=32)
-def _draws(days: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """For each draw: which days came, and how often."""
-    chance = random.Random(_SEED + days)
-    return tuple(tuple(Counter(chance.choices(range(days), k=days)).items()) for _ in range(DRAWS))
+def _draws(units: int) -> tuple[bytes, ...]:
+    """For each draw: how often each unit came."""
+    chance = random.Random(_SEED + units)
+    made = []
+    for _ in range(DRAWS):
+        times = bytearray(units)
+        for place in chance.choices(range(units), k=units):
+            times[place] += 1
+        made.append(bytes(times))
+    return tuple(made)
