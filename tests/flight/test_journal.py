@@ -436,6 +436,27 @@ def test_a_gateway_that_closes_while_the_file_is_held_tries_once_more(tmp_path: 
     assert [found.ending for found in read(tmp_path)] == [COMPLETED]
 
 
+def test_of_two_that_make_a_journal_at_once_none_is_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says at once that it is locked to the one that comes second to the switch of mode."""
+
+    class Late(sqlite3.Connection):
+        refused = 0
+
+        def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+            if sql == "PRAGMA journal_mode = WAL" and Late.refused < 2:
+                Late.refused += 1
+                raise sqlite3.OperationalError("database is locked")
+            return super().execute(sql, *arguments)  # type: ignore[arg-type]
+
+    opened = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened(*a, **k, factory=Late))
+    connection = schema.connect(tmp_path)
+    assert Late.refused == 2 and connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+
+
 def test_while_a_turn_is_silent_its_gateway_shows_signs_of_life(tmp_path: Path) -> None:
     """Of a gateway that is killed after five minutes of silence it must not be told that the turn took a second."""
     now = [NOON]

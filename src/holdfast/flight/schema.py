@@ -17,6 +17,9 @@ BUSY_MS = 1000
 "How long one transaction waits for another gateway's; then the records wait for the next flush."
 
 
+WAL_TRIES = 50
+
+
 class JournalError(Exception):
     """The journal cannot be opened; the text says why and ends with the next thing to try."""
 
@@ -143,10 +146,13 @@ def connect(state_dir: Path) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise JournalError(
-            f"the journal {path} cannot be used ({error}); if the disk is not full, move the file away "
-            "and a new one will be made"
-        ) from error
+        busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+        advice = (
+            "another program holds it; try again in a moment"
+            if busy
+            else "if the disk is not full, move the file away and a new one will be made"
+        )
+        raise JournalError(f"the journal {path} cannot be used ({error}); {advice}") from error
     except BaseException:
         connection.close()
         raise
@@ -159,13 +165,26 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         # work per row (measured with 4, 8 and 16 KB: 9.0, 7.8, 6.1 us).
         connection.execute("PRAGMA page_size = 16384")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 250")
     migrate(connection, path)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Of two that open a new journal at the same time SQLite tells one that it is locked, without waiting."""
+    for left in reversed(range(WAL_TRIES)):
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+        connection.execute("BEGIN IMMEDIATE")  # this one waits
+        connection.execute("ROLLBACK")
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
