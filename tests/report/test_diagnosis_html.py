@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.diagnosis import Coverage, Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.report import diagnosis_html, pictures, plots
@@ -205,3 +207,16 @@ def test_a_long_table_says_how_much_of_it_is_elsewhere() -> None:
     made = diagnosis_html.table("Per day", lines, False)
     assert (len(made.rows), made.left_out) == (diagnosis_html.MOST_ROWS, 7)
     assert diagnosis_html.table("Per day", lines[:3], True).left_out == 0
+
+
+def test_thousands_of_failures_are_thinned_and_that_is_said(tmp_path: Path) -> None:
+    """A page stays light; no dot is left out in silence."""
+    a_fortnight(tmp_path)
+    told = diagnosed(tmp_path)
+    [first, *_] = told.case.failures
+    many = [replace(first, id=f"f{number}", at_ms=first.at_ms + number * 60_000) for number in range(5_000)]
+    drawn = pictures.calendar(replace(told, case=Case(many)), {"f1", "f2"}, outages=False)
+    assert drawn is not None
+    assert sum(dot.kind == "mine" for dot in drawn.wide.dots) == 2
+    assert sum(dot.kind == "other" for dot in drawn.wide.dots) <= pictures.MOST_DOTS
+    assert drawn.says.endswith("One in 1 of this cause is drawn, and one in 5 of the others.")

@@ -16,6 +16,8 @@ from holdfast.report.plots import Bar, Figure, Point, Row, Stretch
 
 MOST_DAYS = 120
 "Days that a chart with one column per day can hold; of a longer time the last ones are drawn, and that is said."
+MOST_DOTS = 1_000
+"Of one kind in one chart: more would only make the page heavy."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _OF_TIME = frozenset(
     {"local-link", "isp-outage", "link-flap", "machine-sleep", "name-resolution", "shared-outage"}
@@ -109,6 +111,9 @@ def calendar(diagnosis: Diagnosis, mine: set[str], *, outages: bool) -> Figure |
     seen += [local_day(one.at_ms, offsets) for one in case.answers]
     last = max(seen)
     first = max(min(seen), last - MOST_DAYS + 1)
+    shown = [one for one in case.failures if local_day(one.at_ms, offsets) >= first]
+    own_shown, step = _thinned([one for one in shown if one.id in mine])
+    others_shown, other_step = _thinned([one for one in shown if one.id not in mine])
     points = [
         Point(
             local_day(one.at_ms, offsets),
@@ -116,8 +121,7 @@ def calendar(diagnosis: Diagnosis, mine: set[str], *, outages: bool) -> Figure |
             "mine" if one.id in mine else "other",
             f"{_stamp(one.at_ms, offsets)}: {', '.join(sorted(one.codes)) or 'gave up'}, {one.outcome}",
         )
-        for one in sorted(case.failures, key=lambda one: one.id in mine)
-        if local_day(one.at_ms, offsets) >= first
+        for one in (*others_shown, *own_shown)
     ]
     shaded = []
     if outages:
@@ -133,6 +137,8 @@ def calendar(diagnosis: Diagnosis, mine: set[str], *, outages: bool) -> Figure |
     if outages:
         says += f", {counted(len(case.outages), 'time')} without network"
     says += "." if first == min(seen) else f"; only the last {MOST_DAYS} days are drawn."
+    if step > 1 or other_step > 1:
+        says += f" One in {step} of this cause is drawn, and one in {other_step} of the others."
     key = [("mine", "this cause"), ("other", "other failures")]
     if outages:
         key += [("outage", "no network")]
@@ -142,6 +148,12 @@ def calendar(diagnosis: Diagnosis, mine: set[str], *, outages: bool) -> Figure |
         return plots.calendar(width, first, last, points, shaded, day_name)
 
     return plots.figure(says, drawn, key)
+
+
+def _thinned(failures: Sequence[Failure]) -> tuple[Sequence[Failure], int]:
+    """As many as a drawing can hold, evenly over the time; and of how many each is one."""
+    step = -(-len(failures) // MOST_DOTS) or 1
+    return failures[::step], step
 
 
 def _unwatched(diagnosis: Diagnosis, first: int, last: int) -> Iterator[Stretch]:
@@ -355,9 +367,9 @@ def coverage(diagnosis: Diagnosis) -> Figure | None:
     if not every:
         return None
     begun, ended = min(one.begun for one in every), max(one.ended for one in every)
-    days = [_local(one.at_ms, offsets) for one in diagnosis.case.failures]
+    days = sorted({round(_local(one.at_ms, offsets) * 24) / 24 for one in diagnosis.case.failures})
     if days:
         failed = [Stretch(day, day, "mine", "a failure") for day in days]
-        lanes.insert(0, ("failures", [one for one in failed if begun <= one.begun <= ended]))
+        lanes.insert(0, ("hours with failures", [one for one in failed if begun <= one.begun <= ended]))
     says = f"What each source covers, from {day_name(int(begun))} to {day_name(int(ended))}."
     return plots.figure(says, lambda width: plots.lanes(width, begun, ended, lanes, day_name))
