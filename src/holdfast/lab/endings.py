@@ -719,7 +719,7 @@ NOT_PLAYED: Final[Mapping[Mechanism | Phase, str]] = MappingProxyType(
 
 def shown_by(code: str) -> list[EndingScenario]:
     """The rows that show an ending: those with this very code, else of the same side and mechanism, else mechanism."""
-    side, mechanism, _ = code.split(".")
+    side, mechanism, *_ = code.split(".")
     for wanted in (code, f"{side}.{mechanism}", mechanism):
         rows = [
             row
