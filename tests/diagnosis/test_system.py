@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from holdfast.diagnosis.beside import Beside
+from holdfast.diagnosis.case import Case, Failure, Span, Try
+from holdfast.diagnosis.hypotheses.isp_outage import IspOutage
+from holdfast.diagnosis.hypotheses.local_link import LocalLink
 from holdfast.diagnosis.system import beside
+from holdfast.sessions.desktop import Outage
 from holdfast.sessions.machine import Machine, Untold
 from holdfast.sessions.snapshots import Shown
 from holdfast.sessions.systemlog import journal, mac_log, pmset
@@ -55,3 +59,21 @@ def test_what_could_have_changed_the_ranking_is_in_the_coverage() -> None:
     assert beside(Beside(), Machine(untold=[untold])).covered[0].unreadable == (
         "journalctl -u NetworkManager: it may not be used by this user",
     )
+
+
+def test_a_system_log_knows_nothing_beyond_the_own_link() -> None:
+    """A line that was cut behind the router stays as likely where only the system's log covers the time."""
+    failures = [
+        Failure(f"f{number}", (Try(at, 9.0, "ECONNRESET"),), "recovered", at, at, "s", "2.1.104")
+        for number, at in enumerate((MORNING_MS + 61_000, MORNING_MS + 900_000))
+    ]
+    away = Outage(MORNING_MS + 60_000, MORNING_MS + 62_000, {"name"})
+    own = Outage(MORNING_MS + 60_000, MORNING_MS + 90_000, {"offline"}, 2, "system log")
+    desktop = Span(MORNING_MS, MORNING_MS + 600_000)
+    system = Span(MORNING_MS, MORNING_MS + 3_600_000)
+    case = Case(failures, outages=[away, own], watched=[desktop], link_watched=[system])
+    (inside, outside), (within, without) = IspOutage().ratios(case), LocalLink().ratios(case)
+
+    assert inside > 1 and outside == 1.0, "no log that could know covers it"
+    assert within > 1 and without < 1, "the system's log covers it, and knows of no outage"
+    assert LocalLink().brief(case, failures[:1]).pro[0].source == "system log"

@@ -56,7 +56,7 @@ class Beside:
     outages: Sequence[Outage] = ()
     "Of the system's own logs."
     watched: Sequence[Span] = ()
-    "The times that these cover."
+    "The times that these cover, as far as this machine's own link goes."
     sleeps: Sequence[Span] = ()
     covered: Sequence[Covered] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ def joined(case: Case, beside: Beside) -> Joined:
         replace(
             case,
             outages=(*case.outages, *beside.outages),
-            watched=(*case.watched, *beside.watched),
+            link_watched=(*case.link_watched, *beside.watched),
             seen={key: tuple(found) for key, found in witnesses.items()},
         ),
         tables,

@@ -133,7 +133,9 @@ class Case:
     outages: Sequence[Outage] = ()
     "Times without network on this machine or behind it, by the desktop app's log or the system's."
     watched: Sequence[Span] = ()
-    "The times that such logs cover."
+    "The times that the desktop app's log covers: it tells of this machine's link and of what is behind it."
+    link_watched: Sequence[Span] = ()
+    "The times that the system's log covers, which knows of this machine's own link alone."
     cycles: Sequence[Cycle] = ()
     seen: Mapping[str, Sequence[Witness]] = field(default_factory=dict)
     "Failure id -> who else saw it end; flights first, and never empty."

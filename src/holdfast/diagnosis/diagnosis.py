@@ -263,7 +263,7 @@ def _refusals(
             "Versions are not compared with each other as causes: each logs failures differently, and each was used at "
             "another time."
         )
-    if not case.watched:
+    if not case.watched and not case.link_watched:
         said.append(
             "Whether this machine had network then is not known: no log of the desktop app or the system covers it."
         )

@@ -75,6 +75,7 @@ class Outage:
     ended_ms: int
     kinds: set[str] = field(default_factory=set)
     lines: int = 0
+    source: str = "desktop log"
 
     def holds(self, at_ms: int, *, slack_ms: int = 0) -> bool:
         """Whether a time lies in it, or so near."""

@@ -25,6 +25,7 @@ FLAP_MS = 20_000
 AWAY_MS = 30 * 60_000
 "Of a link that went, and of which no line says that it came back: nobody knows how long it was away."
 ONE_ROAM_MS = 2_000
+SOURCE = "system log"
 
 _VIRTUAL = re.compile(r"\b(?:veth\w*|docker\d*|br-[0-9a-f]+|virbr\d*|vnet\d*|lo|cni\d*|tap\w*)\b")
 _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -206,15 +207,17 @@ def outages(events: Iterable[Event]) -> list[Outage]:
             if down is not None:
                 lasted = event.at_ms - down.at_ms
                 ended = event.at_ms if lasted <= AWAY_MS else down.at_ms
-                found.append(Outage(down.at_ms, ended, {"changed" if lasted <= FLAP_MS else "offline"}, 2))
+                found.append(
+                    Outage(down.at_ms, ended, {"changed" if lasted <= FLAP_MS else "offline"}, 2, SOURCE)
+                )
                 down = None
             elif event.point and point and event.point != point:
-                found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1))
+                found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1, SOURCE))
             point = event.point or point
         elif event.kind == "roam":
-            found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1))
+            found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1, SOURCE))
     if down is not None:
-        found.append(Outage(down.at_ms, down.at_ms, {"offline"}, 1))
+        found.append(Outage(down.at_ms, down.at_ms, {"offline"}, 1, SOURCE))
     return list(_merged(found))
 
 

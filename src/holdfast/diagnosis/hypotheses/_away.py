@@ -46,16 +46,20 @@ class Away(Hypothesis):
         mine = [one for one in case.outages if face(one) == self.face]
         return merged([Span(one.begun_ms - BEFORE_MS, one.ended_ms + self.after_ms) for one in mine])
 
+    def watched(self, case: Case) -> list[Span]:
+        """The times in which such an outage would be known. The system's log knows of nothing beyond the own link."""
+        return merged([*case.watched, *(case.link_watched if self.face != "beyond" else ())])
+
     def ratios(self, case: Case) -> Sequence[float]:
-        spans = self.spans(case)
-        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(merged(case.watched), case.active)
+        spans, watched = self.spans(case), self.watched(case)
+        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(watched, case.active)
         if not spans or not seen_ms:
             return [0.0] * len(case.failures)
         ratio = min(seen_ms / max(away_ms, 1_000), MOST)
         return [
             ratio
             if within(failure, spans) is not None
-            else (MISSED if case.watched_at(failure.at_ms) else 1.0)
+            else (MISSED if any(failure.at_ms in span for span in watched) else 1.0)
             for failure in case.failures
         ]
 
@@ -65,26 +69,28 @@ class Away(Hypothesis):
         return [within(failure, spans) for failure in case.failures]
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
-        spans = self.spans(case)
-        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(merged(case.watched), case.active)
-        covered = [failure for failure in case.failures if case.watched_at(failure.at_ms)]
+        spans, watched = self.spans(case), self.watched(case)
+        away_ms, seen_ms = overlap_ms(spans, case.active), overlap_ms(watched, case.active)
+        covered = [failure for failure in case.failures if any(failure.at_ms in span for span in watched)]
+        log = (
+            " and ".join(sorted({one.source for one in case.outages if face(one) == self.face}))
+            or "desktop log"
+        )
         inside = [failure for failure in covered if within(failure, spans) is not None]
         share = away_ms / seen_ms if seen_ms else 0.0
         pro = Evidence(
             f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers lie within "
             f"{max(self.after_ms, BEFORE_MS) // 1000} s of one of {counted(len(spans), 'outage')}; these take up "
             f"{share:.2%} of the time in use, so {share * len(covered):.1f} were to be expected by chance.",
-            "desktop log",
+            log,
         )
         outside = len(covered) - len(inside)
         unseen = len(case.failures) - len(covered)
         con = []
         if outside:
-            con.append(
-                Evidence(f"{counted(outside, 'failure')} lie outside every such outage.", "desktop log")
-            )
+            con.append(Evidence(f"{counted(outside, 'failure')} lie outside every such outage.", log))
         if unseen:
-            con.append(Evidence(f"{counted(unseen, 'failure')} lie where no log covers them.", "desktop log"))
+            con.append(Evidence(f"{counted(unseen, 'failure')} lie where no log covers them.", log))
         return Brief((pro,), tuple(con), self.settle())
 
 
