@@ -1,9 +1,9 @@
-"""What to do now, by what broke."""
+"""What to do now, by what broke. Nothing is advised that the flight shows to be in force or to be of no use here."""
 
 from __future__ import annotations
 
 from holdfast.flight import moments as m
-from holdfast.flight.endings import Mechanism, Phase
+from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import TurnRecord
 from holdfast.report.breaks import CLIENT, HERE, UPSTREAM, Break, back_after_s
@@ -19,17 +19,74 @@ def advice(turn: StoredTurn, main: Break) -> tuple[Advice, ...]:
                 f"holdfast attic save {record.turn_id}",
             )
         )
-    said += _by_what_broke(record, main)
-    if record.request_id and main.met == UPSTREAM:
+    doomed = is_doomed(record, main)
+    said += _against_doom(record) if doomed else _by_what_broke(record, main)
+    ids = any(
+        isinstance(one, m.HeadersArrived) and (one.request_id or one.edge_id) for _, one in record.moments
+    )
+    providers = main.ending is not None and main.ending.side is Side.PROVIDER
+    if ids and main.met == UPSTREAM and providers and not doomed:
         said.append(
             Advice(
-                "Report it to the provider with the request ids below; the report is de-identified.",
+                "Report it to the provider with the request ids above; the report is de-identified.",
                 f"holdfast flight {record.turn_id} --format issue",
             )
         )
-    if main.ending is not None:
+    if doomed:
+        said.append(Advice("What doomed means:", "holdfast explain doomed"))
+    elif main.ending is not None:
         said.append(Advice("What this ending means:", f"holdfast explain {main.ending.code}"))
     return tuple(said)
+
+
+def is_doomed(record: TurnRecord, main: Break) -> bool:
+    """Whether the gateway found that this request breaks at the same place each time."""
+    ended_so = any(
+        one is not None and one.mechanism is Mechanism.DOOMED for one in (main.ending, record.ending)
+    )
+    return ended_so or any(isinstance(one, m.RequestDoomed) for _, one in record.moments)
+
+
+def is_dark(main: Break) -> bool:
+    """Whether the path went dark: nobody closed anything, and nothing came any more."""
+    return main.ending is not None and main.ending.mechanism in _DARK
+
+
+_DARK = frozenset((Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED))
+
+
+def _command(record: TurnRecord, options: str) -> str:
+    """The command line for the way by which this turn's client came."""
+    if record.profile.startswith("claude-code") or record.agent.startswith("claude-cli"):
+        return f"holdfast run {options} -- claude"
+    return f"holdfast serve {options}"
+
+
+def _against_doom(record: TurnRecord) -> list[Advice]:
+    said = [
+        Advice(
+            "Do not ask it again as it is: it broke at the same place each time. Compact the conversation (/compact in "
+            "Claude Code), or ask for less at once, or in parts."
+        ),
+        Advice(
+            "Let the gateway answer so that the client compacts by itself, where it is one that does.",
+            _command(record, "--on-doomed compact"),
+        ),
+    ]
+    if not any(isinstance(one, m.RequestEdited) and "image" in one.edit for _, one in record.moments):
+        said.append(
+            Advice(
+                "Or, where images make it so large, have those of earlier turns left out.",
+                _command(record, "--on-doomed strip-images"),
+            )
+        )
+    said.append(
+        Advice(
+            "Or wait a minute: then the same request is sent on again. Better over another network, or without VPN or "
+            "proxy: something on the way seems to end it there."
+        )
+    )
+    return said
 
 
 def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
@@ -37,32 +94,14 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
         return [
             Advice(
                 "Nothing: it was waited out. How long that may take is a setting.",
-                "holdfast run --outage-patience 30m -- claude",
+                _command(record, "--outage-patience 30m"),
             )
         ]
     ending = main.ending
+    if is_dark(main):
+        return _against_the_dark(record, main)
     if main.met == CLIENT and main.verdict in ("gave_up", "cancelled", "lost"):
-        said = []
-        if main.verdict == "gave_up" or (
-            main.verdict == "cancelled" and back_after_s(record, main) is not None
-        ):
-            if not record.keepalives:
-                said.append(
-                    Advice(
-                        "Let the gateway hold the client in silences: none was held in this turn. The default, a keepalive "
-                        "after 10 s, does it for every client that was measured.",
-                        "holdfast run --keepalive 10s -- claude",
-                    )
-                )
-            edits = {one.edit for _, one in record.moments if isinstance(one, m.RequestEdited)}
-            if ending.phase is Phase.IN_TOOL_USE and "unbuffer" not in edits:
-                said.append(
-                    Advice(
-                        "Ask for tool arguments as they are written, so that a giant one is not a silence.",
-                        "holdfast run --unbuffer -- claude",
-                    )
-                )
-        return said
+        return _for_the_client(record, main, ending.phase)
     match ending.mechanism:
         case Mechanism.REFUSED | Mechanism.UNREACHABLE | Mechanism.DNS | Mechanism.TLS | Mechanism.PROXY:
             return [
@@ -72,9 +111,7 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
                 )
             ]
         case Mechanism.HTTP_ERROR | Mechanism.STREAM_ERROR:
-            return [
-                Advice("The provider said so itself: its status page, and its request id below, lead on.")
-            ]
+            return [Advice("Whoever answered said so itself: the provider's status page leads on.")]
         case Mechanism.DEADLINE:
             return [
                 Advice(
@@ -82,17 +119,95 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
                     "holdfast serve --help",
                 )
             ]
-        case Mechanism.DOOMED:
-            return [
-                Advice(
-                    "Change the request: it is too large, or takes too long, for something on its way. "
-                    "Compact the conversation."
-                )
-            ]
-        case _ if main.met == UPSTREAM and not record.healed:
-            more = "Let it be asked again more often, within the client's own patience."
-            return [Advice(more, "holdfast run --retries 5 -- claude")]
+        case _ if main.met == UPSTREAM and main.remedy is None:
+            return _asking_again(record)
         case _ if main.met == HERE:
             return [Advice("Read the gateway's own log at that time.")]
         case _:
             return []
+
+
+def _for_the_client(record: TurnRecord, main: Break, phase: Phase) -> list[Advice]:
+    by_itself = main.verdict == "gave_up" or (
+        main.verdict == "cancelled" and back_after_s(record, main) is not None
+    )
+    if not by_itself:
+        return []
+    if without_streaming(record):
+        return [
+            Advice(
+                "Raise the client's own limit on a whole request, or let it stream: an answer without streaming has no "
+                "place for a keepalive, so that the gateway cannot hold the client."
+            )
+        ]
+    said = []
+    if not record.keepalives:
+        said.append(
+            Advice(
+                "Let the gateway hold the client in silences: none was held in this turn. The default, a keepalive "
+                "after 10 s, does it for every client that was measured.",
+                _command(record, "--keepalive 10s"),
+            )
+        )
+    edits = {one.edit for _, one in record.moments if isinstance(one, m.RequestEdited)}
+    if phase is Phase.IN_TOOL_USE and "unbuffer" not in edits:
+        said.append(
+            Advice(
+                "Ask for tool arguments as they are written, so that a giant one is not a silence.",
+                _command(record, "--unbuffer"),
+            )
+        )
+    return said
+
+
+def without_streaming(record: TurnRecord) -> bool:
+    """Whether the flight shows that the client asked for one whole answer; False also where it does not show it."""
+    for _, moment in record.moments:
+        match moment:
+            case m.ReaderJoined(how="fallback"):
+                return True
+            case m.ReaderLeft(ending=ending, limit=limit) if (
+                ending.phase is Phase.IN_BODY or "without streaming" in (limit or "")
+            ):
+                return True
+            case m.HeadersArrived(status=200, content_type=kind) if kind.startswith("application/json"):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _against_the_dark(record: TurnRecord, main: Break) -> list[Advice]:
+    way = "between client and gateway" if main.met == CLIENT else "between gateway and upstream"
+    return [
+        Advice(
+            f"Have TCP probe the way {way} sooner and more often than what forgets it: a NAT or a VPN drops connections "
+            "that are quiet for some minutes or less.",
+            _command(record, "--tcp-keepalive 10/5/4"),
+        ),
+        Advice(
+            "Look at what stands on that way: the NAT's (router's, VM's) limit on idle connections, and a VPN that was "
+            "re-keyed or left at that second."
+        ),
+    ]
+
+
+USED_UP = "used up"
+
+
+def _asking_again(record: TurnRecord) -> list[Advice]:
+    """Only a budget that was used up is helped by a larger one."""
+    why = [one.why for _, one in record.moments if isinstance(one, m.NotAskedAgain)]
+    if any(USED_UP in one for one in why):
+        more = "Let it be asked again more often, within the client's own patience."
+        return [Advice(more, _command(record, "--retries 5"))]
+    if any(one.startswith("nothing fits") for one in why):
+        return [
+            Advice(
+                "Ask it again yourself: the client had heard too much of the answer for another to be put behind it, so "
+                "that more retries of the gateway's would change nothing."
+            )
+        ]
+    if why:
+        return [Advice(f"Ask it again yourself: the gateway did not, because {why[-1]}.")]
+    return []

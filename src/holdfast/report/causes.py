@@ -101,6 +101,17 @@ def loop(record: TurnRecord, main: Break, neighbours: Sequence[StoredTurn]) -> C
         )
     if doomed is not None:
         return Claim("loop", f"Yes. {flights.sentence(doomed)}", Grade.LIKELY)
+    refused = next(
+        (one for one in (main.ending, record.ending) if one and one.mechanism is Mechanism.DOOMED), None
+    )
+    if refused is not None:
+        counted_here = ("The gateway counted it, and did not send it once more.",)
+        return Claim(
+            "loop",
+            f"Yes: {refused.detail or 'it broke at the same place again and again'}.",
+            Grade.LIKELY,
+            counted_here,
+        )
     again = sum(
         isinstance(one, m.ReaderJoined) and one.how in ("retry", "fallback") for _, one in record.moments
     )
