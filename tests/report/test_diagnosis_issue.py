@@ -155,8 +155,12 @@ def test_it_fits_and_says_what_was_left_out(sessions: int) -> None:
         * sessions
         * 2
     }
+    more = {f"by model {number}": list(diagnosis.tables["by model"]) * sessions for number in range(12)}
     page = issue(
-        replace(diagnosis, tables={**diagnosis.tables, **many, **bursts}), Around(MACHINE), found, Names()
+        replace(diagnosis, tables={**diagnosis.tables, **many, **bursts, **more}),
+        Around(MACHINE),
+        found,
+        Names(),
     )
     assert len(page) < LONGEST
     assert "Left out, because an issue may not be longer than 65,536 characters: the table" in page

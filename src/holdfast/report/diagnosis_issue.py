@@ -35,6 +35,8 @@ EXAMPLES = 5
 "Failures shown in full."
 MOST_IDS = 40
 "Request ids in the public file; the private sheet has all."
+MOST_ROWS = 150
+"Of one table."
 NEAR = 0.05
 "Of an age: what is no further from the median is told with it."
 WORKED = 100
@@ -206,9 +208,8 @@ def _constants() -> frozenset[str]:
 def issue(diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], names: Names) -> str:
     """The whole report. Under the tracker's limit: what matters least is left out first, and named."""
     public = _Public(names)
-    for failure in diagnosis.case.failures:
-        public.session(failure.session)
-        public.project(failure.project)
+    for project in sorted({failure.project for failure in diagnosis.case.failures}):
+        public.project(project)
     sections = list(_sections(diagnosis, around, traces, public))
     left: list[str] = []
     while True:
@@ -259,11 +260,13 @@ def _sections(
     if around.environment is not None:
         yield _Section(_environment(around, public), 4, "the environment")
     for place, (name, rows) in enumerate(diagnosis.tables.items()):
-        shown = diagnosed.shown(name, public.rows(rows))
+        shown = diagnosed.shown(name, public.rows(rows[:MOST_ROWS]))
         if shown:
             cells = [[words(cell) for cell in row] for row in shown]
             head = diagnosed.HEADS.get(name, name)
             page = [f"<details><summary>{words(head)}</summary>", "", *table(cells[0], cells[1:])]
+            if len(rows) > MOST_ROWS:
+                page += ["", f"{len(rows) - MOST_ROWS} more rows can be had from the reporter."]
             # the longest go first
             yield _Section([*page, "", "</details>", ""], 10 + place + len(cells), f"the table “{head}”")
     yield _Section(_limits(diagnosis, public))
@@ -529,6 +532,7 @@ def _asked(
     ages = _ages(finding, diagnosis)
     ids = _own_ids(finding.explains, traces, public)
     number = len(finding.explains)
+    mine = set(finding.explains)
     if finding.hypothesis in _OF_AGE and ages:
         middle = ages[len(ages) // 2]
         near = [age for age in ages if abs(age - middle) <= max(1.0, NEAR * middle)]
@@ -547,9 +551,7 @@ def _asked(
         )
     if finding.hypothesis == "idle-socket":
         silent = sorted(
-            one.idle_s
-            for one in diagnosis.case.failures
-            if one.id in set(finding.explains) and one.idle_s is not None
+            one.idle_s for one in diagnosis.case.failures if one.id in mine and one.idle_s is not None
         )
         told = f" ({silent[0]:.0f} to {silent[-1]:.0f} s idle here)" if silent else ""
         yield f"For how long does the client keep idle connections, and the edge{told}?"
@@ -559,7 +561,7 @@ def _asked(
         sizes = sorted(
             one.context_tokens
             for one in diagnosis.case.failures
-            if one.id in set(finding.explains) and one.context_tokens is not None
+            if one.id in mine and one.context_tokens is not None
         )
         if sizes:
             yield (
@@ -568,7 +570,7 @@ def _asked(
             )
     if finding.hypothesis in ("shared-outage", "many-sessions", "subagents"):
         times = ", ".join(
-            _utc(one.at_ms)[:19] for one in diagnosis.case.failures if one.id in set(finding.explains[:5])
+            _utc(one.at_ms)[:19] for one in diagnosis.case.failures if one.id in finding.explains[:5]
         )
         yield f"Were there resets at one edge location at these times (UTC): {times}?"
 
