@@ -89,7 +89,10 @@ def test_flights_of_other_sessions_say_nothing_of_another_home(home: Path, tmp_p
     """A copied home's failures are not those of this user's gateway."""
     carry(tmp_path / "state", session="99999999-0000-4000-8000-000000000009")
 
-    assert not found(home)["findings"] and "flights" not in found(home)["tables"]
+    read = found(home)
+
+    assert not read["findings"] and "flights" not in read["tables"]
+    assert any("taken are the 0 of sessions in this home" in one["count"] for one in read["coverage"])
 
 
 def access_log(home: Path, *seconds: float, status: int = 499) -> Path:

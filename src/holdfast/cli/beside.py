@@ -10,7 +10,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -63,6 +63,8 @@ def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
     known_sessions = {one.session for one in case.failures} | {one.session for one in case.answers}
     if not asked.own:
         turns = [turn for turn in turns if turn.record.session in known_sessions]
+        if told.first_ms is not None:
+            told = replace(told, count=f"{told.count}; taken are the {len(turns)} of sessions in this home")
     broken = flown(turns)
     seen, covered = _files(case, asked, turns, broken)
     beside = Beside(

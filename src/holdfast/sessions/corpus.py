@@ -1,4 +1,8 @@
-"""All transcripts of a home, read as far as they are new."""
+"""All transcripts of a home, read as far as they are new.
+
+One process reads them. A second one was measured: starting it and carrying the facts over took more wall time than it
+saved (600 MB: 1.1 s alone, 2.3 s by two, on two cores that others used as well), and doubled the CPU time.
+"""
 
 from __future__ import annotations
 
