@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner, Result
 
-from holdfast.cli import diagnose, forget
+from holdfast.cli import diagnose, forget, mark
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -140,6 +140,22 @@ def test_what_was_read_can_be_forgotten(home: Path, tmp_path: Path) -> None:
     assert "Erased 36 failure records that diagnose had read" in some.output
     assert "Erased 0 failure records" in left.output
     assert not list((tmp_path / "state").glob("sessions-*")) and len(list(home.rglob("*.jsonl"))) == 12
+
+
+def test_marks_of_ones_own_divide_the_time(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Did the new cable help? Each period with its own rate; of somebody else's home our marks say nothing."""
+    a_month_with_a_limit(home)
+    day = datetime.fromtimestamp((MORNING_MS + 6 * DAY_MS) / 1000).astimezone().date().isoformat()
+    marked = CliRunner().invoke(mark.command, ["moved to Ethernet", "--at", f"{day}T00:00"])
+    assert marked.exit_code == 0, marked.output
+    assert "between marks" not in json.loads(diagnosed(home, "--format", "json").stdout)["tables"]
+
+    monkeypatch.setenv("HOME", str(home))
+    rows = json.loads(diagnosed(home, "--format", "json").stdout)["tables"]["between marks"]
+    assert [row["mark"] for row in rows] == ["", "moved to Ethernet"]
+    assert [row["failures"] for row in rows] == [12, 12]
 
 
 def test_a_zone_that_is_none_is_refused(home: Path) -> None:

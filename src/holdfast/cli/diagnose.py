@@ -24,7 +24,9 @@ from holdfast.cli.errors import Failed, Misused
 from holdfast.cli.unsaid import unsaid
 from holdfast.cli.viewing import when
 from holdfast.flight.flights import counted, size
+from holdfast.flight.reading import open_library
 from holdfast.flight.redact import clean
+from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
 from holdfast.sessions import desktop
 from holdfast.sessions.corpus import Update, update
@@ -233,7 +235,18 @@ def _diagnosed(
         since_ms=since,
         until_ms=until,
         beside=lambda case: look(case, asked, unsaid(store, asked.roots, since, until)),
+        marks=_marks(since, until) if home == Path.home() else (),
     )
+
+
+def _marks(since: int | None, until: int | None) -> list[tuple[int, str]]:
+    """The notes that were put on the timeline in this time; none where there is no journal."""
+    try:
+        with open_library(state_path()) as library:
+            found = library.marks(since or 0, until) if library is not None else []
+    except (JournalError, StateError, sqlite3.Error):
+        return []
+    return [(mark.wall_ms, mark.text) for mark in found]
 
 
 def _around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own: bool) -> Around:

@@ -112,15 +112,19 @@ def diagnose(
     since_ms: int | None = None,
     until_ms: int | None = None,
     beside: Callable[[Case], Beside] | None = None,
+    marks: Sequence[tuple[int, str]] = (),
 ) -> Diagnosis:
     """Count and weigh all that the sources hold of this time. `offsets` tell the local clock.
 
-    `beside` is asked once, with the case that the client's logs make, for what others saw of it.
+    `beside` is asked once, with the case that the client's logs make, for what others saw of it. `marks` are the notes
+    on the timeline (ms, UTC, and text, in order): rates are told before, between and after them.
     """
     sources = engine.sources.between(since_ms, until_ms)
     counted: dict[str, Sequence[Mapping[str, Any]]] = {
         name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()
     }
+    if marks:
+        counted["between marks"] = engine.rows(tables.between_marks(sources, marks))
     case = gather.case(
         engine.rows(sources.error),
         engine.rows(sources.chain),

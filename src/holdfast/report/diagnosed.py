@@ -31,6 +31,7 @@ HEADS: Mapping[str, str] = {
     "by context": "By the true size of the prompt",
     "retries": "The client's retries, step by step",
     "ages": "How old the failed tries were, their waits taken off",
+    "between marks": "Before, between and after your marks (holdfast mark)",
     "bursts": "Bursts: errors within a minute of each other",
     "per day": "Per day (local)",
     "per hour": "Per hour of the day (local)",
