@@ -180,7 +180,8 @@ class Life:
     def lived(self) -> Life:
         """Let all of it happen, in the order of time."""
         for number, (start, version, project) in enumerate(plan(self)):
-            pen = self._pen(number, version, project, start)
+            awake = max((end + MINUTE for begin, end in self.sleeps if begin <= start < end), default=start)
+            pen = self._pen(number, version, project, awake)
             self._begin(pen, self._session(pen, number))
         while self.waiting and self.requests < MOST_REQUESTS:
             _, place, story, pen = heapq.heappop(self.waiting)

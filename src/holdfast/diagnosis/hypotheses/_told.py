@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypothesis import Hypothesis
 
 TOLD = 1e6
 "The likelihood ratio of a cause's own name."
+TOLD_LATER = 100.0
+"Where a later try names it, and the first failed of something else."
 
 
 class Told(Hypothesis):
@@ -20,4 +23,9 @@ class Told(Hypothesis):
         """Whether one of the failure's tries, or the client's last word, names it."""
 
     def ratios(self, case: Case) -> Sequence[float]:
-        return [TOLD if self.names(failure) else 0.0 for failure in case.failures]
+        return [self._ratio(failure) for failure in case.failures]
+
+    def _ratio(self, failure: Failure) -> float:
+        if not self.names(failure):
+            return 0.0
+        return TOLD if self.names(replace(failure, tries=failure.tries[:1])) else TOLD_LATER

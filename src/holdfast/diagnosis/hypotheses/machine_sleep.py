@@ -53,10 +53,10 @@ class MachineSleep(Hypothesis):
 
 def gap_s(case: Case, failure: Failure) -> float | None:
     """How long nothing was heard on the whole machine before this failure's first try ended; None where something was."""
-    if not failure.tries or failure.statuses:
+    if not failure.tries:
         return None
     first = failure.tries[0]
-    if first.age_s is None or first.age_s < STEPS[0][0]:
+    if first.status is not None or first.age_s is None or first.age_s < STEPS[0][0]:
         return None
     begun = first.at_ms - round(first.age_s * 1000)
     heard = case.activity_ms
