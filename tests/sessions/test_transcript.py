@@ -193,6 +193,17 @@ def test_dirt_is_survived_and_counted(place: Path, line: str) -> None:
     assert facts.first_dirt is None if clean else facts.first_dirt is not None and facts.first_dirt[0] == 2
 
 
+def test_text_that_is_no_utf8_costs_the_text_only(place: Path) -> None:
+    """A client that died wrote half a character."""
+    pen = Pen().fails(1).gives_up("API Error: caf\u00e9")
+    place.write_bytes(
+        pen.text().encode().replace(b"caf\\u00e9", b"caf\xe9").replace(b"ECONNRESET", b"ECONN\xe9", 2)
+    )
+    facts, _ = read(place)
+
+    assert (len(facts.dead), facts.lines) == (1, 2)
+
+
 def test_a_field_of_another_type_costs_that_field_only(place: Path) -> None:
     """A duration that is a word, a version that is a number: the rest of the record is used."""
     pen = Pen().fails(1)

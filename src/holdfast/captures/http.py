@@ -326,7 +326,7 @@ class _EventReader:
     def _look(self, name: str, said: bytes) -> None:
         try:
             told = msgspec.json.decode(said)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return
         if not isinstance(told, dict):
             return

@@ -232,6 +232,8 @@ def error_object(raw: msgspec.Raw) -> ErrorObject | None:
         return None
     try:
         return _error.decode(data)
+    except UnicodeError:
+        return None
     except msgspec.ValidationError:
         found = json.loads(data)
         kept: dict[str, Any] = {}
@@ -251,5 +253,5 @@ def cause_object(raw: msgspec.Raw) -> Cause | None:
         return None
     try:
         return _cause.decode(data)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeError):
         return None

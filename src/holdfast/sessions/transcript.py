@@ -197,7 +197,7 @@ class _Reading:
         try:
             line, _ = decode(data)
             said = _prompt.decode(data).message
-        except (Dirt, msgspec.DecodeError):
+        except (Dirt, msgspec.DecodeError, UnicodeError):
             return
         chain = self.open.get(_key(line))
         content = bytes((said or {}).get("content", msgspec.Raw()))
@@ -397,6 +397,6 @@ def _text(content: msgspec.Raw) -> str:
         for block in _blocks.decode(data):
             if "text" in block:
                 return str(msgspec.json.decode(bytes(block["text"])))[:TEXT_KEPT]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError):
         pass
     return ""

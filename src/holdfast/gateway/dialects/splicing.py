@@ -222,7 +222,7 @@ def _less_tokens(found: dict[str, Slice], said_tokens: int) -> list[tuple[int, i
 def _value(found: dict[str, Slice], key: str) -> Any:
     try:
         return msgspec.json.decode(found[key].raw) if key in found else None
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
 
