@@ -161,9 +161,8 @@ def _linux(made: Machine, begun_ms: int, ended_ms: int, runs: Run, root: bool, p
             known = {one.name for one in made.shown}
             made.shown += [one for one in snapshots.iw(text or "") if one.name not in known]
     fields = "IN-USE,SIGNAL,RATE,CHAN"
-    text = _take(
-        made, ["nmcli", "-t", "-f", fields, "dev", "wifi", "list", "--rescan", "no"], NOT_RANKING, runs
-    )
+    words = ["nmcli", "-t", "-f", fields, "dev", "wifi", "list", "--rescan", "no"]
+    text = _take(made, words, NOT_RANKING, runs, "nmcli dev wifi list")
     made.shown += snapshots.nmcli_wifi(text or "")
     text = _take(made, ["ss", "-tinoeH", "dst", ":443"], NOT_RANKING, runs)
     made.shown += snapshots.ss(text) if text is not None else []
