@@ -23,7 +23,7 @@ def texts(*moments: tuple[float, Moment]) -> list[str]:
 def test_a_freeze_is_told_so_that_one_sees_what_held() -> None:
     """The silence, where it was, and what the client heard meanwhile stand in one sentence."""
     lines = {round(line.at_s, 3): line.text for line in flights.story(frozen_turn())}
-    assert lines[14.0] == "Upstream fell silent inside tool_use Write."
+    assert lines[14.0] == "Upstream had been silent for 10.0 s inside tool_use Write."
     assert (
         lines[308.0]
         == "Upstream had been silent for 304 s inside tool_use Write; 30 keepalives held the client."
@@ -56,7 +56,7 @@ def test_nobody_is_said_to_be_held_when_nobody_is_there() -> None:
         told[3] == "Upstream had been silent for 20.0 s before the headers; 1 keepalive went to the client."
     )
     assert told[4:] == [
-        "Upstream fell silent inside text.",
+        "Upstream had been silent for 10.0 s inside text.",
         "Upstream had been silent for 20.0 s inside text.",
     ]
 
@@ -67,7 +67,7 @@ def test_keepalives_are_told_only_where_they_were_sent() -> None:
         (0, m.ReaderJoined(1, "first", 0)), (10, m.QuietNoticed("headers")), (60, m.QuietEnded(60.0, 0))
     )
     assert told[1:] == [
-        "Upstream fell silent before the headers.",
+        "Upstream had been silent for 10.0 s before the headers.",
         "Upstream had been silent for 60.0 s before the headers.",
     ]
 
@@ -255,3 +255,50 @@ def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None
 def test_sizes_read_as_a_person_says_them(count: int, text: str) -> None:
     """Decimal units."""
     assert flights.size(count) == text
+
+
+def test_a_silence_is_told_from_its_beginning_where_its_end_or_its_break_tells_it() -> None:
+    """It is noticed at the first keepalive; until something ends it, only that it is there is known."""
+    reset = Ending(Side.PROVIDER, Mechanism.RST, Phase.IN_TEXT, "", {"silence_s": 12.0})
+    assert texts((10, m.QuietNoticed("text")))[0] == "Upstream fell silent inside text."
+    told = texts((10, m.QuietNoticed("text")), (14, m.AttemptEnded(1, reset)))
+    assert told[0] == "Upstream had been silent for 8.00 s inside text."
+
+
+def test_who_took_over_is_told_by_what_took_over() -> None:
+    """Of two attempts the one that spoke first; of two connections the client's later one."""
+    why = "the second attempt spoke first"
+    hedge = Ending(Side.GATEWAY, Mechanism.SUPERSEDED, Phase.AWAITING_HEADERS, why)
+    reader = Ending(Side.GATEWAY, Mechanism.SUPERSEDED, Phase.IN_TEXT)
+    assert texts((1, m.AttemptEnded(1, hedge)), (2, m.ReaderLeft(1, "superseded", None, None, reader))) == [
+        f"Attempt 1 ended: {why} before upstream's headers came (G.taken.headers).",
+        "The client came back on another connection (connection 1) inside text (G.taken.text).",
+    ]
+
+
+def test_what_a_deed_says_is_not_said_again_as_its_place() -> None:
+    """A failed handshake was during the handshake."""
+    said = flights.ending_sentence(Ending(Side.PROVIDER, Mechanism.TLS, Phase.TLS))
+    assert said == "upstream failed the TLS handshake (P.tls.tls)"
+
+
+def test_our_own_hold_after_a_fin_is_no_silence_of_upstreams() -> None:
+    """The connection is held open for a moment, to see whether a reset follows."""
+    facts: dict[str, str | int | float | bool | None] = {"silence_s": 5.2, "half_closed_ms": 200.0}
+    said = flights.ending_sentence(Ending(Side.PROVIDER, Mechanism.FIN, Phase.IN_TEXT, "", facts))
+    assert "silent for 5.00 s" in said
+
+
+def test_an_upstream_that_never_spoke_was_waited_for_all_the_time() -> None:
+    """No silence between two words is no short silence."""
+    record = tell(turn(), (0.5, m.AttemptStarted(1)), (1.0, m.RequestSent(1, 10)))
+    record.keepalives = 2
+    late = Ending(Side.GATEWAY, Mechanism.DEADLINE, Phase.AWAITING_HEADERS)
+    assert "longest quiet 29.5 s" in flights.summary(end(record, 30.0, late))
+
+
+def test_a_turn_whose_last_break_was_not_mended_is_not_healed() -> None:
+    """The record marks such a break by an exclamation mark."""
+    record = short_turn()
+    record.healed, record.breaks = "again", "P.rst.text+again, P.cut.text!"
+    assert flights.saved(record).startswith("not healed (")

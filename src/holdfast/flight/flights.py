@@ -130,12 +130,24 @@ def ending_sentence(ending: Ending, *, evidence: bool = True) -> str:
     """
     if ending.completed:
         return "it ran to its proper end"
-    subject = _SUBJECT.get(ending.side, "nobody")
-    detail = f": {clean(ending.detail)}" if ending.detail else ""
     facts = evidence_words(ending) if evidence else []
-    return f"{subject} {_DEED[ending.mechanism]} {_PHASE[ending.phase]} ({ending.code}){detail}" + (
-        f" [{', '.join(facts)}]" if facts else ""
-    )
+    seen = f" [{', '.join(facts)}]" if facts else ""
+    if ending.mechanism is Mechanism.SUPERSEDED:
+        return _superseded(ending) + seen
+    subject = _SUBJECT.get(ending.side, "nobody")
+    where = "" if (ending.mechanism, ending.phase) in _SAID_BY_THE_DEED else f" {_PHASE[ending.phase]}"
+    detail = f": {clean(ending.detail)}" if ending.detail else ""
+    return f"{subject} {_DEED[ending.mechanism]}{where} ({ending.code}){detail}{seen}"
+
+
+_SAID_BY_THE_DEED = frozenset(((Mechanism.TLS, Phase.TLS), (Mechanism.DNS, Phase.RESOLVING)))
+"Where it was is in the deed already."
+
+
+def _superseded(ending: Ending) -> str:
+    """Somebody else took over: of two attempts the one that spoke first, of two connections the client's later one."""
+    who = clean(ending.detail) if "attempt" in ending.detail else "the client came back on another connection"
+    return f"{who} {_PHASE[ending.phase]} ({ending.code})"
 
 
 def error_name(number: int) -> str:
@@ -159,6 +171,8 @@ def evidence_words(ending: Ending) -> list[str]:
         words.append(f"TCP state {clean(state)}")
     silent = number("silence_s") if number("silence_s") is not None else number("since_byte_s")
     if silent is not None:
+        # The time after a FIN in which it was held open, to see whether a reset followed, is ours.
+        silent = max(silent - (number("half_closed_ms") or 0.0) / 1000, 0.0)
         words.append(f"silent for {duration(silent)}")
     if (event := number("since_event_s")) is not None and silent is not None and event - silent > 1:
         words.append(f"no event for {duration(event)}")
@@ -214,6 +228,8 @@ class _Scene:
     inside: str = "before the headers"
     tool: str | None = None
     quiet_inside: str = ""
+    silent_s: float | None = None
+    "How long upstream had been silent when it was noticed; None where nothing tells."
     readers: int = 0
     "Client connections that follow the answer at this point."
     ended: list[Ending] = field(default_factory=list)
@@ -224,7 +240,8 @@ def story(record: TurnRecord) -> list[Line]:
     """The turn told moment by moment."""
     scene, lines, before = _Scene(), [], record.started
     noted = [moment.slept_s for _, moment in record.moments if isinstance(moment, m.MachineSlept)]
-    for at, moment in record.moments:
+    for place, (at, moment) in enumerate(record.moments):
+        scene.silent_s = _silent_when_noticed(record, place)
         asleep = (at.wall_ms - before.wall_ms) / 1000 - (at.mono_s - before.mono_s)
         since = at.mono_s - record.started.mono_s
         if asleep > SLEEP_S and not any(abs(asleep - slept_s) < NOTED_WITHIN_S for slept_s in noted):
@@ -236,6 +253,28 @@ def story(record: TurnRecord) -> list[Line]:
         _follow(moment, scene)
         before = at
     return lines
+
+
+def _silent_when_noticed(record: TurnRecord, place: int) -> float | None:
+    """How long the silence had lasted that this moment notices: its end, or what broke it, tells when it began."""
+    noticed, moment = record.moments[place]
+    if not isinstance(moment, m.QuietNoticed):
+        return None
+    for at, later in record.moments[place + 1 :]:
+        lasted: object = None
+        match later:
+            case m.QuietEnded(quiet_s=quiet_s):
+                lasted = quiet_s
+            case m.ReaderLeft(ending=ending) | m.AttemptEnded(ending=ending):
+                lasted = ending.evidence.get("silence_s")
+            case m.QuietNoticed():
+                return None
+            case _:
+                continue
+        if isinstance(lasted, int | float) and not isinstance(lasted, bool):
+            before_s = lasted - (at.mono_s - noticed.mono_s)
+            return before_s if before_s > 0 else None
+    return None
 
 
 def _name(moment: Moment) -> str:
@@ -347,6 +386,9 @@ def _block_opened(x: m.BlockOpened, _: _Scene) -> str:
 
 def _quiet_noticed(x: m.QuietNoticed, scene: _Scene) -> str:
     # Whether keepalives follow is not known here: a client may take none. `QuietEnded` has their count.
+    if scene.silent_s is not None:
+        silence = f"Upstream had been silent for {duration(scene.silent_s)}"
+        return f"{silence} {quiet_place(x.phase, x.tool, scene.inside)}."
     return f"Upstream fell silent {quiet_place(x.phase, x.tool, scene.inside)}."
 
 
@@ -385,6 +427,8 @@ def _reader_left(x: m.ReaderLeft, scene: _Scene) -> str:
     limit = f" at its {x.limit} limit" if x.limit else ""
     after = f" of {duration(x.limit_s)}" if x.limit and x.limit_s is not None else ""
     went = f"The client {_VERDICT.get(x.verdict, x.verdict)}{limit}{after} (connection {x.reader})"
+    if x.verdict == "superseded":
+        return f"{went} {_PHASE[x.ending.phase]} ({x.ending.code})."
     return f"{went}: {ending_sentence(x.ending, evidence=not _told(x.ending, scene))}."
 
 
@@ -565,7 +609,9 @@ def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
     """What Holdfast did for this turn, in few words; empty where nothing was needed."""
     parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
     if record.healed:
-        gone_on = record.ending is None or record.ending.completed
+        gone_on = (record.ending is None or record.ending.completed) and not (record.breaks or "").endswith(
+            "!"
+        )
         parts.append(f"{'healed' if gone_on else 'not healed'} ({clean(record.breaks or record.healed)})")
     if (away_s := outage_s(record)) is not None:
         away = f"{duration(away_s)} of outage waited out" if away_s else "upstream is away"
@@ -594,6 +640,14 @@ def outage_s(record: TurnRecord) -> float | None:
     return sum(waited) if waited else None
 
 
+def longest_quiet_s(record: TurnRecord) -> float:
+    """The longest silence of upstream; where it never spoke, all the time that was waited for it."""
+    if record.ended is None or any(isinstance(one, m.HeadersArrived) for _, one in record.moments):
+        return record.longest_quiet_s
+    asked = [at.mono_s for at, one in record.moments if isinstance(one, m.RequestSent | m.AttemptStarted)]
+    return max(record.longest_quiet_s, record.ended.mono_s - asked[0]) if asked else record.longest_quiet_s
+
+
 def summary(record: TurnRecord) -> str:
     """The turn in one sentence, for a log or the end of its story."""
     took = took_s(record)
@@ -609,7 +663,7 @@ def summary(record: TurnRecord) -> str:
     ]
     if record.keepalives:
         parts.append(
-            f"{counted(record.keepalives, 'keepalive')}, longest quiet {duration(record.longest_quiet_s)}"
+            f"{counted(record.keepalives, 'keepalive')}, longest quiet {duration(longest_quiet_s(record))}"
         )
     extra = saved(record)
     return ", ".join([*parts, extra] if extra else parts)
