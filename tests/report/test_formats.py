@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.flights import Line
 from holdfast.flight.record import TurnRecord
 from holdfast.report import html, markdown, text
@@ -134,7 +135,7 @@ def test_the_picture_shows_the_silence_and_who_left() -> None:
     first, second, attempt = picture.lanes
     assert first.marks[-1].label == "C.rst.tool (gave up)" and second.spans[0].from_s == pytest.approx(302.5)
     silent = [span for span in attempt.spans if span.kind == "silent"]
-    assert [(round(span.from_s), round(span.to_s)) for span in silent] == [(2, 302)]
+    assert [(round(span.from_s), round(span.to_s)) for span in silent] == [(2, 402)]
 
 
 def test_keepalives_have_a_lane_of_their_own() -> None:
@@ -241,3 +242,18 @@ def test_every_format_tells_the_same_claims() -> None:
         for page in pages:
             plain = page.replace("&#39;", "'").replace("\\", "").replace("\u200b", "")
             assert claim.text in plain and claim.grade.value in plain
+
+
+def test_a_silence_that_was_never_ended_lasts_to_the_attempts_end() -> None:
+    """The client leaves in the midst of it, and upstream says nothing more until it is stopped."""
+    stopped = Ending(
+        Side.GATEWAY, Mechanism.CANCELLED, Phase.IN_TOOL_USE, "nobody wants it", {"silence_s": 20.0}
+    )
+    left = Ending(Side.CLIENT, Mechanism.RST, Phase.IN_TOOL_USE, "", {"since_byte_s": 12.0})
+    told = tell(
+        began(), (14.0, m.ReaderLeft(1, "cancelled", None, None, left)), (22.0, m.AttemptEnded(1, stopped))
+    )
+    attempt = next(lane for lane in draw(end(told, 22.0, stopped)).lanes if lane.name == "attempt 1")
+    assert [(round(one.from_s), round(one.to_s)) for one in attempt.spans if one.kind == "silent"] == [
+        (2, 22)
+    ]

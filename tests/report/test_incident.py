@@ -234,7 +234,6 @@ def test_every_ending_can_be_explained(side: Side, mechanism: Mechanism) -> None
             assert as_plain(incident)["title"] == incident.title
 
 
-@pytest.mark.xfail(strict=True, reason="a request that was sent and not answered is told as not sent")
 def test_a_provider_that_was_asked_and_had_not_answered_was_reached() -> None:
     """The request had gone to its last byte; whoever broke it off then, it is no ground that nobody was asked."""
     for side, mechanism in ((Side.MACHINE, Mechanism.PROCESS_ENDED), (Side.CLIENT, Mechanism.FIN)):
@@ -250,3 +249,78 @@ def test_a_provider_that_was_asked_and_had_not_answered_was_reached() -> None:
             tell(asked, (2.0, m.ReaderLeft(1, "cancelled", None, None, ending)))
         incident = examine(stored(end(asked, 2.0, ending)))
         assert "It was not reached." not in suspect(incident, "the provider").why, side
+
+
+def close_says(mechanism: Mechanism, side: Side = Side.PATH) -> str:
+    """What the report says of TCP's state CLOSE at such an ending of upstream's."""
+    ending = Ending(side, mechanism, Phase.IN_TEXT, "", {"tcp_state": "CLOSE"})
+    incident = examine(stored(end(tell(began(), (90.0, m.AttemptEnded(1, ending))), 90.0, ending)))
+    return next(one.says for one in incident.seen if one.name == "TCP state")
+
+
+def test_the_state_close_is_told_by_what_led_to_it() -> None:
+    """A reset leads there, and so does a timeout; neither is said for the other."""
+    assert close_says(Mechanism.RST, Side.PROVIDER) == "a RST had closed it by then"
+    assert "given it up" in close_says(Mechanism.KEEPALIVE_UNANSWERED)
+    assert close_says(Mechanism.FIN, Side.PROVIDER) == "it was closed by then: by a reset or a timeout"
+
+
+def test_a_remedy_that_did_not_hold_healed_nothing() -> None:
+    """The first break was asked again for; the second lost the turn."""
+    record = tell(
+        began(),
+        (9.0, m.AttemptEnded(1, PROVIDER_RESET)),
+        (9.0, m.Healed("again", "P.rst.text")),
+        (9.1, m.AttemptStarted(2)),
+        (20.0, m.AttemptEnded(2, PROVIDER_RESET)),
+    )
+    record.healed, record.breaks = "again", "P.rst.text+again!, P.rst.text!"
+    also = examine(stored(end(record, 20.1, PROVIDER_RESET))).also
+    assert len(also) == 1 and "; not healed (again)." in also[0]
+
+
+def test_tokens_of_an_answer_that_broke_are_at_least_so_many() -> None:
+    """A stream announces one at its start, and says how many only at its end."""
+    record = tell(began(), (9.0, m.AttemptEnded(1, PROVIDER_RESET)))
+    record.output_tokens = 1
+    cost = {one.name: one.value for one in examine(stored(end(record, 9.1, PROVIDER_RESET))).cost}
+    assert cost["generated"] == "at least 1 token; the answer broke before upstream said how many"
+
+
+def test_the_limit_that_a_client_told_is_not_said_to_be_measured() -> None:
+    """Of a client that nobody knows only its own word is known."""
+    record = frozen(comes_back=False)
+    record.profile = "unknown"
+    timer = examine(stored(record)).timer
+    assert timer is not None and "x-stainless-timeout" in timer.text and "as measured of" not in timer.text
+    known = examine(stored(frozen())).timer
+    assert known is not None and "as measured of that client" in known.text
+
+
+def test_the_silence_before_a_close_is_without_our_own_hold() -> None:
+    """The connection is held for 0.2 s after a FIN; upstream had been silent until the FIN."""
+    closed = Ending(
+        Side.PROVIDER, Mechanism.FIN, Phase.IN_TEXT, "", {"silence_s": 5.2, "half_closed_ms": 200.0}
+    )
+    incident = examine(stored(end(tell(began(), (9.0, m.AttemptEnded(1, closed))), 9.1, closed)))
+    assert "after 5.00 s of silence" in incident.title
+
+
+def test_the_silence_of_upstream_at_a_cancel_is_counted_from_its_last_byte() -> None:
+    """Not from the moment at which the silence was noticed."""
+    left = Ending(
+        Side.CLIENT, Mechanism.FIN, Phase.IN_TEXT, "", ALIVE | {"silence_s": 11.0, "since_byte_s": 1.0}
+    )
+    record = tell(
+        began(), (20.0, m.QuietNoticed("text")), (21.0, m.ReaderLeft(1, "cancelled", None, None, left))
+    )
+    record.keepalives = 1
+    seen = {one.name: one.value for one in examine(stored(end(record, 21.0, left))).seen}
+    assert seen["silence of upstream"] == "11.0 s"
+
+
+def test_what_the_gateway_did_is_a_sentence() -> None:
+    """Its detail is a clause, and stands behind a full stop."""
+    ours = Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS, "it broke 3 times in a row")
+    incident = examine(stored(end(tell(began(), (9.0, m.AttemptEnded(1, ours))), 9.1, ours)))
+    assert suspect(incident, "this gateway").why == ("It broke 3 times in a row.",)

@@ -119,7 +119,7 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
                     "holdfast serve --help",
                 )
             ]
-        case _ if main.met == UPSTREAM and main.remedy is None:
+        case _ if main.met == UPSTREAM and (main.remedy is None or not main.mended):
             return _asking_again(record)
         case _ if main.met == HERE:
             return [Advice("Read the gateway's own log at that time.")]

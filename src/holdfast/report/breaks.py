@@ -43,7 +43,9 @@ class Break:
     lasted_s: float | None = None
     "Of an outage: how long; None where it did not end within the turn."
     remedy: str | None = None
-    "How it was healed; None where it was not, or where there was nothing to heal."
+    "How it was healed, or was tried to be; None where nothing was tried, or where there was nothing to heal."
+    mended: bool = True
+    "Whether the remedy held; False where the turn was lost all the same."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def breaks(record: TurnRecord) -> list[Break]:
                 _mend(found, UPSTREAM, remedy=remedy)
             case _:
                 pass
+    _unmend(record, found)
     last = record.ending
     if last is not None and not last.completed and not any(_same(one.ending, last) for one in found):
         explained = last.mechanism is Mechanism.CANCELLED and any(one.met == CLIENT for one in found)
@@ -117,6 +120,20 @@ def _mend(found: list[Break], met: str, *, lasted_s: float | None = None, remedy
         if found[index].met == met or (met == UPSTREAM and found[index].met == HERE):
             found[index] = replace(found[index], lasted_s=lasted_s, remedy=remedy)
             return
+
+
+def _unmend(record: TurnRecord, found: list[Break]) -> None:
+    """A remedy that was tried and did not hold: the record marks its break by `!`, and a lost turn has one."""
+    places = [index for index, one in enumerate(found) if one.met in (UPSTREAM, HERE)]
+    marks = [part.endswith("!") for part in record.breaks.split(", ")] if record.breaks else []
+    lost = record.ending is not None and not record.ending.completed
+    for place, index in enumerate(places):
+        latest = index == places[-1]
+        failed = marks[place] if len(marks) == len(places) else latest and bool(marks) and marks[-1]
+        if failed or (
+            latest and lost and record.ending is not None and record.ending.side is not Side.CLIENT
+        ):
+            found[index] = replace(found[index], mended=False)
 
 
 def main_break(record: TurnRecord, found: Sequence[Break]) -> Break | None:
@@ -165,16 +182,20 @@ def clocks(record: TurnRecord, one: Break) -> Clocks:
             headers_s=one.at_s - heads if heads is not None else None,
             byte_s=silent,
             event_s=number("since_event_s"),
-            upstream_s=upstream_s,
+            upstream_s=upstream_s if number("silence_s") is None else number("silence_s"),
             ack_s=number("last_ack_recv_ms", 1000),
         )
-    silence = number("silence_s")
+    held_s = (
+        number("half_closed_ms", 1000) or 0.0
+    )  # after the FIN, to see whether a reset followed: our own time
+    silence, age = number("silence_s"), number("age_s")
+    silence = None if silence is None else max(silence - held_s, 0.0)
     return Clocks(
-        request_s=one.at_s - sent if sent is not None else None,
-        headers_s=one.at_s - heads if heads is not None else None,
+        request_s=max(one.at_s - sent - held_s, 0.0) if sent is not None else None,
+        headers_s=max(one.at_s - heads - held_s, 0.0) if heads is not None else None,
         byte_s=silence,
         upstream_s=silence if silence is not None else upstream_s,
-        age_s=number("age_s"),
+        age_s=None if age is None else max(age - held_s, 0.0),
         ack_s=number("last_ack_recv_ms", 1000),
     )
 
@@ -238,6 +259,8 @@ def quiets(record: TurnRecord) -> list[Quiet]:
                 before = found.pop() if found and found[-1].to_s is None else Quiet(at_s, None, 0)
                 from_s = max(at_s - quiet_s, 0.0)
                 found.append(Quiet(from_s, at_s, keepalives, before.tool, before.phase, before.noticed_s))
+            case m.AttemptEnded(ending=ending) if found:
+                found[-1] = _to_the_end(record, found[-1], at_s, ending)
             case m.ReaderLeft(ending=ending) if not record.keepalives:
                 silent = ending.evidence.get("since_byte_s")
                 noticed = any(one.to_s is None or one.to_s >= at_s for one in found)
@@ -248,6 +271,21 @@ def quiets(record: TurnRecord) -> list[Quiet]:
     return found
 
 
+def _to_the_end(record: TurnRecord, quiet: Quiet, ended_s: float, ending: Ending) -> Quiet:
+    """The last silence, where upstream said nothing more until its attempt ended."""
+    silent = ending.evidence.get("silence_s")
+    known = isinstance(silent, int | float) and not isinstance(silent, bool)
+    from_s = max(ended_s - silent, 0.0) if known and isinstance(silent, int | float) else quiet.from_s
+    if quiet.to_s is None:
+        return replace(quiet, from_s=min(from_s, quiet.from_s), to_s=ended_s, exact=quiet.exact or known)
+    through = record.longest_quiet_s >= ended_s - quiet.from_s - NEAR_S
+    if (known and from_s <= quiet.from_s + NEAR_S) or (not known and through):
+        return replace(quiet, to_s=ended_s)
+    return quiet
+
+
+NEAR_S = 0.5
+"Two readings of one silence differ by no more than this."
 WORTH_SHOWING_S = 5.0
 "Shorter silences are how answers come."
 
@@ -307,7 +345,7 @@ def told(one: Break) -> str:
     at = f"{duration(one.at_s)} after the start"
     if one.ending is None:
         return f"{at}: upstream could not be reached ({one.why})."
-    healed = f"; healed ({one.remedy})" if one.remedy else ""
+    healed = f"; {'healed' if one.mended else 'not healed'} ({one.remedy})" if one.remedy else ""
     return f"{at}: {flights.ending_sentence(one.ending, evidence=False)}{healed}."
 
 

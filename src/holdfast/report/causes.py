@@ -54,12 +54,23 @@ def timer(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Claim | None,
     if measured and main.limit_s is not None:
         own = f"{record.profile}'s own limit on {main.limit}, {duration(main.limit_s)}"
         said = f"Suspected: {own}, as measured of that client."
+        if record.profile in ("", "unknown"):
+            said = (
+                f"Suspected: the client's own limit on {main.limit}, {duration(main.limit_s)}: it told it in its request "
+                "(x-stainless-timeout). Nobody has measured whether that client keeps it."
+            )
         return Claim("timer", said, Grade.LIKELY, tuple(one for one in fits if one), (), settle), others
     grade = Grade.LIKELY if named else Grade.CANNOT_TELL
     against = (ranking.chance_sentence(),) if ranking.candidates else ()
     return Claim(
-        "timer", ranking.sentence(), grade, fits, against, settle if ranking.candidates else ()
+        "timer", _ranked(ranking), grade, fits, against, settle if ranking.candidates else ()
     ), others
+
+
+def _ranked(ranking: timers.Ranking) -> str:
+    if not ranking.candidates and len(ranking.excluded) == 1:
+        return "No timer fits: the one that has the number is excluded."
+    return ranking.sentence()
 
 
 _NO_TIMER = frozenset(

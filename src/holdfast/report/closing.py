@@ -120,15 +120,26 @@ _SAID = frozenset(
 "Facts that are words; the others are numbers, and one that is not is none."
 
 _STATE_SAYS = {
-    "CLOSE": "a RST had closed it by then",
     "CLOSE_WAIT": "the other side's FIN had come, ours had not gone",
     "ESTABLISHED": "no FIN and no RST had come",
     "FIN_WAIT2": "we had closed first",
     "LAST_ACK": "both sides had closed",
 }
 
+
+def _state_says(state: str, mechanism: Mechanism | None) -> str:
+    """What TCP's state tells. CLOSE follows a reset as well as a timeout: which, tells how it was met."""
+    if state != "CLOSE":
+        return _STATE_SAYS.get(state, "the kernel's state of the connection")
+    if mechanism is not None and mechanism.rule in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED):
+        return "this machine's kernel had given it up by then: nothing had come back in time"
+    if mechanism in (Mechanism.RST, Mechanism.FIN_THEN_RST):
+        return "a RST had closed it by then"
+    return "it was closed by then: by a reset or a timeout"
+
+
 _SAYS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
-    ("tcp_state", "TCP state", str, lambda v: _STATE_SAYS.get(str(v), "the kernel's state of the connection")),
+    ("tcp_state", "TCP state", str, lambda v: _state_says(str(v), None)),
     ("unacked_bytes", "unacknowledged", lambda v: size(int(v)), lambda v: (
         "all that was sent had been acknowledged" if not v else "the other side had not confirmed these"
     )),
@@ -205,12 +216,17 @@ def measured(main: Break, clock: Clocks) -> tuple[Seen, ...]:
     )
     rows += [Seen(name, short(value), says) for name, value, says in silences if value is not None]
     facts = main.ending.evidence if main.ending else {}
+    mechanism = main.ending.mechanism if main.ending else None
     for name, what in _ERRORS.items():
         number = facts.get(name)
         if isinstance(number, int) and not isinstance(number, bool) and number:
             rows.append(Seen(name, flights.error_name(number), what))
     rows += [
-        Seen(shown, render(facts[name]), says(facts[name]))
+        Seen(
+            shown,
+            render(facts[name]),
+            _state_says(str(facts[name]), mechanism) if name == "tcp_state" else says(facts[name]),
+        )
         for name, shown, render, says in _SAYS
         if facts.get(name) != _NO_NEWS.get(name, _ALWAYS)
         and isinstance(facts.get(name), str if render is str and name in _SAID else int | float)

@@ -186,7 +186,11 @@ def _cost(record: TurnRecord) -> tuple[Fact, ...]:
     facts = [Fact("requests sent upstream", str(record.attempts))]
     if record.input_tokens is not None:
         facts.append(Fact("prompt", f"{counted(record.input_tokens, 'token')}, each time it was sent"))
-    if record.output_tokens is not None:
+    if record.output_tokens is not None and finished is None:
+        # A stream announces a first token at its start; what followed is told only at its end.
+        told = counted(record.output_tokens, "token")
+        facts.append(Fact("generated", f"at least {told}; the answer broke before upstream said how many"))
+    elif record.output_tokens is not None:
         about = "about " if finished and finished.estimated else ""
         facts.append(Fact("generated", f"{about}{counted(record.output_tokens, 'token')}"))
     else:
@@ -208,8 +212,8 @@ def _done(turn: StoredTurn) -> tuple[str, ...]:
     record = turn.record
     said: list[str] = []
     if record.keepalives:
-        silences = f"in silences of up to {duration(record.longest_quiet_s)}"
-        when = silences if record.longest_quiet_s >= 1 else "while it waited"
+        quiet_s = flights.longest_quiet_s(record)
+        when = f"in silences of up to {duration(quiet_s)}" if quiet_s >= 1 else "while it waited"
         said.append(f"Held the client with {counted(record.keepalives, 'keepalive')} {when}.")
     if record.held:
         said.append(f"Bridged {counted(record.held, 'silence')} longer than the client's own limit.")

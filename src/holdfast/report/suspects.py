@@ -69,7 +69,7 @@ def _provider(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
             return Suspect(
                 who, "not ruled out", Grade.CANNOT_TELL, (f"It could not be reached: {main.why}{after}.",)
             )
-        answered = ("It was not reached.",)
+        answered = (_unanswered(record),)
         if status is not None:
             answered = (f"It had answered with {status} on this turn.",)
         return Suspect(who, "not ruled out" if status is None else "ruled out", Grade.LIKELY, answered)
@@ -96,8 +96,14 @@ def _provider(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
             who, "not ruled out", Grade.LIKELY, (*why, "Its connection had broken before the client left.")
         )
     return Suspect(
-        who, "ruled out" if why else "not measured", Grade.LIKELY, tuple(why) or ("It was not reached.",)
+        who, "ruled out" if why else "not measured", Grade.LIKELY, tuple(why) or (_unanswered(record),)
     )
+
+
+def _unanswered(record: TurnRecord) -> str:
+    if any(isinstance(one, m.RequestSent) for _, one in record.moments):
+        return "It had been sent the request, and had not answered."
+    return "It was not reached."
 
 
 def _before(record: TurnRecord, kind: type[m.HeadersArrived], at_s: float) -> str:
@@ -230,7 +236,7 @@ def _gateway(record: TurnRecord, main: Break) -> Suspect:
     who = "this gateway"
     ending = main.ending
     if ending is not None and ending.side is Side.GATEWAY:
-        return Suspect(who, "did it", Grade.CERTAIN, (ending.detail or "It noted so itself.",))
+        return Suspect(who, "did it", Grade.CERTAIN, (_as_sentence(ending.detail) or "It noted so itself.",))
     ours = [
         moment
         for at, moment in record.moments
@@ -243,6 +249,12 @@ def _gateway(record: TurnRecord, main: Break) -> Suspect:
         who, "ruled out", Grade.CERTAIN,
         ("None of its own limits had run out, and it had closed nothing before.",),
     )  # fmt: skip
+
+
+def _as_sentence(clause: str) -> str:
+    """A clause with a capital and a full stop."""
+    text = clause.strip()
+    return text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _machine(record: TurnRecord) -> Suspect:

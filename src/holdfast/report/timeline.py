@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending
+from holdfast.flight.flights import counted
 from holdfast.flight.record import TurnRecord
 from holdfast.report.breaks import OUTAGE, breaks, quiets
 
@@ -130,7 +131,7 @@ def _keepalives(record: TurnRecord, total: float) -> Lane | None:
         if not quiet.keepalives:
             continue
         to_s = quiet.to_s if quiet.to_s is not None else total
-        spans.append(Span(quiet.from_s, to_s, "holds", f"{quiet.keepalives} keepalives"))
+        spans.append(Span(quiet.from_s, to_s, "holds", counted(quiet.keepalives, "keepalive")))
         step = (quiet.noticed_s or 0.0) - quiet.from_s
         times = [quiet.from_s + step * (n + 1) for n in range(min(quiet.keepalives, 200))] if step > 0 else []
         marks += [Mark(at_s, "keepalive", "keepalive") for at_s in times if at_s <= to_s + 0.5]
