@@ -12,6 +12,7 @@ import heapq
 import json
 import math
 import random
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -352,11 +353,13 @@ def moments(life: Life, count: int, low_s: float, high_s: float, *, within_h: fl
     for _ in range(count * 6):
         begin = draw.choice(sessions)[0] + round(draw.uniform(0.01, within_h) * HOUR)
         end = begin + round(1000 * math.exp(draw.uniform(math.log(low_s), math.log(high_s))))
-        if all(end + 10 * MINUTE < one[0] or one[1] + 10 * MINUTE < begin for one in found):
-            found.append((begin, end))
+        place = bisect_left(found, (begin, end))
+        beside = found[max(place - 1, 0) : place + 1]
+        if all(end + 10 * MINUTE < one[0] or one[1] + 10 * MINUTE < begin for one in beside):
+            found.insert(place, (begin, end))
         if len(found) == count:
             break
-    return sorted(found)
+    return found
 
 
 # ----- the desktop app's log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable
 
 from tests.diagnosis.homes import Ask, Blow, Cause, Life, Strike, Window, moments
@@ -17,12 +18,14 @@ Maker = Callable[[Life, float, random.Random], Cause]
 
 
 def _in(windows: list[Window], at_ms: int) -> Window | None:
-    return next((one for one in windows if one[0] <= at_ms < one[1]), None)
+    place = bisect_right(windows, (at_ms, math.inf)) - 1
+    return windows[place] if place >= 0 and at_ms < windows[place][1] else None
 
 
 def _breaking(ask: Ask, windows: list[Window]) -> Window | None:
     """A window that begins while the try is under way."""
-    return next((one for one in windows if ask.at_ms < one[0] <= ask.end_ms), None)
+    place = bisect_right(windows, (ask.at_ms, math.inf))
+    return windows[place] if place < len(windows) and windows[place][0] <= ask.end_ms else None
 
 
 def _any_age(ask: Ask, draw: random.Random) -> float:
