@@ -21,15 +21,17 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import click
 
 from holdfast.cli.errors import Failed
+from holdfast.flight.endings import Mechanism, Side
 from holdfast.flight.flights import Line, counted
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 from holdfast.records import reading
-from holdfast.records.legs import Leg, legs_of
+from holdfast.records.legs import Kind, Leg, legs_of
 from holdfast.records.match import Match, lines_of, merged, table
 from holdfast.records.reading import NotReadable, Source
-from holdfast.records.sighting import Sighting
+from holdfast.records.sighting import Sighting, Vantage
 from holdfast.records.verdict import Verdict
+from holdfast.report.claims import Added
 
 NEAR_MS = 6 * 3_600_000
 "Turns so near to the one that is asked for help to find the clocks of others."
@@ -247,6 +249,38 @@ def lines(beside: Beside, turn: StoredTurn) -> list[Line]:
     for capture in beside.captures:
         found = merged(found, capture.lines(turn))
     return found
+
+
+def said(beside: Beside, turn: StoredTurn) -> list[Added]:
+    """What others say of each connection of a turn, as plain values for its explanation."""
+    found = [
+        Added(
+            place=one.seen.place,
+            client=one.leg.kind is Kind.CLIENT,
+            number=one.leg.number,
+            says=one.seen.says,
+            verdict=one.verdict.value,
+            note=one.note,
+            program=one.seen.program,
+            between=one.seen.vantage is Vantage.BETWEEN,
+            own_limit=one.seen.side is Side.PATH and one.seen.mechanism is Mechanism.DEADLINE,
+        )
+        for one in beside.matches(turn)
+    ]
+    for capture in beside.captures:
+        for place, _, says, verdict in capture.rows(turn):
+            leg = _CAPTURED_LEG.match(says)
+            if leg is None:
+                continue
+            client = says.startswith("the client")
+            number = int(leg["client"] or 1) if client else int(leg["attempt"])
+            word = verdict.partition(" ")[0].strip(",:;")
+            found.append(Added(place, client, number, says, word, capture=True))
+    return found
+
+
+_CAPTURED_LEG = re.compile(r"the client's connection(?: (?P<client>\d{1,6}))?,|attempt (?P<attempt>\d{1,6}),")
+"How a capture's row begins."
 
 
 def page(beside: Beside, turn: StoredTurn, width: int | None) -> list[str]:

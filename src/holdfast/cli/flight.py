@@ -22,6 +22,7 @@ from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 from holdfast.records.match import merged
 from holdfast.report import text as as_text
+from holdfast.report.claims import Added
 from holdfast.report.incident import Incident, as_plain, examine
 from holdfast.report.issue import issue
 
@@ -99,10 +100,12 @@ def command(
         near = library.neighbours(found.record)
         beside = adding.look_near(add, library, found, clock)
     added = adding.lines(beside, found) if beside else []
+    said = adding.said(beside, found) if beside else []
     if names is not None:
         found, near = _public(found, names), [_public(one, names) for one in near]
         added = [_public_line(line, names) for line in added]
-    incident = examine(found, near, made_by=f"holdfast {__version__}")
+        said = [_public_said(one, names) for one in said]
+    incident = examine(found, near, made_by=f"holdfast {__version__}", added=said)
     incident = replace(incident, lines=tuple(merged(list(incident.lines), added)))
     page = _rendered(form, found, incident, beside, names)
     if out is None:
@@ -142,6 +145,11 @@ def _public(turn: StoredTurn, names: Names) -> StoredTurn:
 def _public_line(line: flights.Line, names: Names) -> flights.Line:
     """A line of somebody else's log: all of it is text from elsewhere."""
     return replace(line, text=deidentify.text(line.text, names), by=deidentify.text(line.by, names))
+
+
+def _public_said(one: Added, names: Names) -> Added:
+    """What an added file says, without whose it is; its note is our own."""
+    return replace(one, place=deidentify.text(one.place, names), says=deidentify.text(one.says, names))
 
 
 def _rendered(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import TurnRecord
 from holdfast.report.breaks import CLIENT, HERE, UPSTREAM, Break, back_after_s
-from holdfast.report.claims import Advice
+from holdfast.report.claims import Added, Advice
 
 
-def advice(turn: StoredTurn, main: Break) -> tuple[Advice, ...]:
+def advice(turn: StoredTurn, main: Break, added: Sequence[Added] = ()) -> tuple[Advice, ...]:
     record, said = turn.record, list[Advice]()
     if turn.kept_bytes is not None:
         said.append(
@@ -20,12 +22,16 @@ def advice(turn: StoredTurn, main: Break) -> tuple[Advice, ...]:
             )
         )
     doomed = is_doomed(record, main)
-    said += _against_doom(record) if doomed else _by_what_broke(record, main)
+    limits = [one for one in added if one.own_limit and one.verdict != "contradicts"]
+    if limits:
+        said += list(dict.fromkeys(_raise_limit(one) for one in limits[:3]))
+    else:
+        said += _against_doom(record) if doomed else _by_what_broke(record, main)
     ids = any(
         isinstance(one, m.HeadersArrived) and (one.request_id or one.edge_id) for _, one in record.moments
     )
     providers = main.ending is not None and main.ending.side is Side.PROVIDER
-    if ids and main.met == UPSTREAM and providers and not doomed:
+    if ids and main.met == UPSTREAM and providers and not doomed and not limits:
         said.append(
             Advice(
                 "Report it to the provider with the request ids above; the report is de-identified.",
@@ -37,6 +43,24 @@ def advice(turn: StoredTurn, main: Break) -> tuple[Advice, ...]:
     elif main.ending is not None:
         said.append(Advice("What this ending means:", f"holdfast explain {main.ending.code}"))
     return tuple(said)
+
+
+_LIMITS = {
+    "nginx": "`proxy_read_timeout` (60 s unless it is set)",
+    "HAProxy": "`timeout server`, and `timeout client`",
+    "Envoy": "the route's `timeout` and `idle_timeout`, and `stream_idle_timeout`",
+    "Caddy": "`read_timeout` of its `reverse_proxy` transport",
+    "Traefik": "`responseHeaderTimeout` of its transport, `readTimeout` and `writeTimeout` of its entry point",
+}
+"Which setting a program's waiting is; as its manual names it."
+
+
+def _raise_limit(one: Added) -> Advice:
+    who = one.program or "the program between"
+    setting = _LIMITS.get(one.program, "its limit on a silent upstream")
+    return Advice(
+        f"Raise the limit of {who} that ran out, as {one.place} says: {setting}, beyond the longest silence."
+    )
 
 
 def is_doomed(record: TurnRecord, main: Break) -> bool:

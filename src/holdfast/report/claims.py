@@ -83,6 +83,32 @@ class Advice:
     command: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an added log or capture says of one connection of the turn. All texts are safe to print."""
+
+    place: str
+    "`nginx access.log:14`, `capture client.pcap #2`."
+    client: bool
+    "Whether of the client's connection; else of an attempt's."
+    number: int
+    says: str
+    "A clause without a full stop."
+    verdict: str
+    "`agrees`, `contradicts`, `adds`; else it says nothing on who."
+    note: str = ""
+    program: str = ""
+    between: bool = False
+    "Whether its writer stands between: a proxy, a balancer."
+    own_limit: bool = False
+    "Whether it says that a limit of its own ran out."
+    capture: bool = False
+
+    def sentence(self) -> str:
+        """`nginx error.log:2: its own limit ran out (what looked like upstream from here was this program).`"""
+        return f"{self.place}: {self.says}{f' ({self.note})' if self.note else ''}."
+
+
 def short(seconds: float) -> str:
     """A duration that may be next to nothing: `under 1 ms`, never `0 s`."""
     return duration(seconds) if seconds >= 0.001 else "under 1 ms"

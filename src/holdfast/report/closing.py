@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from holdfast.flight import flights
@@ -10,7 +11,7 @@ from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.flight.flights import duration, size
 from holdfast.flight.record import TurnRecord
 from holdfast.report.breaks import CLIENT, Break, Clocks, back_after_s, request_id
-from holdfast.report.claims import Claim, Grade, Seen, bare, short
+from holdfast.report.claims import Added, Claim, Grade, Seen, bare, short
 
 SOON_S = 5.0
 "A client that asks the same again within this time does it by itself: no person is so quick, twice."
@@ -41,8 +42,26 @@ _HOW_SEEN = {
 }
 
 
-def closer(record: TurnRecord, main: Break) -> Claim:
-    """Who ended it, and how we know."""
+def closer(record: TurnRecord, main: Break, added: Sequence[Added] = ()) -> Claim:
+    """Who ended it, and how we know. `added`: what others say of the connection that broke."""
+    claim = _closer(record, main)
+    said = [one for one in added if one.verdict in ("agrees", "adds", "contradicts")]
+    against = [one for one in said if one.verdict == "contradicts" or (one.between and one.verdict == "adds")]
+    settle = claim.settle
+    if any(one.capture for one in added):
+        settle = tuple(text for text in settle if not text.startswith(NEXT_CAPTURE))
+    return replace(
+        claim,
+        speaks_for=(*claim.speaks_for, *(one.sentence() for one in said if one not in against)),
+        speaks_against=(*claim.speaks_against, *(one.sentence() for one in against)),
+        settle=settle,
+    )
+
+
+NEXT_CAPTURE = "A capture next to the "
+
+
+def _closer(record: TurnRecord, main: Break) -> Claim:
     if main.ending is None:
         return Claim(
             "closer",
@@ -82,7 +101,7 @@ def closer(record: TurnRecord, main: Break) -> Claim:
             f"A box between may send a RST in the {other}'s name; one end of a connection cannot tell."
         )
         settle.append(
-            f"A capture next to the {'client' if side is Side.CLIENT else 'gateway'} of the next break: "
+            f"{NEXT_CAPTURE}{'client' if side is Side.CLIENT else 'gateway'} of the next break: "
             "the RST's TTL and IP id beside those of the packets before it."
         )
     return Claim("closer", text, Grade.CERTAIN, tuple(seen), tuple(against), tuple(settle))

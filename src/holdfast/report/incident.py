@@ -26,7 +26,7 @@ from holdfast.report import timeline
 from holdfast.report.advice import advice
 from holdfast.report.breaks import CLIENT, OUTAGE, Break, Clocks, breaks, clocks, main_break, told
 from holdfast.report.causes import loop, timer
-from holdfast.report.claims import Advice, Asked, Claim, Fact, Seen, Suspect
+from holdfast.report.claims import Added, Advice, Asked, Claim, Fact, Seen, Suspect
 from holdfast.report.closing import closer, measured, reason
 from holdfast.report.suspects import suspects
 
@@ -65,9 +65,16 @@ class Incident:
 
 
 def examine(
-    turn: StoredTurn, neighbours: Sequence[StoredTurn] = (), *, made_by: str = "holdfast"
+    turn: StoredTurn,
+    neighbours: Sequence[StoredTurn] = (),
+    *,
+    made_by: str = "holdfast",
+    added: Sequence[Added] = (),
 ) -> Incident:
-    """Explain a turn. `neighbours` are turns of the same session and agent, for circles of retries."""
+    """Explain a turn. `neighbours` are turns of the same session and agent, for circles of retries.
+
+    `added` is what other programs' logs and captures say of this turn's connections (`--add`).
+    """
     record = turn.record
     found = breaks(record)
     main = main_break(record, found)
@@ -75,7 +82,8 @@ def examine(
     if main is None:
         return _well(turn, lines, made_by)
     clock = clocks(record, main)
-    who, why = closer(record, main), reason(record, main, clock)
+    added = [one for one in added if _of(one, main)]
+    who, why = closer(record, main, added), reason(record, main, clock)
     which, others = timer(record, main, clock)
     circle = loop(record, main, neighbours)
     claims = [claim for claim in (who, why, which, circle) if claim is not None]
@@ -92,16 +100,21 @@ def examine(
         reason=why,
         timer=which,
         others=others,
-        suspects=suspects(record, main, clock),
+        suspects=suspects(record, main, clock, added),
         loop=circle,
         done=_done(turn),
         cost=_cost(record),
         falsifiers=tuple(dict.fromkeys(text for claim in claims for text in claim.settle)),
-        advice=advice(turn, main),
+        advice=advice(turn, main, added),
         requests=_requests(record),
         also=_also([one for one in found if one is not main]),
         made_by=made_by,
     )
+
+
+def _of(one: Added, main: Break) -> bool:
+    """Whether it is of the connection that broke."""
+    return one.client == (main.met == CLIENT) and one.number == main.number and main.met != OUTAGE
 
 
 MOST_ALSO = 8

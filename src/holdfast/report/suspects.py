@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.flight import flights
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism, Side
@@ -19,7 +21,7 @@ from holdfast.report.breaks import (
     next_word_s,
     told,
 )
-from holdfast.report.claims import Grade, Suspect, short
+from holdfast.report.claims import Added, Grade, Suspect, short
 
 FRESH_S = 1.0
 "An acknowledgement so shortly before the break shows that the path still worked; an older one only that it had."
@@ -29,7 +31,9 @@ CLOCKS_AGREE_S = 2.0
 "The two clocks may drift apart by this much without a sleep (`flights.SLEEP_S`)."
 
 
-def suspects(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Suspect, ...]:
+def suspects(
+    record: TurnRecord, main: Break, clock: Clocks, added: Sequence[Added] = ()
+) -> tuple[Suspect, ...]:
     """Everybody who could have done it, each with what the evidence says."""
     return tuple(
         one
@@ -38,7 +42,7 @@ def suspects(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Suspect, .
             _client_suspect(record, main),
             _network(main, clock, near=True) if main.met == CLIENT else None,
             _network(main, clock, near=False) if main.met != CLIENT else _far_network(record, main),
-            _between(main),
+            _between(main, added),
             _gateway(record, main),
             _machine(record),
         )
@@ -185,8 +189,49 @@ def _witnessed(record: TurnRecord) -> tuple[str, ...]:
     return tuple(flights.sentence(one) for _, one in record.moments if isinstance(one, m.EdgeWitnessed))
 
 
-def _between(main: Break) -> Suspect | None:
-    """A box on the path that closed in somebody's name: one end of a connection can hardly exclude it."""
+_PROXIES = (
+    "nginx",
+    "openresty",
+    "haproxy",
+    "envoy",
+    "caddy",
+    "traefik",
+    "squid",
+    "varnish",
+    "apache",
+    "litellm",
+)
+"Programs that mostly stand before others, as they name themselves in `server`."
+
+
+def _between(main: Break, added: Sequence[Added]) -> Suspect | None:
+    """A box on the path that closed in somebody's name: an added log may show it, one end can hardly exclude it."""
+    box = "a box between (NAT, firewall, proxy, antivirus)"
+    did = [one for one in added if one.own_limit and one.verdict != "contradicts"]
+    if did:
+        return Suspect(box, "did it", Grade.LIKELY, tuple(one.sentence() for one in did[:3]))
+    other = [one for one in added if one.capture and "the path made this reset" in one.says]
+    other += [one for one in added if one.capture and "injected by something on the path" in one.says]
+    if other:
+        return Suspect(box, "not ruled out", Grade.LIKELY, tuple(one.sentence() for one in other[:3]))
+    there = [f"One stands there: {one.sentence()}" for one in added if one.between][:3]
+    server = main.ending.evidence.get("server") if main.ending and main.met != CLIENT else None
+    if isinstance(server, str) and server.lower().startswith(_PROXIES):
+        there.append(f"One stands there, or before the provider: the answer's head names {server}.")
+    if there and main.ending is not None and main.ending.side in (Side.CLIENT, Side.PROVIDER):
+        return Suspect(box, "not ruled out", Grade.LIKELY, tuple(there))
+    own = [
+        one
+        for one in added
+        if one.capture and "itself made this reset" in one.says and "suspected:" not in one.says
+    ]
+    if own:
+        return Suspect(box, "ruled out", Grade.LIKELY, tuple(one.sentence() for one in own[:3]))
+    return _unseen_between(main)
+
+
+def _unseen_between(main: Break) -> Suspect | None:
+    """The same from our own end alone."""
     ending = main.ending
     if ending is None or ending.side not in (Side.CLIENT, Side.PROVIDER):
         return None
