@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from tests.captures.test_match import ASK, CLIENT, GATEWAY, Talk, file, head
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
@@ -186,3 +187,29 @@ def test_a_capture_is_told_by_its_content_and_speaks_in_the_story(state: Path, l
     capture.write_bytes(capture.read_bytes()[:4] + b"\xff" * 40)
     broken = typed(state, "flight", "ccc", "--add", str(capture))
     assert broken.exit_code in (0, 1) and "failed on a defect" not in broken.stderr
+
+
+def test_a_proxys_own_limit_is_taken_into_the_explanation(tmp_path: Path) -> None:
+    """nginx says that its limit ran out: it stands among the suspects, against the closer, and in what to do."""
+    closed = Ending(Side.PROVIDER, Mechanism.FIN, Phase.IN_TEXT, "", {"rtt_ms": 0.1, "silence_s": 60.0})
+    cut = tell(
+        turn(at(0), turn_id="ddd"),
+        (0.0, m.ReaderJoined(1, "first", 0)),
+        (0.0, m.AttemptStarted(1)),
+        (0.1, m.RequestSent(1, 900)),
+        (1.0, m.HeadersArrived(1, 200, "req_proxied", "text/event-stream")),
+        (61.0, m.AttemptEnded(1, closed)),
+    )
+    recorded(tmp_path, end(cut, 61.0, closed))
+    told = datetime.fromtimestamp(NOON.wall_ms / 1000 + 61.0, UTC)
+    log = tmp_path / "error.log"
+    log.write_text(
+        f"{told:%Y/%m/%d %H:%M:%S} [error] 7#7: *3 upstream timed out (110: Connection timed out) while reading "
+        'upstream, client: 127.0.0.1, server: , request: "POST /v1/messages HTTP/1.1", '
+        'upstream: "http://10.0.0.9:80/v1/messages", host: "proxy"\n'
+    )
+    result = typed(tmp_path, "flight", "ddd", "--add", str(log), "--clock", "0s")
+    page = " ".join(result.stdout.split())
+    assert result.exit_code == 0, result.stderr
+    assert "a box between (NAT, firewall, proxy, antivirus): did it. nginx error.log:1: its own limit" in page
+    assert "`proxy_read_timeout`" in page and "Report it to the provider" not in page

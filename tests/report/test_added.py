@@ -40,6 +40,10 @@ def test_a_proxy_whose_own_limit_ran_out_did_it_and_its_setting_is_named() -> No
     assert incident.closer is not None and any("error.log:2" in one for one in incident.closer.speaks_against)
     said = " ".join(one.text for one in incident.advice)
     assert "`proxy_read_timeout`" in said and "Report it" not in said
+    client = explained(
+        replace(NGINX, says="its own limit ran out while it waited for its client"), ending=near
+    )
+    assert any("`send_timeout`" in one.text for one in client.advice)
 
 
 def test_a_proxy_that_is_there_is_not_ruled_out() -> None:

@@ -57,10 +57,15 @@ _LIMITS = {
 
 def _raise_limit(one: Added) -> Advice:
     who = one.program or "the program between"
-    setting = _LIMITS.get(one.program, "its limit on a silent upstream")
+    setting = _LIMITS.get(one.program, "what its manual calls it")
+    if one.program == "nginx" and (_CLIENTS in one.says or "408" in one.says):
+        setting = "`send_timeout`, or for the request `client_body_timeout`"
     return Advice(
         f"Raise the limit of {who} that ran out, as {one.place} says: {setting}, beyond the longest silence."
     )
+
+
+_CLIENTS = "for its client"
 
 
 def is_doomed(record: TurnRecord, main: Break) -> bool:
