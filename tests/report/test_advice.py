@@ -56,6 +56,9 @@ def test_only_a_budget_that_is_used_up_is_helped_by_more_retries() -> None:
         broken(m.NotAskedAgain("its 3 retries are used up"))
     )
     assert "--retries" not in advised(broken())
+    why = "what arrives is not HTTP, and it was not by accident"
+    other = advised(broken(m.NotAskedAgain(why)))
+    assert f"not asked again because {why}." in other and "yourself" not in other
 
 
 def test_a_path_that_went_dark_is_probed_sooner_and_reported_to_nobody() -> None:

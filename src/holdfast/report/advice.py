@@ -238,5 +238,9 @@ def _asking_again(record: TurnRecord) -> list[Advice]:
             )
         ]
     if why:
-        return [Advice(f"Ask it again yourself: the gateway did not, because {why[-1]}.")]
+        return [
+            Advice(
+                f"A larger count of retries would not have helped: it was not asked again because {why[-1]}."
+            )
+        ]
     return []
