@@ -10,7 +10,7 @@ import difflib
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,10 @@ class Answer:
     "Read as they are taken. Numbers, texts, booleans, None; other types as DuckDB writes them. Raises `QueryError`."
     is_plan: bool = False
     "The answer to EXPLAIN: texts of many lines."
+
+
+AGAIN_S = 0.05
+"How soon an interruption is repeated."
 
 
 @contextmanager
@@ -147,7 +151,9 @@ def _interruptible(database: duckdb.DuckDBPyConnection) -> Iterator[_Run]:
             try:
                 return done.result()
             except KeyboardInterrupt:
-                database.interrupt()
+                while not done.done():  # DuckDB forgets an interruption that comes before the work has begun
+                    database.interrupt()
+                    wait([done], AGAIN_S)
                 raise
 
         yield run
