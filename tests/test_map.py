@@ -95,7 +95,7 @@ MAY_WAIT = {
     "telemetry.loading": {"sqlite3"},
     "telemetry.metrics": {"threading"},
     "telemetry.parquet": {"sqlite3"},
-    "telemetry.query": {"concurrent", "sqlite3"},
+    "telemetry.query": {"concurrent", "sqlite3", "threading"},
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
     "cli.admin": {"asyncio"},

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,19 +145,28 @@ class _Run(Protocol):
 @contextmanager
 def _interruptible(database: duckdb.DuckDBPyConnection) -> Iterator[_Run]:
     """Work that Ctrl-C ends: DuckDB looks at no signal, so that the thread that gets them must not be in it."""
-    with ThreadPoolExecutor(1) as beside:
+    threads: list[threading.Thread] = []
 
-        def run(work: Callable[[], T]) -> T:
-            done = beside.submit(work)
+    def run(work: Callable[[], T]) -> T:
+        done: Future[T] = Future()
+
+        def beside() -> None:
             try:
-                return done.result()
-            except KeyboardInterrupt:
-                while not done.done():  # DuckDB forgets an interruption that comes before the work has begun
-                    database.interrupt()
-                    wait([done], AGAIN_S)
-                raise
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
 
+        threads.append(threading.Thread(target=beside, name="holdfast-sql", daemon=True))
+        threads[-1].start()
+        return done.result()
+
+    try:
         yield run
+    finally:
+        for thread in threads:
+            while thread.is_alive():  # DuckDB forgets an interruption that comes before the work has begun
+                database.interrupt()
+                thread.join(AGAIN_S)
 
 
 def _answer(database: duckdb.DuckDBPyConnection, question: str, kind: str, run: _Run) -> Answer:
