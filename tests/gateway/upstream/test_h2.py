@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -474,9 +475,11 @@ def test_the_peers_own_ping_is_answered_in_the_pool_too(run: Run) -> None:
 
     async def story() -> None:
         answered: list[bytes] = []
+        pooled = threading.Event()
 
         def script(peer: Peer) -> None:
             peer.answer(b"hello")
+            pooled.wait(5)  # so that it comes in a read of its own
             peer.raw(frame(6, 0, 0, b"12345678"))
             answered.append(peer.until(PingAckReceived).ping_data or b"")
             peer.answer(b"again")
@@ -485,6 +488,7 @@ def test_the_peers_own_ping_is_answered_in_the_pool_too(run: Run) -> None:
         async with serving(speaking(script)) as port:
             pool = pool_to(port)
             await ask(await pool.connect())
+            pooled.set()
             async with asyncio.timeout(5):
                 while not answered:  # noqa: ASYNC110 (another thread's list)
                     await asyncio.sleep(0.01)

@@ -385,6 +385,7 @@ class Http2Connection(UpstreamConnection):
         if self._fields is not None:
             self._open_stream(self._fields)
         if not self._stream:
+            self._flush()  # in the pool: what the peer asked is answered all the same, its PING above all
             return
         h2, stream, taken = self._h2, self._stream, 0
         while self._waiting and not self._write_paused and self._lost is None:
