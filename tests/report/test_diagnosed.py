@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from holdfast.diagnosis.around import Around
-from holdfast.diagnosis.case import Case
-from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
+from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Examination
 from holdfast.diagnosis.intervals import Interval
 from holdfast.report import diagnosed

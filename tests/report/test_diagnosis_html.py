@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.diagnosis.case import Case
-from holdfast.diagnosis.diagnosis import Coverage, Diagnosis, diagnose
+from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.report import diagnosis_html, pictures, plots
 from holdfast.sessions.corpus import update

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from holdfast.cli.reporting import traces
 from holdfast.diagnosis.around import Around
-from holdfast.diagnosis.case import Case
-from holdfast.diagnosis.diagnosis import Coverage, Diagnosis, diagnose
+from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Evidence

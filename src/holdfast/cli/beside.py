@@ -21,8 +21,8 @@ from holdfast.cli.add import spooled
 from holdfast.cli.errors import Misused
 from holdfast.cli.unsaid import Unsaid
 from holdfast.diagnosis import added, system
-from holdfast.diagnosis.beside import Beside, Covered, Seen
-from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.beside import Beside, Seen
+from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.flown import Flown, flown, matched
 from holdfast.flight.flights import counted
 from holdfast.flight.reading import StoredTurn, open_library
@@ -94,24 +94,24 @@ def _with_machine(beside: Beside, case: Case, asked: Asked) -> Beside:
     return system.beside(beside, told)
 
 
-def _flights(since_ms: int | None, until_ms: int | None) -> tuple[list[StoredTurn], Covered]:
+def _flights(since_ms: int | None, until_ms: int | None) -> tuple[list[StoredTurn], Coverage]:
     """Turns that broke, and how many there are in all."""
     try:
         with open_library(state_path()) as library:
             if library is None:
-                return [], Covered(
+                return [], Coverage(
                     "flights", "none: no gateway has run (holdfast run -- claude records them)"
                 )
             count, first, last = library.tally(since_ms, until_ms)
             turns = library.disturbed(since_ms, until_ms, MOST_TURNS)
     except (JournalError, StateError, sqlite3.Error) as error:
-        return [], Covered("flights", "none", unreadable=(clean(str(error)),))
+        return [], Coverage("flights", "none", unreadable=(clean(str(error)),))
     if not count:
-        return [], Covered("flights", "none in this time")
+        return [], Coverage("flights", "none in this time")
     told = f"{counted(count, 'turn')}, {len(turns)} of them broke or did not end well"
     if len(turns) == MOST_TURNS:
         told += f"; only the newest {MOST_TURNS} such are looked at"
-    return turns, Covered("flights", told, first, last)
+    return turns, Coverage("flights", told, first, last)
 
 
 def _files(
@@ -119,7 +119,7 @@ def _files(
     asked: Asked,
     turns: Sequence[StoredTurn],
     broken: Sequence[Flown],
-) -> tuple[list[Seen], list[Covered]]:
+) -> tuple[list[Seen], list[Coverage]]:
     if not asked.files:
         return [], []
     known = {turn.turn_id: key for key, pairs in matched(case.failures, broken).items() for turn, _ in pairs}
@@ -129,7 +129,7 @@ def _files(
     first_s = min((leg.began_s for leg in legs), default=0.0)
     ahead = datetime.fromtimestamp(first_s, asked.zone).utcoffset()
     zone_s = ahead.total_seconds() if ahead else 0.0
-    found, covered = list[Seen](), list[Covered]()
+    found, covered = list[Seen](), list[Coverage]()
     with spooled(asked.files) as paths:
         for path in paths:
             try:
@@ -148,7 +148,7 @@ def _files(
     return found, covered
 
 
-def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], Covered]:
+def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], Coverage]:
     reports, twins, more = list[Report](), Twins(), 0
     with open_capture(path) as capture:
         for connection in follow(capture):

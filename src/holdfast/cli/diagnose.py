@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import sys
 import time
@@ -22,7 +21,8 @@ from holdfast.cli.add import adds
 from holdfast.cli.beside import Asked, look
 from holdfast.cli.errors import Failed, Misused
 from holdfast.cli.unsaid import unsaid
-from holdfast.cli.viewing import when
+from holdfast.cli.viewing import page_width, when
+from holdfast.diagnosis.case import Coverage
 from holdfast.flight.flights import counted, size
 from holdfast.flight.reading import open_library
 from holdfast.flight.redact import clean
@@ -35,7 +35,7 @@ from holdfast.sessions.store import Store, StoreError
 
 if TYPE_CHECKING:
     from holdfast.diagnosis.around import Around
-    from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
+    from holdfast.diagnosis.diagnosis import Diagnosis
 
 YEARS = range(2024, 2036)
 "Of which the local clock's changes are looked up: before them there was no such client."
@@ -256,8 +256,6 @@ def _around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own
 
 
 def _transcripts(store: Store, done: Update, refused: list[tuple[Path, str]]) -> Coverage:
-    from holdfast.diagnosis.diagnosis import Coverage
-
     files, helpers, total, dirt, first, last = store.connection.execute(
         "SELECT count(*), total(subagent), total(size), total(dirt), min(first_ms), max(last_ms) FROM file"
     ).fetchone()
@@ -273,8 +271,6 @@ def _transcripts(store: Store, done: Update, refused: list[tuple[Path, str]]) ->
 
 
 def _desktop(home: Path, zone: tzinfo) -> tuple[list[desktop.DesktopLog], Coverage]:
-    from holdfast.diagnosis.diagnosis import Coverage
-
     logs, unread = [], []
     for path in desktop.logs(home):
         try:
@@ -299,7 +295,7 @@ def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:
     from holdfast.diagnosis.diagnosis import as_json
     from holdfast.report import diagnosed, diagnosis_html
 
-    wide = max(shutil.get_terminal_size().columns, 60) if shown and sys.stdout.isatty() else None
+    wide = page_width() if shown else None
     forms: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(as_json(diagnosis) | beside.as_json(), ensure_ascii=True, indent=1),
         "html": lambda: diagnosis_html.page(diagnosis, beside).rstrip("\n"),

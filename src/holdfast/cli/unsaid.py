@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.diagnosis.beside import Covered
+from holdfast.diagnosis.case import Coverage
 from holdfast.flight.flights import counted
 from holdfast.flight.redact import clean
 from holdfast.sessions import debug, logs_what, stalls
@@ -20,7 +20,7 @@ class Unsaid:
     """For the report."""
 
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
-    covered: tuple[Covered, ...]
+    covered: tuple[Coverage, ...]
     refused: tuple[str, ...]
 
 
@@ -84,10 +84,10 @@ def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[st
     )
 
 
-def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Covered]:
+def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Coverage]:
     said = logs_what.sentences(cells)
     more = f"; and {len(said) - 6} more (table: client logs)" if len(said) > 6 else ""
-    return [Covered("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
+    return [Coverage("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
 
 
 def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]]:
@@ -101,11 +101,11 @@ def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]
     return logs, unread
 
 
-def _about(logs: Sequence[debug.DebugLog], unread: Sequence[str]) -> list[Covered]:
+def _about(logs: Sequence[debug.DebugLog], unread: Sequence[str]) -> list[Coverage]:
     lines = sum(log.lines for log in logs)
     if not lines:
         return [
-            Covered(
+            Coverage(
                 "debug log",
                 "none: the client writes one only where it was asked to",
                 None,
@@ -120,4 +120,4 @@ def _about(logs: Sequence[debug.DebugLog], unread: Sequence[str]) -> list[Covere
     told = f"{counted(lines, 'line')} of {counted(len(logs), 'session')}, {notes} of them about the wire"
     if left:
         told += f"; {left} more were not looked at"
-    return [Covered("debug log", told, first, last, tuple(unread))]
+    return [Coverage("debug log", told, first, last, tuple(unread))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -102,6 +104,16 @@ def local_time(wall_ms: int, pattern: str = "%m-%d %H:%M:%S") -> str:
         return datetime.fromtimestamp(wall_ms / 1000).strftime(pattern)
     except (ValueError, OverflowError, OSError):
         return "?"
+
+
+def page_width() -> int | None:
+    """Columns to wrap at; None when piped, where one line per sentence is easier to search."""
+    return max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else None
+
+
+def reading_width() -> int:
+    """Columns of running text: as wide as the terminal, but no wider than an eye follows."""
+    return max(min(shutil.get_terminal_size().columns, 100), 60)
 
 
 def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) -> list[str]:

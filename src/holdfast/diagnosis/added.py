@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.captures.forensics import Grade
 from holdfast.captures.telling import Report, ended
-from holdfast.diagnosis.beside import Covered, Seen
-from holdfast.diagnosis.case import Case, Failure, Witness
+from holdfast.diagnosis.beside import Seen
+from holdfast.diagnosis.case import Case, Coverage, Failure, Witness
 from holdfast.flight.endings import Mechanism, Side
 from holdfast.flight.flights import counted
 from holdfast.records.legs import Kind, Leg
@@ -50,7 +50,7 @@ def legs(failures: Iterable[Failure]) -> list[Leg]:
     return sorted(found, key=lambda leg: leg.began_s)[-MOST_LEGS:]
 
 
-def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covered]:
+def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Coverage]:
     """The ends that a log tells of. `known`: a leg's turn id -> the failure that it is."""
     found: list[Seen] = []
     placed: set[int] = set()
@@ -90,7 +90,7 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covere
     if pile.problem:
         unread.append(pile.problem)
     first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
-    return found, Covered(source.name, "; ".join(told), first, last, tuple(unread))
+    return found, Coverage(source.name, "; ".join(told), first, last, tuple(unread))
 
 
 def _units(count: int, unit: str) -> str:
@@ -120,7 +120,7 @@ _FORGED = {Grade.INJECTED, Grade.LOST_STATE, Grade.FIREWALL}
 
 def of_capture(
     name: str, reports: Sequence[Report], shift_s: float | None, notes: Sequence[str], more: int = 0
-) -> tuple[list[Seen], Covered]:
+) -> tuple[list[Seen], Coverage]:
     """The ends that a capture shows, by whoever made them as far as its packets tell."""
     ahead_s = shift_s or 0.0
     found, times = [], list[float]()
@@ -150,7 +150,7 @@ def of_capture(
     if more:
         unread.append(f"{counted(more, 'more connection')} not looked at")
     first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
-    return found, Covered(name, told, first, last, tuple(unread))
+    return found, Coverage(name, told, first, last, tuple(unread))
 
 
 def open_failures(case: Case, known: Mapping[str, str]) -> list[Failure]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.diagnosis.case import Case, Failure, Span, Witness
+from holdfast.diagnosis.case import Case, Coverage, Failure, Span, Witness
 from holdfast.diagnosis.flown import Flown, by_ending, matched, reset_requests
 from holdfast.flight.endings import Mechanism, Side
 from holdfast.sessions.desktop import Outage
@@ -34,17 +34,6 @@ class Seen:
     "The failure that it is of, where that is known by more than the time."
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """How much of one source was looked at; `Coverage` of the diagnosis is made of it."""
-
-    source: str
-    count: str
-    first_ms: int | None = None
-    last_ms: int | None = None
-    unreadable: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Beside:
     """Everything from beside the transcripts. Each part may be missing."""
@@ -58,7 +47,7 @@ class Beside:
     watched: Sequence[Span] = ()
     "The times that these cover, as far as this machine's own link goes."
     sleeps: Sequence[Span] = ()
-    covered: Sequence[Covered] = ()
+    covered: Sequence[Coverage] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     "More tables by name, as they are."
     refused: Sequence[str] = ()

@@ -113,6 +113,18 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one source covers."""
+
+    source: str
+    count: str
+    "`41 sessions and 120 subagents, 1.2 GB`; or why there is nothing."
+    first_ms: int | None = None
+    last_ms: int | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """From when to when."""
 

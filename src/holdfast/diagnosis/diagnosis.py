@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.diagnosis import gather, tables
 from holdfast.diagnosis.beside import Beside, joined
-from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
@@ -23,18 +23,6 @@ SCHEMA = 1
 DELETED_AFTER_DAYS = 30
 "The client's own `cleanupPeriodDays`, unless it is set."
 TOP = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What one source covers."""
-
-    source: str
-    count: str
-    "`41 sessions and 120 subagents, 1.2 GB`; or why there is nothing."
-    first_ms: int | None = None
-    last_ms: int | None = None
-    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +146,7 @@ def diagnose(
         tables=counted,
         coverage=(
             *coverage,
-            *(
-                Coverage(one.source, one.count, one.first_ms, one.last_ms, one.unreadable)
-                for one in more.covered
-            ),
+            *more.covered,
         ),
         refused=(*_refusals(counted, desktop, case), *together.refused),
         since_ms=since_ms,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from holdfast.diagnosis.beside import Beside, Covered
-from holdfast.diagnosis.case import Span
+from holdfast.diagnosis.beside import Beside
+from holdfast.diagnosis.case import Coverage, Span
 from holdfast.flight.flights import counted
 from holdfast.sessions import systemlog
 from holdfast.sessions.machine import Machine
@@ -25,7 +25,7 @@ def beside(what: Beside, machine: Machine) -> Beside:
     covered = [_covered(log, machine.verified) for log in machine.logs]
     missed = tuple(f"{one.line}: {one.why}" for one in machine.untold if one.ranking.startswith("yes"))
     if missed or not machine.logs:
-        covered.append(Covered("system log", "not all of it" if machine.logs else "none", unreadable=missed))
+        covered.append(Coverage("system log", "not all of it" if machine.logs else "none", unreadable=missed))
     tables: dict[str, Sequence[Mapping[str, Any]]] = {}
     refused = []
     if machine.shown:
@@ -58,7 +58,7 @@ def _watched(logs: Sequence[SystemLog]) -> list[Span]:
     ]
 
 
-def _covered(log: SystemLog, verified: bool) -> Covered:
+def _covered(log: SystemLog, verified: bool) -> Coverage:
     outages, asleep = systemlog.outages(log.events), systemlog.sleeps(log.events)
     told = f"{counted(log.lines, 'line')}"
     if log.source in LINK_LOGS:
@@ -70,4 +70,4 @@ def _covered(log: SystemLog, verified: bool) -> Covered:
         unread.append(f"{log.left_out} events left out, being so many")
     if not verified:
         told += " (how it is read was not verified on a Mac)"
-    return Covered(log.source, told, log.first_ms, log.last_ms, tuple(unread))
+    return Coverage(log.source, told, log.first_ms, log.last_ms, tuple(unread))

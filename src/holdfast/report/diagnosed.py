@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.diagnosis.around import NOTHING, Around
-from holdfast.diagnosis.diagnosis import Coverage, Diagnosis
+from holdfast.diagnosis.case import Coverage
+from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.intervals import Interval
 from holdfast.flight.flights import counted, percent
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
+from holdfast.report.text import paragraph
 
 ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
@@ -92,18 +93,18 @@ def _day(at_ms: int) -> str:
 
 def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> list[str]:
     """The whole for a terminal; `width` None is one line per sentence."""
-    page = _wrapped(verdict(diagnosis), width)
+    page = paragraph(verdict(diagnosis), width)
     if diagnosis.advice:
         page += ["", "What to do"]
         for number, one in enumerate(diagnosis.advice, 1):
-            page += _wrapped(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+            page += paragraph(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
     if around.since is not None:
         page += ["", "Since last time"]
-        page += [line for told in around.since_lines() for line in _wrapped(told, width, "  - ", "    ")]
+        page += [line for told in around.since_lines() for line in paragraph(told, width, "  - ", "    ")]
     for finding in diagnosis.findings:
         page += [
             "",
-            *_wrapped(
+            *paragraph(
                 finding_line(finding, diagnosis.failures, diagnosis.intervals.get(finding.hypothesis)),
                 width,
                 f"{finding.grade:<10} ",
@@ -111,7 +112,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             ),
         ]
         for word, told in reasons(finding):
-            page += _wrapped(told, width, f"  {word:<8} ", " " * 11)
+            page += paragraph(told, width, f"  {word:<8} ", " " * 11)
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
         page += ["", f"unexplained  {counted(number, 'failure')}: no cause that is known here explains them."]
@@ -125,17 +126,17 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     page += [
         line
         for one in diagnosis.coverage
-        for line in _wrapped(covered(one), width, f"  {one.source:<13} ", " " * 16)
+        for line in paragraph(covered(one), width, f"  {one.source:<13} ", " " * 16)
     ]
     if around.environment is not None:
         page += ["", "Where it ran"]
         wide = max((len(name) for name, _ in around.environment_rows()), default=0)
         for name, value in around.environment_rows():
-            page += _wrapped(value, width, f"  {name:<{wide}} ", " " * (wide + 3))
-        page += [line for told in around.gaps() for line in _wrapped(told, width, "  not known: ", " " * 13)]
+            page += paragraph(value, width, f"  {name:<{wide}} ", " " * (wide + 3))
+        page += [line for told in around.gaps() for line in paragraph(told, width, "  not known: ", " " * 13)]
     if diagnosis.refused:
         page += ["", "What was not concluded"]
-        page += [line for told in diagnosis.refused for line in _wrapped(told, width, "  - ", "    ")]
+        page += [line for told in diagnosis.refused for line in paragraph(told, width, "  - ", "    ")]
     return page
 
 
@@ -163,15 +164,6 @@ def covered(one: Coverage) -> str:
     if one.unreadable:
         parts.append(f"not read: {'; '.join(one.unreadable[:3])}")
     return ", ".join(part for part in parts if part)
-
-
-def _wrapped(told: str, width: int | None, first: str = "", rest: str = "") -> list[str]:
-    told = clean(told, limit=2000)
-    if width is None:
-        return [f"{first}{told}".rstrip()]
-    return textwrap.wrap(
-        told, width, initial_indent=first, subsequent_indent=rest or first, break_on_hyphens=False
-    )
 
 
 def _columns(rows: Sequence[Sequence[str]], wide: int | None) -> list[str]:

@@ -13,16 +13,16 @@ from holdfast.report.incident import Incident
 def render(incident: Incident, width: int | None) -> list[str]:
     """Everything but what was asked and the story, which stand above it."""
     if incident.well:
-        return _paragraph(f"{incident.title}.", width)
-    page = ["What happened", *_paragraph(f"{incident.title}.", width, "  ")]
-    page += [line for one in incident.also for line in _paragraph(f"Also {one}", width, "  ")]
+        return paragraph(f"{incident.title}.", width)
+    page = ["What happened", *paragraph(f"{incident.title}.", width, "  ")]
+    page += [line for one in incident.also for line in paragraph(f"Also {one}", width, "  ")]
     if any(one.request_id or one.edge_id for one in incident.requests):
         page += ["", "Requests to upstream, by the provider's ids"]
         for one in incident.requests[:MOST_REQUESTS]:
             ids = ", ".join(part for part in (one.request_id, one.edge_id and f"edge {one.edge_id}") if part)
             status = f"answered {one.status}" if one.status is not None else "no answer"
             ended = f", ended as {one.ended}" if one.ended else ""
-            page += _paragraph(
+            page += paragraph(
                 f"{one.at_utc}: {status}{ended}. {ids}", width, f"  {one.attempt:>2}. ", "      "
             )
         if len(incident.requests) > MOST_REQUESTS:
@@ -35,10 +35,10 @@ def render(incident: Incident, width: int | None) -> list[str]:
     if incident.timer:
         page += ["", "Which timer is behind it", *_claim(incident.timer, width)]
         for other in incident.others[:MOST_OTHERS]:
-            page += _paragraph(other, width, "  not      ", "           ")
+            page += paragraph(other, width, "  not      ", "           ")
         if len(incident.others) > MOST_OTHERS:
             more = len(incident.others) - MOST_OTHERS
-            page += _paragraph(
+            page += paragraph(
                 f"and {more} more with the number; all in --json.", width, "  not      ", "           "
             )
     page += ["", "Who else could have, and what lets them go"]
@@ -48,7 +48,7 @@ def render(incident: Incident, width: int | None) -> list[str]:
             if suspect.state in ("did it", "not measured")
             else f"{suspect.state}, {suspect.grade.value}"
         )
-        page += _paragraph(f"{suspect.who}: {state}. {' '.join(suspect.why)}", width, "  - ", "    ")
+        page += paragraph(f"{suspect.who}: {state}. {' '.join(suspect.why)}", width, "  - ", "    ")
     page += ["", "Is it a circle?", *_claim(incident.loop, width)]
     page += ["", "What the gateway did", *_items(incident.done, width)]
     page += ["", "What it cost"]
@@ -57,7 +57,7 @@ def render(incident: Incident, width: int | None) -> list[str]:
         page += ["", "What would prove this wrong", *_items(incident.falsifiers, width)]
     page += ["", "What to do now"]
     for advice in incident.advice:
-        page += _paragraph(advice.text, width, "  - ", "    ")
+        page += paragraph(advice.text, width, "  - ", "    ")
         if advice.command:
             page.append(f"      {clean(advice.command)}")
     return page
@@ -71,15 +71,15 @@ MOST_OTHERS = 3
 def _claim(claim: Claim | None, width: int | None) -> Iterator[str]:
     if claim is None:
         return
-    yield from _paragraph(f"{claim.grade.value}: {claim.text}", width, "  ")
+    yield from paragraph(f"{claim.grade.value}: {claim.text}", width, "  ")
     for word, sentences in (("for", claim.speaks_for), ("against", claim.speaks_against)):
         for sentence in sentences:
-            yield from _paragraph(sentence, width, f"  {word:<8} ", "           ")
+            yield from paragraph(sentence, width, f"  {word:<8} ", "           ")
 
 
 def _items(sentences: tuple[str, ...], width: int | None) -> Iterator[str]:
     for sentence in sentences:
-        yield from _paragraph(sentence, width, "  - ", "    ")
+        yield from paragraph(sentence, width, "  - ", "    ")
 
 
 def _table(rows: list[tuple[str, str, str]], width: int | None) -> Iterator[str]:
@@ -90,10 +90,11 @@ def _table(rows: list[tuple[str, str, str]], width: int | None) -> Iterator[str]
     for name, value, says in rows:
         head = f"  {clean(name):<{names}}  "
         told = f"{clean(value):<{values}}  {says}" if says else value
-        yield from _paragraph(told, width, head, " " * (len(head) + (values + 2 if says else 0)))
+        yield from paragraph(told, width, head, " " * (len(head) + (values + 2 if says else 0)))
 
 
-def _paragraph(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
+def paragraph(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
+    """A sentence as lines; those after its first begin with `rest`, or like the first. `width` None is one line."""
     told = clean(text, limit=2000)
     if width is None:
         return [f"{first}{told}".rstrip()]

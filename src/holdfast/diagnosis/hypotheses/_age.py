@@ -7,8 +7,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Try
-from holdfast.diagnosis.hypotheses._words import counted, days
+from holdfast.diagnosis.hypotheses._words import days
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 AGES_S = (10.0, 1200.0)
 "Where a limit is looked for: shorter ones are no patience of anybody's, longer ones are past the client's own."

@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Span, overlap_ms
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 from holdfast.sessions.desktop import Outage
 
 BEFORE_MS = 5_000

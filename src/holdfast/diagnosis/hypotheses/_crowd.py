@@ -8,8 +8,8 @@ from statistics import fmean
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 WITHIN_MS = 60_000
 POWER = 3

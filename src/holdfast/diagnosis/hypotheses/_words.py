@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from holdfast.diagnosis.case import Failure
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 failure`, `2 failures`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def outcomes(failures: Sequence[Failure]) -> str:
     """`70 recovered, 14 died, 3 abandoned`."""
     order = ("recovered", "died", "abandoned", "unknown")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._told import TOLD
-from holdfast.diagnosis.hypotheses._words import counted, outcomes
+from holdfast.diagnosis.hypotheses._words import outcomes
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 _OWN_WORDS = re.compile(r"stopped arriving|stalled|timed out|idle[- ]timeout", re.IGNORECASE)
 

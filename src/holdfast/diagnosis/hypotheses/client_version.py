@@ -8,8 +8,8 @@ from collections.abc import Hashable, Sequence
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import DAY_MS, by_session_day
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 "Of the failures, tried for each version."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 FAST_S = 1.5
 "A dead connection shows within a round trip or two."

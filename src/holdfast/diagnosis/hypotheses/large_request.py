@@ -7,8 +7,8 @@ from statistics import fmean
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_session_day
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 POWER = 3
 "How steeply the risk grows with the prompt: eight times as likely at twice the size. Gentler slopes are not worth a claim."

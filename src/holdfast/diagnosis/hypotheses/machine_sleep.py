@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 STEPS = ((600.0, 18.0), (1500.0, 100.0), (3600.0, 1000.0))
 "Age from which on, seconds -> ratio. No client waits for an hour, and few limits are longer than ten minutes."

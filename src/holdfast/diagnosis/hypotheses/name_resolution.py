@@ -9,8 +9,9 @@ from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import BEFORE_MS
 from holdfast.diagnosis.hypotheses._told import Told
-from holdfast.diagnosis.hypotheses._words import counted, days
+from holdfast.diagnosis.hypotheses._words import days
 from holdfast.diagnosis.hypothesis import Brief, Evidence
+from holdfast.flight.flights import counted
 
 CODES = frozenset({"ENOTFOUND", "EAI_AGAIN", "EAI_NONAME", "DNSException"})
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._told import Told
-from holdfast.diagnosis.hypotheses._words import counted, days, outcomes
+from holdfast.diagnosis.hypotheses._words import days, outcomes
 from holdfast.diagnosis.hypothesis import Brief, Evidence
+from holdfast.flight.flights import counted
 
 
 class ProviderOverload(Told):

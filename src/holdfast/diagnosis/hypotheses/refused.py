@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._told import Told
-from holdfast.diagnosis.hypotheses._words import counted, outcomes
+from holdfast.diagnosis.hypotheses._words import outcomes
 from holdfast.diagnosis.hypothesis import Brief, Evidence
+from holdfast.flight.flights import counted
 
 CODES = frozenset({"ConnectionRefused", "ECONNREFUSED"})
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Witness
 from holdfast.diagnosis.hypotheses._told import TOLD
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.endings import Side
+from holdfast.flight.flights import counted
 
 _EXAMPLES = 3
 

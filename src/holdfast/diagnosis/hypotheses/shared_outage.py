@@ -9,9 +9,9 @@ from collections.abc import Hashable, Sequence
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst, near
 from holdfast.diagnosis.hypotheses._away import in_outage
-from holdfast.diagnosis.hypotheses._words import counted
 from holdfast.diagnosis.hypotheses.machine_sleep import gap_s
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted
 
 WITHIN_MS = 30_000
 LONELY = 0.1
