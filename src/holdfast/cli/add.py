@@ -7,7 +7,6 @@ A command takes the options by `adds`, calls `look` with the turns that it shows
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -300,11 +299,6 @@ def page(beside: Beside, turn: StoredTurn, width: int | None) -> list[str]:
         if len(unplaced) > 10:
             said.append(f"  ... and {len(unplaced) - 10} more")
     return [*said, "", *told_notes(beside, [turn], width)]
-
-
-def screen_width() -> int | None:
-    """Columns to wrap at; None when piped."""
-    return max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else None
 
 
 def told_notes(beside: Beside, turns: Sequence[StoredTurn], width: int | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from holdfast.cli.errors import Failed
-from holdfast.cli.viewing import columns, json_line, span
+from holdfast.cli.viewing import columns, json_line, reading_width, span
 from holdfast.diagnosis import atlas, timers
 from holdfast.diagnosis.atlas import Timer
 from holdfast.diagnosis.timers import Ranking, Seen
@@ -105,7 +105,7 @@ def command(
         if as_json:
             click.echo(json_line(ranking.as_dict()))
         else:
-            click.echo("\n".join(_ranked(ranking, _width())))
+            click.echo("\n".join(_ranked(ranking, reading_width())))
         return
     if side or mechanism or phase or status or agent or again:
         raise click.UsageError(
@@ -123,15 +123,11 @@ def command(
         for timer in rows:
             click.echo(json_line(asdict(timer)))
     elif len(rows) == 1:
-        click.echo("\n".join(_page(rows[0], _width())))
+        click.echo("\n".join(_page(rows[0], reading_width())))
     else:
         click.echo(
             "\n".join(_list(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
         )
-
-
-def _width() -> int:
-    return max(min(shutil.get_terminal_size().columns, 100), 60)
 
 
 def _seconds(value: str) -> float:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ import click
 from holdfast import __version__
 from holdfast.cli import add as adding
 from holdfast.cli.errors import Failed
-from holdfast.cli.viewing import json_line, local_time, opened_library, the_turn, write_private
+from holdfast.cli.viewing import json_line, local_time, opened_library, page_width, the_turn, write_private
 from holdfast.flight import deidentify, flights
 from holdfast.flight.deidentify import Names
 from holdfast.flight.reading import Library, StoredTurn
@@ -166,10 +164,10 @@ def _rendered(
 
             return html.page(incident, public=names is not None).rstrip("\n")
         case _:
-            page = told(turn, list(incident.lines), _width())
-            page += ["", *as_text.render(incident, _width())]
+            page = told(turn, list(incident.lines), page_width())
+            page += ["", *as_text.render(incident, page_width())]
             if beside and names is None:
-                page += ["", *adding.page(beside, turn, _width())]
+                page += ["", *adding.page(beside, turn, page_width())]
             return "\n".join(page)
 
 
@@ -186,11 +184,6 @@ def _say_removed(names: Names, form: str) -> None:
     click.echo(f"De-identified; replaced or removed: {what}.", err=True)
     if form == "issue":
         click.echo("Read it before you send it: what is said of you in it is yours to judge.", err=True)
-
-
-def _width() -> int | None:
-    """Columns to wrap at; None when piped, where one line per moment is easier to search."""
-    return max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else None
 
 
 def told(turn: StoredTurn, lines: list[flights.Line], width: int | None) -> list[str]:

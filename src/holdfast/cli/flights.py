@@ -14,7 +14,7 @@ import click
 from holdfast.cli import add as adding
 from holdfast.cli.errors import FAILED
 from holdfast.cli.sql import asks_in_sql
-from holdfast.cli.viewing import columns, json_line, local_time, opened_library, when
+from holdfast.cli.viewing import columns, json_line, local_time, opened_library, page_width, when
 from holdfast.diagnosis import loops
 from holdfast.flight import flights, instant, marks
 from holdfast.flight.instant import Instant
@@ -177,5 +177,5 @@ def _notes(beside: adding.Beside, turns: list[StoredTurn], as_json: bool) -> Non
     """What is to be known about the added files; beside JSON on stderr, so that its lines stay turns."""
     if not as_json:
         click.echo()
-    for line in adding.told_notes(beside, turns, adding.screen_width()):
+    for line in adding.told_notes(beside, turns, page_width()):
         click.echo(line, err=as_json)

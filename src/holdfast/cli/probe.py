@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import textwrap
@@ -18,7 +17,7 @@ import click
 from holdfast.cli import claude, config
 from holdfast.cli.catalogue import DEFAULT_UPSTREAM, read_address, read_bytes
 from holdfast.cli.errors import INTERRUPTED, Misused
-from holdfast.cli.viewing import columns, span
+from holdfast.cli.viewing import columns, reading_width, span
 from holdfast.flight import flights
 from holdfast.flight.redact import clean
 from holdfast.flight.state import StateError, state_dir
@@ -271,7 +270,7 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
         else "this machine alone is asked."
     )
     said = f"Asking {whom.name} ({clean(whom.chosen_by)}): {what}; {most}"
-    click.echo("\n".join(textwrap.wrap(said, _width())), err=True)
+    click.echo("\n".join(textwrap.wrap(said, reading_width())), err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):
         return
     if not sys.stdin.isatty():
@@ -325,10 +324,6 @@ def _asked(one: Question, whom: Target, options: Options, stop: Callable[[], boo
 # ----- what came
 
 
-def _width() -> int:
-    return max(min(shutil.get_terminal_size().columns, 100), 60)
-
-
 def _show(result: Result, as_json: bool, *, whole: bool) -> None:
     from holdfast.probes.result import as_dict, line
 
@@ -339,14 +334,14 @@ def _show(result: Result, as_json: bool, *, whole: bool) -> None:
     lines = _row(f"{result.name:<9}  {result.grade.value:<12}", clean(told["verdict"], limit=None))
     if whole:
         lines += ["", *_row("  shows  ", told["says"]), *_row("  not    ", told["does_not_say"])]
-        lines += ["", *(clean(one, limit=_width()) for one in _facts(told["facts"]))]
+        lines += ["", *(clean(one, limit=reading_width()) for one in _facts(told["facts"]))]
     click.echo("\n".join(lines))
 
 
 def _row(head: str, text: str) -> list[str]:
     return textwrap.wrap(
         text,
-        _width(),
+        reading_width(),
         initial_indent=f"{head}  ",
         subsequent_indent=" " * (len(head) + 2),
         break_on_hyphens=False,
@@ -389,7 +384,7 @@ def _say_more(chosen: Sequence[Question]) -> None:
     said = "What a question shows, and what it does not, with its figures: holdfast probe NAME."
     if all(one.NAME != "idle" for one in chosen):
         said += " Not asked: idle, which takes up to 15 minutes: holdfast probe idle."
-    click.echo("\n" + "\n".join(textwrap.wrap(said, _width())))
+    click.echo("\n" + "\n".join(textwrap.wrap(said, reading_width())))
 
 
 def _keep(results: Sequence[Result]) -> None:
