@@ -6,25 +6,18 @@ Jinja2 escapes every value; the policy in the page allows its one style sheet by
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 from holdfast import __version__
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
-from holdfast.flight.redact import clean
 from holdfast.report import diagnosed, pictures
 from holdfast.report.plots import Figure
+from holdfast.report.sheet import sheet
 
-TEMPLATE = Path(__file__).with_name("diagnosis.html")
-STYLE = Path(__file__).with_name("diagnosis.css")
 OPEN = ("by code", "by version", "lost")
 "Tables that are not folded away."
 MOST_ROWS = 400
@@ -79,23 +72,7 @@ class Page:
 
 def page(diagnosis: Diagnosis, around: Around = NOTHING) -> str:
     """The whole file."""
-    style = STYLE.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    told: str = _template().render(page=_page(diagnosis, around), style=style, digest=digest)
-    return told
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-    import markupsafe
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["clean"] = lambda text: clean(text, limit=2000)
-    # Our own style sheet, and nothing else, goes in as it is: escaped, its hash would be another's.
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"), globals={"Style": markupsafe.Markup})
+    return sheet("diagnosis", page=_page(diagnosis, around))
 
 
 def _page(diagnosis: Diagnosis, around: Around) -> Page:

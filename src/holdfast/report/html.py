@@ -1,25 +1,15 @@
-"""An incident as one HTML file: nothing is fetched, nothing runs, light and dark, for a phone and for paper.
-
-Jinja2 escapes every value; the policy in the page allows its one style sheet by hash and nothing else.
-"""
+"""An incident as one HTML file: light and dark, for a phone and for paper."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 from holdfast.flight.flights import duration
 from holdfast.flight.redact import clean
 from holdfast.report.incident import Incident
+from holdfast.report.sheet import sheet
 from holdfast.report.timeline import Lane, Mark, Picture, Span
-
-TEMPLATE = Path(__file__).with_name("incident.html")
-STYLE = Path(__file__).with_name("incident.css")
 
 WIDE, NARROW = 960, 350
 "Widths of the two drawings, in the units of their view boxes: text keeps its size on a phone."
@@ -27,44 +17,13 @@ WIDE, NARROW = 960, 350
 
 def page(incident: Incident, *, public: bool) -> str:
     """The whole file. `public` says only what the note on it says; the incident is de-identified elsewhere."""
-    style = STYLE.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    told: str = _template().render(
+    return sheet(
+        "incident",
         incident=incident,
         public=public,
-        style=style,
-        digest=digest,
         drawings=(drawing(incident.picture, WIDE), drawing(incident.picture, NARROW)),
         used={span.kind for lane in incident.picture.lanes for span in lane.spans},
     )
-    return told
-
-
-@cache
-def _environment() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["clean"] = _shown
-    environment.filters["since"] = lambda seconds: f"{seconds:.3f} s"
-    return environment
-
-
-def _template() -> Any:
-    return _environment().from_string(TEMPLATE.read_text(encoding="utf-8"), globals={"Style": _safe_style()})
-
-
-def _safe_style() -> Callable[[str], Any]:
-    """Our own style sheet, and nothing else, goes in as it is: escaped, its hash would be another's."""
-    import markupsafe
-
-    return markupsafe.Markup
-
-
-def _shown(text: str) -> str:
-    return clean(text, limit=2000)
 
 
 # ----- the picture
