@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import select
 import socket
 import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -370,6 +372,27 @@ def test_fast_probes_end_by_themselves(run: Run, monkeypatch: pytest.MonkeyPatch
             assert connection._probing is None
             connection.probe_soon()
             assert connection._probing is None
+
+    run(story())
+
+
+def test_a_reset_between_connecting_and_the_first_use_is_the_upstreams(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket has no peer any more by then; that is the peer's doing, not this machine's."""
+    connected = dialling._connected_socket
+
+    async def and_reset(*args: Any) -> socket.socket:
+        sock = await connected(*args)
+        gone = select.poll()
+        gone.register(sock, select.POLLERR)
+        assert gone.poll(5000)
+        return sock
+
+    async def story() -> None:
+        monkeypatch.setattr(dialling, "_connected_socket", and_reset)
+        async with serving(reset) as port:
+            assert (await failure(pool_to(port))).ending.code == "P.rst.connect"
 
     run(story())
 

@@ -332,7 +332,8 @@ class _Stage:
         if number == errno.ECONNREFUSED:
             detail = f"connection refused at {self.goal}{self._tried()}"
             return Side.PROVIDER, Mechanism.REFUSED, detail, f"{detail}; is the upstream running?"
-        if number in (errno.ECONNRESET, errno.EPIPE):
+        # a connection that was made and is none any more was reset: a FIN would have left it its peer's name
+        if number in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
             detail = f"{self.goal} reset the connection{during}"
             advice = f"{detail}; a firewall may forbid it: ask whether a proxy is needed (HTTPS_PROXY)"
             return Side.PROVIDER, Mechanism.RST, detail, advice
