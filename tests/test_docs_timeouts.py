@@ -23,6 +23,7 @@ CLOCKS = {
     "bytes": "the last byte",
     "events": "the last event",
     "total": "the request, in all",
+    "told": "the request, or the last byte",
 }
 APPLIES = {"any": "all", "streaming": "streaming", "whole": "not streaming"}
 

@@ -136,6 +136,40 @@ def test_a_renewed_token_is_the_same_tenant_under_run() -> None:
         assert provider.generated == 1
 
 
+@pytest.mark.parametrize(
+    ("after_s", "verdict"),
+    [pytest.param(1.0, "gave_up", id="at it"), pytest.param(0.1, "cancelled", id="before it")],
+)
+@pytest.mark.parametrize("agent", ["Anthropic/Python 2.11.0", "some-sdk/1"])
+def test_a_program_that_leaves_a_flowing_stream_at_the_time_it_told_is_kept_its_answer(
+    agent: str, after_s: float, verdict: str
+) -> None:
+    """Its own timer ran out, around its library's: the answer goes on for it. A hang-up at another time is a cancel."""
+    flowing = answer(
+        [open_text(), *(step for _ in range(30) for step in (*says("on "), pause(0.05))), close_block()]
+    )
+    told = {"user-agent": agent, "x-stainless-timeout": "1"}
+    timeouts = replace(NO_KEEPALIVE, limit_tolerance_s=0.5, cancel_grace_s=0.05)
+    with between(flowing, timeouts=timeouts) as (provider, gateway):
+        began_s = time.monotonic()
+        call = Call(gateway.port, headers=told)
+        call.hear_until(b"on")
+        time.sleep(max(0.0, after_s - (time.monotonic() - began_s)))
+        call.leave()
+
+        (left,) = gateway.kept.wait_for(ReaderLeft)
+        assert left.verdict == verdict
+        if verdict == "gave_up":
+            assert (left.limit, left.limit_s) == ("told", 1.0)
+            gateway.kept.wait_for(AnswerKept)
+            ((record, kept, complete),) = gateway.kept.answers
+            assert complete and kept == bytes(provider.answers[0].sent)
+            assert record.saved_from is None
+        else:
+            gateway.kept.wait_for(UpstreamStopped)
+            assert not gateway.kept.answers
+
+
 Change = Callable[[], tuple[dict[str, object] | None, dict[str, str]]]
 OTHERS: dict[str, Change] = {
     "another key": lambda: (None, {"x-api-key": "sk-ant-fake-two"}),

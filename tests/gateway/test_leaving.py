@@ -91,6 +91,44 @@ def test_a_timer_fires_at_its_limit_and_a_finger_does_not(
     assert (judgement.verdict, judgement.limit) == (verdict, limit), said
 
 
+TOLD_10 = Limit("told", "told", 10)
+
+
+@pytest.mark.parametrize(
+    ("said", "departure", "verdict"),
+    [
+        ("10 s in flowing text", replace(FLOWING, since_request_s=10.2), Verdict.GAVE_UP),
+        ("10 s without a byte", replace(FLOWING, since_byte_s=9.8), Verdict.GAVE_UP),
+        (
+            "10 s without headers",
+            replace(FLOWING, headers_sent=False, since_request_s=10.0, since_byte_s=10.0),
+            Verdict.GAVE_UP,
+        ),
+        ("Ctrl-C in flowing text at 42 s", FLOWING, Verdict.CANCELLED),
+        ("Ctrl-C at 7 s", replace(FLOWING, since_request_s=7.0), Verdict.CANCELLED),
+        ("Ctrl-C at 13 s", replace(FLOWING, since_request_s=13.0), Verdict.CANCELLED),
+        (
+            "the command has ended at 10 s",
+            replace(FLOWING, since_request_s=10.0, process_gone=True),
+            Verdict.MOVED_ON,
+        ),
+    ],
+)
+def test_who_leaves_at_the_time_that_its_request_says_has_a_timer(
+    said: str, departure: Departure, verdict: Verdict
+) -> None:
+    """Whichever of its clocks the time is counted on; at any other time it is a finger."""
+    assert judge(departure, (TOLD_10,), tolerance_s=1.0).verdict is verdict, said
+
+
+def test_a_measured_limit_explains_more_than_the_clients_word() -> None:
+    """Where both fit, the one whose clock is known is named."""
+    departure = replace(FLOWING, since_request_s=10.0, since_byte_s=9.5)
+    bytes_10 = Limit("bytes", "bytes", 10)
+
+    assert judge(departure, (TOLD_10, bytes_10), tolerance_s=1.0).limit == bytes_10
+
+
 def test_of_two_limits_the_nearer_one_is_named() -> None:
     """Two timers of one client can lie close together."""
     departure = replace(FLOWING, since_byte_s=300.2, since_event_s=297.0)

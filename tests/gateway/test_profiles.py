@@ -12,6 +12,7 @@ import pytest
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway import profiles
 from holdfast.gateway.accounts import bridged
+from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.profiles import (
     BREAK_LOSSES,
     RECOVERIES,
@@ -59,7 +60,7 @@ def test_the_vocabulary_of_the_data_is_closed() -> None:
             assert words.keys() <= {"reset", "cut", "err"}
             assert set(words.values()) <= BREAK_LOSSES.keys() | RECOVERIES
         for limit in profile.limits:
-            assert limit.clock in ("headers", "bytes", "events", "total")
+            assert limit.clock in ("headers", "bytes", "events", "total", "told")
             assert limit.applies in ("any", "streaming", "whole")
             assert limit.seconds > 0
 
@@ -199,14 +200,43 @@ def test_the_python_sdk_says_its_read_gap(headers: dict[str, str], seconds: floa
     """For it, the timeout is the gap between two reads, before the headers and after."""
     found = limits_for(choose("Anthropic/Python 2.11.0", {}), headers, {}, True)
     assert {(limit.clock, limit.seconds) for limit in found} == (
-        {("headers", seconds), ("bytes", seconds)} if seconds else set()
+        {("headers", seconds), ("bytes", seconds)}
+        | ({("told", seconds)} if _says_a_number(headers) else set())
+        if seconds
+        else set()
     )
 
 
+def _says_a_number(headers: dict[str, str]) -> bool:
+    return any(value.replace(".", "").isdigit() for value in headers.values())
+
+
 def test_an_unknown_agent_that_says_its_limit_is_believed() -> None:
-    """At least for the wait for headers."""
-    (limit,) = limits_for(choose("some-sdk/1", {}), {"x-stainless-timeout": "60"}, {}, True)
-    assert (limit.clock, limit.seconds) == ("headers", 60)
+    """For the wait for headers, and for its leaving at just that time."""
+    found = limits_for(choose("some-sdk/1", {}), {"x-stainless-timeout": "60"}, {}, True)
+    assert [(limit.clock, limit.seconds) for limit in found] == [("headers", 60), ("told", 60)]
+
+
+@pytest.mark.parametrize(
+    "agent", ["some-sdk/1", "Anthropic/Python 2.11.0", "Anthropic/JS 1.11.0", "OpenAI/Python 3.52.0"]
+)
+def test_nothing_is_planned_by_a_limit_of_which_only_the_word_is_known(agent: str) -> None:
+    """It explains a leaving. The wait for headers and the keepalives follow what was measured."""
+    headers = {"x-stainless-timeout": "4"}
+    found = limits_for(choose(agent, {}), headers, {}, None)
+    without = [limit for limit in found if limit.clock != "told"]
+
+    assert len(found) == len(without) + 1
+    assert header_patience(choose(agent, {}), found) == header_patience(choose(agent, {}), without)
+    assert keepalive_interval(10.0, found) == keepalive_interval(10.0, without)
+
+
+@pytest.mark.parametrize("version", ["2.1.86", "2.1.114", "2.1.329"])
+def test_a_client_that_is_known_whole_keeps_to_its_measured_clocks(version: str) -> None:
+    """Claude Code tells 600 s with every stream, and was measured to count them before the headers only."""
+    profile = choose(f"claude-cli/{version} (external, cli)", {})
+    found = limits_for(profile, {"x-stainless-timeout": "600"}, {}, True)
+    assert "told" not in {limit.clock for limit in found}
 
 
 # -- what follows from them -------------------------------------------------------------------------

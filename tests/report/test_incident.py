@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.flights import story
 from holdfast.flight.instant import Instant
 from holdfast.flight.reading import StoredTurn
 from holdfast.report.claims import Grade, Suspect
@@ -295,6 +296,24 @@ def test_the_limit_that_a_client_told_is_not_said_to_be_measured() -> None:
     assert timer is not None and "x-stainless-timeout" in timer.text and "as measured of" not in timer.text
     known = examine(stored(frozen())).timer
     assert known is not None and "as measured of that client" in known.text
+
+
+def test_the_time_that_a_known_client_told_is_not_said_to_be_measured_either() -> None:
+    """A program around a known library may have a timer of its own: only its word is known."""
+    left = Ending(
+        Side.CLIENT, Mechanism.RST, Phase.IN_TEXT, "", {"since_request_s": 10.0, "since_byte_s": 0.1}
+    )
+    record = tell(began(), (10.0, m.ReaderLeft(1, "gave_up", "told", 10.0, left)))
+    record.profile = "anthropic-python 2.11.0"
+    incident = examine(stored(end(record, 10.1, left)))
+    assert incident.timer is not None and "as measured of" not in incident.timer.text
+    assert "the client's own limit, 10.0 s: it told it" in incident.timer.text
+    assert (
+        incident.reason is not None
+        and "the time of 10.0 s that it told with its request ran out" in incident.reason.text
+    )
+    (line,) = [one.text for one in story(record) if one.name == "ReaderLeft"]
+    assert "gave up waiting at the 10.0 s that it told with its request" in line
 
 
 def test_the_silence_before_a_close_is_without_our_own_hold() -> None:

@@ -425,8 +425,10 @@ _VERDICT = {
 
 def _reader_left(x: m.ReaderLeft, scene: _Scene) -> str:
     limit = f" at its {x.limit} limit" if x.limit else ""
-    after = f" of {duration(x.limit_s)}" if x.limit and x.limit_s is not None else ""
-    went = f"The client {_VERDICT.get(x.verdict, x.verdict)}{limit}{after} (connection {x.reader})"
+    limit += f" of {duration(x.limit_s)}" if x.limit and x.limit_s is not None else ""
+    if x.limit == "told" and x.limit_s is not None:
+        limit = f" at the {duration(x.limit_s)} that it told with its request"
+    went = f"The client {_VERDICT.get(x.verdict, x.verdict)}{limit} (connection {x.reader})"
     if x.verdict == "superseded":
         return f"{went} {_PHASE[x.ending.phase]} ({x.ending.code})."
     return f"{went}: {ending_sentence(x.ending, evidence=not _told(x.ending, scene))}."

@@ -839,14 +839,13 @@ class Carrier:
             "since_byte_s": round(departure.since_byte_s, 3),
             "since_event_s": round(departure.since_event_s, 3),
         }
-        if judgement.limit is not None and self.attempt.headers_at is not None:
+        limit = judgement.limit
+        if limit is not None and limit.clock != "told" and self.attempt.headers_at is not None:
             loss = reader.profile.loss_at_silence(reader.limits, self.events.completed_blocks)
             if loss is not None:
-                self.saved_from = (
-                    f"silence past its {judgement.limit.name} limit of {judgement.limit.seconds:.0f} s"
-                )
+                self.saved_from = f"silence past its {limit.name} limit of {limit.seconds:.0f} s"
         self._let_go(reader)
-        self._note_left(reader, judgement.verdict.value, judgement.limit, mechanism, facts)
+        self._note_left(reader, judgement.verdict.value, limit, mechanism, facts)
         if self._failing is not None:
             self._finish_failing()
         else:

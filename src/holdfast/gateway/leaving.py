@@ -80,24 +80,30 @@ def judge(departure: Departure, limits: Iterable[Limit], tolerance_s: float) -> 
         (abs(clock - limit.seconds), limit)
         for limit in limits
         for view in seen
-        if (clock := _clock(view, limit)) is not None
-        and abs(clock - limit.seconds) <= max(tolerance_s, SHARE_OF_LIMIT * limit.seconds)
+        for clock in _clocks(view, limit)
+        if abs(clock - limit.seconds) <= max(tolerance_s, SHARE_OF_LIMIT * limit.seconds)
     ]
     if fired:
-        return Judgement(Verdict.GAVE_UP, min(fired, key=lambda match: match[0])[1])
+        # What was measured of a client explains more than its word; then the nearer one.
+        return Judgement(
+            Verdict.GAVE_UP, min(fired, key=lambda match: (match[1].clock == "told", match[0]))[1]
+        )
     return Judgement(Verdict.CANCELLED)
 
 
-def _clock(departure: Departure, limit: Limit) -> float | None:
-    """How far this limit's clock had run; None where it was not running."""
+def _clocks(departure: Departure, limit: Limit) -> tuple[float, ...]:
+    """How far this limit's clock had run, on each that it may be; none where it was not running."""
     if limit.applies == "streaming" and departure.streaming is False:
-        return None
+        return ()
     if limit.applies == "whole" and departure.streaming is not False:
-        return None
+        return ()
     if limit.clock == "total":
-        return departure.since_request_s
+        return (departure.since_request_s,)
     if limit.clock == "headers":
-        return None if departure.headers_sent else departure.since_request_s
+        return () if departure.headers_sent else (departure.since_request_s,)
+    if limit.clock == "told":
+        since_byte = (departure.since_byte_s,) if departure.headers_sent else ()
+        return (departure.since_request_s, *since_byte)
     if not departure.headers_sent:
-        return None
-    return departure.since_event_s if limit.clock == "events" else departure.since_byte_s
+        return ()
+    return (departure.since_event_s if limit.clock == "events" else departure.since_byte_s,)

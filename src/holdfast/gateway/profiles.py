@@ -36,7 +36,9 @@ class Limit:
     "As in the data: `headers`, `request`, `bytes`, `events`, `total`, ..."
     clock: str
     """`headers`: since the request, while no header came. `bytes`: since the last byte.
-    `events`: since the last event that it counts, or the headers. `total`: since the request."""
+    `events`: since the last event that it counts, or the headers. `total`: since the request.
+    `told`: since any of these; what the request says, wherever the program around a library may count it from. It
+    explains a leaving, and nothing is planned by it."""
     seconds: float
     applies: str = "any"
     "`streaming`, `whole` (not streaming), or `any`."

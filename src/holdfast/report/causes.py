@@ -54,9 +54,10 @@ def timer(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Claim | None,
     if measured and main.limit_s is not None:
         own = f"{record.profile}'s own limit on {main.limit}, {duration(main.limit_s)}"
         said = f"Suspected: {own}, as measured of that client."
-        if record.profile in ("", "unknown"):
+        if record.profile in ("", "unknown") or main.limit == "told":
+            on = "" if main.limit == "told" else f" on {main.limit}"
             said = (
-                f"Suspected: the client's own limit on {main.limit}, {duration(main.limit_s)}: it told it in its request "
+                f"Suspected: the client's own limit{on}, {duration(main.limit_s)}: it told it in its request "
                 "(x-stainless-timeout). Nobody has measured whether that client keeps it."
             )
         return Claim("timer", said, Grade.LIKELY, tuple(one for one in fits if one), (), settle), others

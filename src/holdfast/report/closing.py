@@ -265,6 +265,8 @@ def reason(record: TurnRecord, main: Break, clock: Clocks) -> Claim | None:
         case "gave_up":
             limit = f"its {main.limit} limit" if main.limit else "one of its limits"
             after = f" of {duration(main.limit_s)}" if main.limit_s is not None else ""
+            if main.limit == "told":
+                limit, after = f"the time{after}", " that it told with its request"
             nearest = _nearest(main, clock)
             near = (
                 f"It left when {duration(nearest)} had passed on that clock." if nearest is not None else ""
