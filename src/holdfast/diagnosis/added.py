@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from holdfast.captures.forensics import Grade
 from holdfast.captures.telling import Report, ended
 from holdfast.diagnosis.beside import Seen
-from holdfast.diagnosis.case import Case, Coverage, Failure, Witness
-from holdfast.flight.endings import Mechanism, Side
+from holdfast.diagnosis.case import Case, Coverage, Failure, Trip, Witness
+from holdfast.diagnosis.trips import family_of, location_of
+from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.flights import counted
 from holdfast.records.legs import Kind, Leg
 from holdfast.records.reading import Source
@@ -58,7 +59,8 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
         placed.add(match.seen.line)
         at_s = match.ended_s if match.ended_s is not None else match.began_s
         if at_s is not None and (witness := _witness(match.seen, at_s)) is not None:
-            found.append(Seen(witness, 0, match.seen.ids, known.get(match.leg.turn_id)))
+            trip = _trip(match.seen, witness.at_ms, witness)
+            found.append(Seen(witness, 0, match.seen.ids, known.get(match.leg.turn_id), trip))
     clock = source.clock
     used = clock.words
     unplaced = 0
@@ -71,7 +73,8 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
         slack_s = SLACK_S if clock.ahead_s is not None else ALIGNED_S
         witness = _witness(one, one.at_s - (clock.ahead_s or 0.0))
         if witness is not None:
-            found.append(Seen(witness, round(max(slack_s, one.precision_s) * 1000), one.ids))
+            slack_ms = round(max(slack_s, one.precision_s) * 1000)
+            found.append(Seen(witness, slack_ms, one.ids, trip=_trip(one, witness.at_ms, witness)))
     if clock.ahead_s is None and not unplaced and source.pile.seen:
         used += "; its times are taken as right, within 4 s"
     pile = source.pile
@@ -113,6 +116,39 @@ def _witness(seen: Sighting, at_s: float) -> Witness | None:
     )
 
 
+def trips_of_log(source: Source) -> list[Trip]:
+    """The requests of a log that went well, and of which it says where they went or how large they were."""
+    ahead_s = source.clock.ahead_s
+    return [
+        trip
+        for one in source.pile.seen
+        if one.at_s is not None
+        and (ahead_s is not None or one.zone_known)
+        and one.side in (None, Side.NOBODY)
+        and one.status is not None
+        and one.status < 400
+        and (trip := _trip(one, round((one.at_s - (ahead_s or 0.0)) * 1000), None)) is not None
+    ]
+
+
+def _trip(seen: Sighting, at_ms: int, end: Witness | None) -> Trip | None:
+    """None where it says nothing of the way."""
+    location = next((place for one in seen.ids if (place := location_of(one))), None)
+    if end is None and location is None and seen.received_bytes is None:
+        return None
+    return Trip(
+        at_ms=at_ms,
+        source=seen.place,
+        broke=end is not None,
+        turn=next((one for one in seen.ids if one.startswith("req_")), ""),
+        side=end.side if end else None,
+        mechanism=end.mechanism if end else None,
+        location=location,
+        request_bytes=seen.received_bytes,
+        age_s=seen.took_s,
+    )
+
+
 # ----- captures
 
 _FORGED = {Grade.INJECTED, Grade.LOST_STATE, Grade.FIREWALL}
@@ -143,7 +179,7 @@ def of_capture(
             detail(ended(report)).rstrip("."),
             silence_s=None if silence is None else silence / 1e9,
         )
-        found.append(Seen(witness, round(SLACK_S * 1000)))
+        found.append(Seen(witness, round(SLACK_S * 1000), trip=_carried(name, report, witness)))
     clock = "its clock is taken as ours" if shift_s is None else "its clock is as was said"
     told = f"{counted(len(reports), 'connection')}; {clock}; {counted(len(found), 'end')} with a side"
     unread = [detail(note) for note in notes]
@@ -151,6 +187,42 @@ def of_capture(
         unread.append(f"{counted(more, 'more connection')} not looked at")
     first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
     return found, Coverage(name, told, first, last, tuple(unread))
+
+
+def trips_of_capture(name: str, reports: Sequence[Report], shift_s: float | None) -> list[Trip]:
+    """The connections of a capture that came to a proper end, or had not ended yet."""
+    ahead_ms = round((shift_s or 0.0) * 1000)
+    return [
+        _carried(name, one, None, one.connection.began_ns // 1_000_000 - ahead_ms)
+        for one in reports
+        if one.proper and one.connection.server.bytes
+    ]
+
+
+def _carried(name: str, report: Report, end: Witness | None, at_ms: int = 0) -> Trip:
+    """What its packets tell of a connection's way. A connection may have carried several requests."""
+    client, server = report.connection.sides
+    edge = server.endpoint[0]
+    waiting = client.in_flight
+    sending = end is not None and waiting > 0 and client.last_data_ns >= server.last_data_ns
+    return Trip(
+        at_ms=end.at_ms if end else at_ms,
+        source=name,
+        broke=end is not None,
+        turn=f"{name} {report.connection.number}",
+        side=end.side if end else None,
+        mechanism=end.mechanism if end else None,
+        phase=Phase.SENDING if sending else None,
+        edge=edge,
+        family=family_of(edge),
+        request_bytes=client.bytes or None,
+        acked_bytes=max(client.bytes - waiting, 0) if server.packets else None,
+        unacked_bytes=waiting if server.packets else None,
+        sent_again=client.retransmits,
+        segment_bytes=client.retransmitted_bytes // client.retransmits if client.retransmits else None,
+        silence_s=end.silence_s if end else None,
+        age_s=(report.connection.last_ns - report.connection.began_ns) / 1e9,
+    )
 
 
 def open_failures(case: Case, known: Mapping[str, str]) -> list[Failure]:

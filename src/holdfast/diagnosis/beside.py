@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.diagnosis.case import Case, Coverage, Failure, Span, Witness
+from holdfast.diagnosis.case import Case, Coverage, Failure, Span, Trip, Witness
 from holdfast.diagnosis.flown import Flown, by_ending, matched, reset_requests
 from holdfast.flight.endings import Mechanism, Side
+from holdfast.probes.result import Result
 from holdfast.sessions.desktop import Outage
 
 CHANCE = 0.05
@@ -32,6 +33,8 @@ class Seen:
     request_ids: tuple[str, ...] = ()
     failure: str | None = None
     "The failure that it is of, where that is known by more than the time."
+    trip: Trip | None = None
+    "How its request went, as far as that program saw it."
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Beside:
     watched: Sequence[Span] = ()
     "The times that these cover, as far as this machine's own link goes."
     sleeps: Sequence[Span] = ()
+    strains: Sequence[Span] = ()
+    "When this machine had too little of something, by the same logs."
+    trips: Sequence[Trip] = ()
+    "How requests went: of the gateway's journal, and of added files those that ended without a side."
+    probes: Sequence[Result] = ()
+    "Kept results, oldest first."
     covered: Sequence[Coverage] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     "More tables by name, as they are."
@@ -71,8 +80,10 @@ def joined(case: Case, beside: Beside) -> Joined:
         known |= {turn.turn_id: key for turn, _ in pairs}
     refused = list(beside.refused)
     by_time, crowded = _by_time(case, beside.seen)
+    paired: dict[int, str] = {}
     for key, one in by_time:
         witnesses[key].append(one)
+        paired[id(one)] = key
     refused += [
         f"The closings in {source} are put to no failure by their time: there are so many of them that one beside each "
         "would be chance."
@@ -105,10 +116,22 @@ def joined(case: Case, beside: Beside) -> Joined:
             outages=(*case.outages, *beside.outages),
             link_watched=(*case.link_watched, *beside.watched),
             seen={key: tuple(found) for key, found in witnesses.items()},
+            trips=(*case.trips, *_trips(beside, known, paired)),
+            probes=(*case.probes, *beside.probes),
+            strains=(*case.strains, *beside.strains),
         ),
         tables,
         tuple(refused),
     )
+
+
+def _trips(beside: Beside, known: Mapping[str, str], paired: Mapping[int, str]) -> Iterable[Trip]:
+    """Every trip, those that broke with the failure that they were of; `paired`: by the identity of a witness."""
+    for one in beside.trips:
+        yield replace(one, failure=known.get(one.turn)) if one.broke and one.turn else one
+    for end in beside.seen:
+        if end.trip is not None:
+            yield replace(end.trip, failure=paired.get(id(end.witness)))
 
 
 def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness]], list[str]]:

@@ -6,16 +6,20 @@ and nothing may be concluded from its silence there: every source comes with the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.probes.result import Result
 from holdfast.sessions.desktop import Outage
 
 ACTIVE_MS = 15 * 60_000
 "A session is taken to be in use for so long around each of its answers and tries."
+SAME_NETWORK_MS = 30 * 60_000
+"Of two times so near to each other the network is taken to be one, where nothing says otherwise."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,60 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
+class Trip:
+    """One attempt to ask the provider, as somebody saw it who was on the way; those that went well are among them, for
+    they are what the others are compared with. None is not seen."""
+
+    at_ms: int
+    "When it broke, or else when it was asked; on our clock."
+    source: str
+    "`flights`, `nginx access.log:14`, `capture client.pcap`."
+    broke: bool
+    turn: str = ""
+    "Tells the request: attempts of one turn of the gateway's journal are one."
+    failure: str | None = None
+    "The failure that it was of."
+    side: Side | None = None
+    mechanism: Mechanism | None = None
+    phase: Phase | None = None
+    location: str | None = None
+    "Where the edge stands, by the letters behind its ray: `FRA`."
+    edge: str | None = None
+    "The address that it went to, without the port."
+    family: str | None = None
+    "`4` or `6`."
+    http: str | None = None
+    "`1.1` or `2`."
+    network: str | None = None
+    "This machine's network, as flights name it."
+    vpn: bool | None = None
+    request_bytes: int | None = None
+    acked_bytes: int | None = None
+    "Of what was sent, TLS included, the peer's TCP had acknowledged so much at the end."
+    unacked_bytes: int | None = None
+    sent_again: int | None = None
+    "Segments that TCP sent a second time."
+    segment_bytes: int | None = None
+    "How large those were, on average; captures know it."
+    pings_answered: bool | None = None
+    "Whether HTTP/2's PINGs were answered to the end; None where none was sent."
+    said: str | None = None
+    "The code's name of a GOAWAY or RST_STREAM."
+    silence_s: float | None = None
+    "Since upstream's last byte."
+    age_s: float | None = None
+    "From its begin to its end."
+    spread_s: float | None = None
+    "From the answer's first event to its last."
+    output_tokens: int | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What it met: the edge's location and address, as far as they are known."""
+        return tuple(one for one in (self.location, self.edge) if one)
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """What one source covers."""
 
@@ -151,6 +209,12 @@ class Case:
     cycles: Sequence[Cycle] = ()
     seen: Mapping[str, Sequence[Witness]] = field(default_factory=dict)
     "Failure id -> who else saw it end; flights first, and never empty."
+    trips: Sequence[Trip] = ()
+    "How requests went to the provider, those that broke and those that did not, as far as somebody saw it."
+    probes: Sequence[Result] = ()
+    "What the network answered when it was asked; oldest first."
+    strains: Sequence[Span] = ()
+    "When the system's log says that the machine itself had too little of something."
 
     @cached_property
     def active(self) -> tuple[Span, ...]:
@@ -198,6 +262,29 @@ class Case:
                 begun, ended = found.setdefault(session, {}).get(agent, (at, at))
                 found[session][agent] = (min(begun, at), max(ended, at))
         return found
+
+    @cached_property
+    def trips_of(self) -> Mapping[str, Sequence[Trip]]:
+        """Failure id -> its attempts that were seen to break."""
+        found: dict[str, list[Trip]] = {}
+        for one in self.trips:
+            if one.failure is not None and one.broke:
+                found.setdefault(one.failure, []).append(one)
+        return found
+
+    @cached_property
+    def _networks(self) -> tuple[tuple[int, str], ...]:
+        return tuple(sorted((one.at_ms, one.network) for one in self.trips if one.network is not None))
+
+    def network_of(self, failure: Failure) -> str | None:
+        """The network that this machine was on then: by the failure's own flight, else by one not long before or after."""
+        for one in self.trips_of.get(failure.id, ()):
+            if one.network is not None:
+                return one.network
+        place = bisect_left(self._networks, (failure.at_ms, ""))
+        near = self._networks[max(place - 1, 0) : place + 1]
+        names = {name for at_ms, name in near if abs(at_ms - failure.at_ms) <= SAME_NETWORK_MS}
+        return names.pop() if len(names) == 1 else None
 
     @cached_property
     def answer_times_ms(self) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ Failures that are alike for a reason of their own prove less than as many that a
 cause's gain is counted by their effective number. To which cause each failure belongs is another question, and there
 every failure counts for itself.
 
+What probes answered is added once to a cause's gain (`asked`), in bits as well.
+
     gain    grade
     >= 10   strong       a thousand to one
     >=  5   suspected    thirty to one
@@ -21,11 +23,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.diagnosis.asked import Weight, weigh
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypothesis import Brief, Hypothesis
 
@@ -93,18 +96,21 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
     ratios = {name: np.array(one.ratios(case), dtype=np.float64) for name, one in known.items()}
     weights = {name: _weights(one.units(case), one.likeness) for name, one in known.items()}
     prices = {name: max(one.price_bits, 0.5 * math.log2(len(failures))) for name, one in known.items()}
-    weighing = _Weighing(ratios, weights, prices)
+    told = {name: weigh(one, case, [float(ratio) for ratio in ratios[name]]) for name, one in known.items()}
+    asked = {name: sum(one.bits for one in answers) for name, answers in told.items()}
+    weighing = _Weighing(ratios, weights, prices, asked)
     claimed = weighing.select()
     gains = {name: weighing.gain(name, claimed - {name}) for name in known}
     groups = {name: _rivals(known[name], claimed, gains, weighing) for name in known if name in claimed}
     shares, parts = _mixture([ratios[name] for name in groups])
     findings = []
     for place, (name, rivals) in enumerate(groups.items()):
-        told = parts[place] * (ratios[name] >= TELLING)
-        mine = [failure for failure, part in zip(failures, told, strict=True) if part >= MINE]
+        speaking = parts[place] * (ratios[name] >= TELLING)
+        mine = [failure for failure, part in zip(failures, speaking, strict=True) if part >= MINE]
         if mine:
             group = [known[name], *(known[rival] for rival in rivals)]
-            findings.append(_finding(group, gains[name], mine, float(shares[place]), case))
+            found = _finding(group, gains[name], mine, float(shares[place]), case)
+            findings.append(replace(found, brief=_with(found.brief, told[name])))
     findings.sort(key=lambda finding: (-round(finding.share, 2), -finding.bits))
     explained = {key for finding in findings for key in finding.explains}
     return Examination(
@@ -136,6 +142,12 @@ def _finding(
     )
 
 
+def _with(brief: Brief, weights: Sequence[Weight]) -> Brief:
+    pro = tuple(one.evidence for one in weights if one.bits > 0)
+    con = tuple(one.evidence for one in weights if one.bits <= 0)
+    return replace(brief, pro=(*brief.pro, *pro), con=(*brief.con, *con))
+
+
 def _weights(units: Sequence[object], likeness: float) -> Row:
     """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples."""
     alike = Counter(unit for unit in units if unit is not None)
@@ -146,9 +158,13 @@ class _Weighing:
     """Sets of causes against each other."""
 
     def __init__(
-        self, ratios: Mapping[str, Row], weights: Mapping[str, Row], prices: Mapping[str, float]
+        self,
+        ratios: Mapping[str, Row],
+        weights: Mapping[str, Row],
+        prices: Mapping[str, float],
+        asked: Mapping[str, float],
     ) -> None:
-        self.ratios, self.weights, self.prices = ratios, weights, prices
+        self.ratios, self.weights, self.prices, self.asked = ratios, weights, prices, asked
         self.known: dict[tuple[frozenset[str], bytes], float] = {}
 
     def bits(self, names: frozenset[str], weights: Row) -> float:
@@ -164,11 +180,12 @@ class _Weighing:
         return self.known[key]
 
     def gain(self, name: str, others: frozenset[str]) -> float:
-        """Bits that a cause adds to others, its price taken off."""
+        """Bits that a cause adds to others, its price taken off; a probe supports no more than failures tell."""
         if not (self.ratios[name] > 1).any():
             return 0.0
         weights = self.weights[name]
-        return self.bits(others | {name}, weights) - self.bits(others, weights) - self.prices[name]
+        adds = self.bits(others | {name}, weights) - self.bits(others, weights)
+        return adds + min(self.asked[name], max(adds, 0.0)) - self.prices[name]
 
     def select(self) -> frozenset[str]:
         """Take what gains most, one after the other, and drop again what later ones made needless."""

@@ -1,9 +1,13 @@
 """What a hypothesis is: a cause that predicts things, and says of each failure how well it would explain it.
 
-Each file in `hypotheses/` holds one mechanism. It answers two questions.
+Each file in `hypotheses/` holds one mechanism. It answers three questions.
 
 *For one failure*: how much likelier are its features if this was the cause than if it came from nowhere? That is
 a likelihood ratio. 1 says nothing, 0 excludes. What a source does not cover is 1, never 0.
+
+*For one answer of the network* (a probe's kept result): how much likelier is it if this cause is at work than if not?
+That weighs once, however many failures there are, and only as far as it was asked on their network and near their time
+(`asked`).
 
 *For all of them*: what speaks for it and against it, in sentences with their numbers; what would prove it wrong;
 and the command that settles it here.
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from holdfast.diagnosis.case import Case, Failure
+from holdfast.probes.result import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,16 @@ class Brief:
     con: tuple[Evidence, ...] = ()
     settle: str = ""
     "The command that would tell, and what it would show either way."
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a probe's result says about a cause."""
+
+    ratio: float
+    "How much likelier it is if this cause is at work than if it is not; never 0, for one probe excludes nothing."
+    text: str
+    "A clause without a full stop that says what was answered."
 
 
 class Hypothesis:
@@ -69,6 +84,10 @@ class Hypothesis:
     def units(self, case: Case) -> Sequence[Hashable]:
         """For each failure of the case: what it shares its luck with, such as an outage, a session; None is nothing."""
         return [None] * len(case.failures)
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        """What this result says about the cause; None where it does not tell. Asked after `ratios`."""
+        return None
 
     @abstractmethod
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:

@@ -58,6 +58,8 @@ class Result:
     "Plain values, by names with their units. None is not measured."
     complete: bool = True
     "False where it was interrupted: then it tells what was known by then."
+    network: str | None = None
+    "This machine's network while it was asked, by the name that flights have for it; None is not measured."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "says": safe(result.says),
         "does_not_say": safe(result.does_not_say),
         "complete": result.complete,
+        "network": safe(result.network) if result.network is not None else None,
     }
 
 
@@ -96,8 +99,11 @@ def from_dict(value: Mapping[str, Any]) -> Result:
         raise TypeError("text")
     name, target, verdict, says, does_not_say = words
     begun_wall_ms, took_s = int(value["begun_wall_ms"]), float(value["took_s"])
-    grade, complete = Grade(value["grade"]), value["complete"] is True
-    return Result(name, target, begun_wall_ms, took_s, grade, verdict, says, does_not_say, facts, complete)
+    grade, complete, network = Grade(value["grade"]), value["complete"] is True, value.get("network")
+    return Result(
+        name, target, begun_wall_ms, took_s, grade, verdict, says, does_not_say, facts, complete,
+        network if isinstance(network, str) else None,
+    )  # fmt: skip
 
 
 def line(result: Result) -> str:
