@@ -20,16 +20,17 @@ from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.hypotheses import catalogue
-from holdfast.diagnosis.hypothesis import Evidence
+from holdfast.diagnosis.hypothesis import Evidence, Hypothesis
 from holdfast.diagnosis.since import Since
 from holdfast.flight.deidentify import Names
-from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, issue, lookalikes, private
+from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, _Public, issue, lookalikes, private
 from holdfast.report.issue import LONGEST
 from holdfast.sessions.corpus import update
 from holdfast.sessions.environment import Environment, Fact, Skipped
 from holdfast.sessions.frames import frames
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
+from tests.diagnosis.test_lines_to_type import CASE, EVERY
 from tests.report.test_public import UNSHRUNK, texts
 from tests.sessions.written import MORNING_MS, Pen
 
@@ -113,6 +114,21 @@ def test_our_own_sentences_stay_readable() -> None:
     page = issue(*_with(Around(MACHINE)), Names())
     lost = [line for line in page.splitlines() if re.search(r"\b(?:name|text|host|id)-\d", line)]
     assert not lost, f"add to flight/plainwords.py what can be no name: {lost}"
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
+def test_what_a_cause_says_stays_readable(one: Hypothesis) -> None:
+    """Its evidence, its lines to type, what would prove it wrong: nothing of it is anybody's name."""
+    one.ratios(CASE)
+    brief, public, names = (
+        one.brief(CASE, CASE.failures),
+        _Public(Names()),
+        r"\b(?:name|text|host|id|path)-\d",
+    )
+    for said in (one.title, one.remedy, one.falsifier, *one.rivals.values(), brief.settle):
+        assert not re.search(names, public.joined(said)), public.joined(said)
+    for seen in (*brief.pro, *brief.con):
+        assert not re.search(names, public.text(seen.text)), public.text(seen.text)
 
 
 def test_it_names_nobody() -> None:

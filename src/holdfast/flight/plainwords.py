@@ -16,9 +16,10 @@ application are argument arguments array arrival arrive arrived arrives arriving
 asleep assign async at attached attachments attempt attempted attempting attempts attic attribute
 authentication auto available avoided awaited awake away aws awselb axios azure back bad base basic
 batches be bearer because bedrock been before began begin beginning begins begun behind being beside beta
-better between beyond big billing bits block blocks body boot both bounds box branch break breaker breaks
+better between beyond big billing bits block blocks bodies body boot both bounds box branch break breaker breaks
 bridged brief bring brings broke broken browser budget buffer build bun burnt bursts busy but by bypass
-byte bytes cache cached cached-lookup caddy call calls came can cancel canceled cancelled cannot capped
+byte bytes cache cached cached-lookup caddy caffeinate call calls
+came can cancel canceled cancelled cannot capped
 capture captures careful carried carrier carries cases cause caused causes cellular cert certificate
 certificates chacha20 chance change changed changes channel character characters charset chat chatgpt
 check checking checkpoint child chunk chunked claude claude-cli clear cli client clients clock clocks
@@ -27,7 +28,7 @@ command communication compact compacting compaction compare compared comparison 
 completions compressed compression concluded concurrency concurrent config configuration configured
 confirmed congestion connect connected connecting connection connections conntrack contain container
 contains content context continue control conversation core correct corrupted cost costs could count
-count_tokens counted counts covered covers cpu credit credits cross curl current cut cycle cycles darwin
+count_tokens counted counts covered covers cpu credit credits cross curl current cut cuts cycle cycles darwin
 data day days dead deadline deadlock debug decide decided declared decode decoding decompress default
 defect defined delayed delete deleted deletes delivery delta deltas denied deno deny descriptor desired
 desktop destination detail details device diagnose dialect did died dies different differently differs
@@ -41,7 +42,7 @@ exhausted exists exited expect expected expects expired expiry explain explained
 extensions external extra fact fail failed fails failure failures fallback falls family far fast fastly
 fatal fault feature fell fetch fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish
 finished finishing first first-start fits five flight flights flood flow flowing follow followed follows
-for forbid forgot form format forward found four four-hundred fragment frame frames free frequency
+for forbid forgets forgot form format forward found four four-hundred fragment frame frames free frequency
 frequent fresh from full function gap gaps gateway gave gave_up gcm generated generation get give given
 giving go goaway goes gone got gpt grace grammar greater grew grows gzip h1 h2 had haiku half halted hand
 handed handle handshake haproxy hardly has hash have head header headers healed healing heard hears hedge
@@ -51,7 +52,7 @@ httpx human hundreds hung i id identifier identity idle ids if illegal image ima
 implemented in inadequate_security inappropriate inbound included incomplete increase incremental
 indicates infer inference inferred initial input inside install installed instance instead insufficient
 interactive intercepting interface internal interrupt interrupted interval into invalid invisible io
-ioctl ip is issuer istio-envoy it its itself javascript joined joins journal json kb keep keepalive
+ioctl ip is issuer istio-envoy it its itself javascript joined joins journal journalctl json kb keep keepalive
 keepalives keeps kept key keys killed kind known knows lain large larger last last_ack lasted latency
 later latest lay least leave leaves leaving left length less let level levels lib libraries library lie
 lies life lifetime light like likelier likely limit limits line lines link links linux list listen
@@ -68,7 +69,7 @@ other others out outage outages outbound outgoing outlive outlives output outsid
 overloaded own owner pace package packet packets page pages paid parallel parse parser parsing part
 partial parts pass passed password past patch path patience pause pause_turn payload peer per percent
 perhaps permission permitted phase phases pid piece ping pings pinned pipe place plain plainly planned
-platform playing please plugins policy poly1305 pool port possible post prefill premature prematurely
+platform playing please plugins pmset policy poly1305 pool port possible post prefill premature prematurely
 present prevent previous price probes process processes profile program progress prompt prompts proof
 proper protected protocol protocols proved proven provider proxies proxy push put python query queue
 quickly quiet quota radio raise raised raises ran range rate rate_limited ratelimit rather raw re reach
@@ -78,7 +79,7 @@ references refresh refusal refused refuses regarding region regression rejected 
 release remain remaining remote removed repeat repeated replaced reply report reported request requested
 requests required requires resampled resend resent reset resets resolved resolver resolvers resource
 resources response responses rest restart restarted result resumed retransmit retransmits retried retries
-retry retry-after retrying revoked rf roaming room root round route routes row rpc rsa rst run running
+retry retry-after retrying revoked rf roaming room root round route router routes row rpc rsa rst run running
 runs s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
 seam second second's seconds secret section secure see seek seems seen sees segment self semaphores send
 sendable sending sends sent sequence server servers serves service session session-id sessions set
@@ -91,7 +92,8 @@ ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stall stalled stalls s
 started starting starts state stateful status stay stayed stays step still stop stopped stopping stops
 store stored story stream streamed streaming streams strict string strip structure subagent subagents
 subscription succeeded success such sum summary superseded support supported supports survives suspended
-switch switched switching symbolic syn syn_recv synchronized system t take taken takeover takes tcp tell
+switch switched switching symbolic syn syn_recv synchronized system
+systemd-inhibit systemd-suspend t table take taken takeover takes tcp tell
 telling tells temporarily temporary ten tenant tens tenth terminal terminated termination test text than
 that the their them then there these they think thinking third this those thousand thread three throttle
 throttled throttling through throws tier time timed timeout timeouts timer times timing tls tlsv1 tlsv1.2

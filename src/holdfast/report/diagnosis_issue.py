@@ -79,7 +79,16 @@ _KEYS = (
 )
 KNOWN_KEYS = frozenset(_KEYS.split())
 "Names of the client's public settings; others are counted."
-_COMMANDS = r"holdfast (?:atlas|captures?|diagnose|doctor|flights?|mark|probe|run|serve)\b"
+_COMMAND_WORDS = (
+    "idle resolve upload mtu link ping path edge connect handshake claude issue ID issue.md --from --to --rounds --most "
+    "--format --out --since --check --no-http2 --http2 --ip --now --last --"
+)
+"What may follow one of our commands in a line to type, besides numbers."
+_COMMANDS = (
+    r"holdfast (?:atlas|captures?|diagnose|doctor|flights?|lab|mark|probe|run|serve)\b"
+    rf"(?: (?:{'|'.join(re.escape(one) for one in sorted(_COMMAND_WORDS.split(), key=len, reverse=True))}|"
+    r"\d{1,4}(?:\.\d{1,3})?(?:MB|KB|[smhd])?)(?![\w.@/-]))*"
+)
 _STAYS = re.compile(rf"({_COMMANDS}|(?<![\w.@/-])(?:{'|'.join(KNOWN_CODES)})(?![\w.@/-]))")
 
 

@@ -68,8 +68,9 @@ class Aged(Hypothesis):
         later = sum(one > limit * (1 + 2 * SHARE) + LEAST_S for one in ages)
         pro = [
             Evidence(
-                f"Of {counted(len(ages), 'failure')} between {AGES_S[0]:.0f} s and {AGES_S[1] / 60:.0f} min old {hits} had "
-                f"{limit:.0f} s, within {max(LEAST_S, SHARE * limit):.0f} s, on {counted(days(mine), 'day')}.",
+                f"{hits} of {counted(len(ages), 'failure')} between {AGES_S[0]:.0f} s and {AGES_S[1] / 60:.0f} min old "
+                f"broke after {limit:.0f} s, give or take {max(LEAST_S, SHARE * limit):.0f} s, on "
+                f"{counted(days(mine), 'day')}.",
                 "transcripts",
             )
         ]
@@ -80,15 +81,24 @@ class Aged(Hypothesis):
         if lost:
             pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
         con = (
-            [Evidence(f"{counted(later, 'failure')} lived longer than that.", "transcripts")] if later else []
+            [Evidence(f"{counted(later, 'failed try')} had lasted longer than that.", "transcripts")]
+            if later
+            else []
         )
         return Brief(tuple(pro), tuple(con), self.settle(limit))
 
     def settle(self, limit: float) -> str:
         """The command, and what it would show."""
         return (
-            f"holdfast atlas {limit:.0f}: whose timer it may be; holdfast run tells silence from whole time"
+            "holdfast run -- claude: its flights tell a limit on silence from one on the whole time; "
+            f"{idle_probe(limit)}: whether something on the way forgets silence; "
+            f"holdfast atlas {limit:.0f}: whose timer it may be"
         )
+
+
+def idle_probe(limit: float) -> str:
+    """The line that holds connections silent for less, for as long, and for longer than a limit."""
+    return f"holdfast probe idle --from {max(limit / 2, 1):.0f}s --to {limit * 1.5:.0f}s"
 
 
 def age(failure: Failure) -> float | None:

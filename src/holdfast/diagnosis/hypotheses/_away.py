@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Span, overlap_ms
+from holdfast.diagnosis.hypotheses._words import lie
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 from holdfast.sessions.desktop import Outage
@@ -79,18 +80,23 @@ class Away(Hypothesis):
         inside = [failure for failure in covered if within(failure, spans) is not None]
         share = away_ms / seen_ms if seen_ms else 0.0
         pro = Evidence(
-            f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers lie within "
-            f"{max(self.after_ms, BEFORE_MS) // 1000} s of one of {counted(len(spans), 'outage')}; these take up "
-            f"{share:.2%} of the time in use, so {share * len(covered):.1f} were to be expected by chance.",
+            f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers "
+            f"{'lies' if len(inside) == 1 else 'lie'} within {max(self.after_ms, BEFORE_MS) // 1000} s of one of "
+            f"{counted(len(spans), 'outage')}; these take up {share:.2%} of the time in use, so "
+            f"{share * len(covered):.1f} were to be expected by chance.",
             log,
         )
         outside = len(covered) - len(inside)
         unseen = len(case.failures) - len(covered)
         con = []
         if outside:
-            con.append(Evidence(f"{counted(outside, 'failure')} lie outside every such outage.", log))
+            con.append(Evidence(f"{lie(outside)} outside every such outage.", log))
         if unseen:
-            con.append(Evidence(f"{counted(unseen, 'failure')} lie where no log covers them.", log))
+            con.append(
+                Evidence(
+                    f"{lie(unseen)} where no log covers them: what the network did then is not known.", log
+                )
+            )
         return Brief((pro,), tuple(con), self.settle())
 
 

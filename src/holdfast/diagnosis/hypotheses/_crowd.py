@@ -57,7 +57,7 @@ class Crowd(Hypothesis):
         share = sum(one >= MANY for one in usual) / max(len(usual), 1)
         crowded = sum(one >= MANY for one in found)
         said = (
-            f"{crowded} of {counted(len(found), 'failure')} came while {MANY} or more {self.of} were at work, as did "
+            f"{crowded} of {counted(len(found), 'failure')} came while {MANY} or more {self.of} were busy, as did "
             f"{share:.0%} of the answers; {share * len(found):.1f} were to be expected."
         )
         return Brief((Evidence(said, "transcripts"),), (), self.settle())

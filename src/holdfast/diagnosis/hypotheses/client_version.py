@@ -72,8 +72,8 @@ class ClientVersion(Hypothesis):
         own = sum(one.version == self.version for one in failed)
         expected = sum(_share(used[one.at_ms // DAY_MS], self.version) or 0.0 for one in failed)
         said = (
-            f"On {counted(len(days), 'day')} with several versions {own} of {counted(len(failed), 'failure')} were "
-            f"{self.version}'s; by its share of each day's requests {expected:.1f} were to be expected."
+            f"On {counted(len(days), 'day')} with several versions {own} of {counted(len(failed), 'failure')} came with "
+            f"{self.version}; by its part of each day's requests {expected:.1f} were to be expected."
         )
         other = len([one for one in case.failures if one.version == self.version]) - own
         con = (

@@ -40,5 +40,6 @@ class EdgeTimeout(Told):
         middle = f"; half of them after {ages[len(ages) // 2]:.0f} s or less." if ages else "."
         return Brief(
             pro=(Evidence(said + middle, "transcripts"),),
-            settle="holdfast run: the flight tells which edge answered, and after how long",
+            settle="holdfast run -- claude: the flight tells which edge gave up, and after how long; holdfast probe edge: "
+            "which edge stands there now",
         )

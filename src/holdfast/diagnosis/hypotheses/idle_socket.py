@@ -25,7 +25,10 @@ class IdleSocket(Hypothesis):
 
     name = "idle-socket"
     title = "Kept connections were closed while they were idle"
-    remedy = "Nothing is lost by it; holdfast run never uses a connection that was idle for more than four seconds."
+    remedy = (
+        "Run the client behind holdfast run: it uses no connection that was idle for more than four seconds. Such a "
+        "failure costs a moment, and never a turn."
+    )
     falsifier = "failures at once without a pause before them, or a second try that fails like the first"
 
     def ratios(self, case: Case) -> Sequence[float]:
@@ -46,12 +49,14 @@ class IdleSocket(Hypothesis):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         pauses = sorted(one.idle_s for one in mine if one.idle_s is not None)
+        next_try = sum(len(one.tries) == 1 and one.outcome == "recovered" for one in mine)
         said = (
-            f"{counted(len(mine), 'request')} failed within {FAST_S:g} s after a pause of {pauses[0]:.0f} to "
-            f"{pauses[-1]:.0f} s, and went through at the next try; only {case.idle_share[60]:.0%} of all requests follow "
-            "a pause of a minute."
+            f"{counted(len(mine), 'request')} failed within {FAST_S:g} s, after a pause of {pauses[0]:.0f} to "
+            f"{pauses[-1]:.0f} s, and {next_try} of them went through at the next try; only "
+            f"{case.idle_share[60]:.0%} of all requests follow a pause of a minute."
         )
         return Brief(
             pro=(Evidence(said, "transcripts"),),
-            settle="holdfast run for a week: it uses no connection that was idle for more than four seconds",
+            settle=f"holdfast probe idle --from {max(pauses[0] / 2, 1):.0f}s --to {min(max(pauses[-1], 60), 900):.0f}s: "
+            "after which pause a connection is dead here; holdfast run -- claude, for a week: such failures stop",
         )

@@ -31,4 +31,7 @@ class IspOutage(Away):
     after_ms = 30_000
 
     def settle(self) -> str:
-        return "the router's log at those times: whether its line was up while this machine reached nothing"
+        return (
+            "holdfast probe ping --rounds 100, at such a time, and the router's log of it: was its line up while this "
+            "machine reached nothing?"
+        )

@@ -61,5 +61,8 @@ class LargeRequest(Hypothesis):
             f"{above} of {counted(len(known), 'failure')} had a prompt of {cut:,} tokens or more, where a tenth of the "
             f"answered requests had; {0.1 * len(known):.1f} were to be expected."
         )
-        settle = "compact earlier for a week (holdfast mark 'compacting at 60%'), then: holdfast diagnose"
+        settle = (
+            "holdfast probe upload --most 5MB: whether bodies of that size get through; holdfast probe mtu: whether full "
+            "packets do; then compact earlier for a week (holdfast mark 'compacting at 60%'), and: holdfast diagnose"
+        )
         return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

@@ -26,4 +26,4 @@ class LinkFlap(Away):
     after_ms = 10_000
 
     def settle(self) -> str:
-        return "holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose"
+        return "holdfast probe link; holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose"

@@ -24,4 +24,7 @@ class LocalLink(Away):
     after_ms = 5_000
 
     def settle(self) -> str:
-        return "holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose"
+        return (
+            "holdfast probe link; holdfast probe ping --rounds 100: what is lost on the way; "
+            "holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose"
+        )

@@ -55,5 +55,8 @@ class NameResolution(Told):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} ended in the resolver, on {counted(days(mine), 'day')}."
-        settle = "another resolver for a week (holdfast mark 'resolver changed'), then: holdfast diagnose"
+        settle = (
+            "holdfast probe resolve --rounds 20: what each resolver answers, and how fast; another one for a week "
+            "(holdfast mark 'resolver changed'), then: holdfast diagnose"
+        )
         return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from holdfast.diagnosis.hypotheses._age import Aged
+from holdfast.diagnosis.hypotheses._age import Aged, idle_probe
 from holdfast.diagnosis.hypotheses.fixed_limit import TELL
 
 
@@ -28,6 +28,6 @@ class NatTimeout(Aged):
 
     def settle(self, limit: float) -> str:
         return (
-            f"holdfast probe idle: a connection left alone for {limit:.0f} s, without keepalives and with them, here and "
-            "on another network"
+            f"{idle_probe(limit)}: connections left silent, with TCP's own probes and without, here and on another "
+            "network; holdfast run -- claude: its probes stop such cuts, and not those of a limit at the far end"
         )

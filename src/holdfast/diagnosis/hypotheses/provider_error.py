@@ -33,7 +33,8 @@ class ProviderError(Told):
         said = f"{counted(len(mine), 'request')} got a server's error ({listed}): {outcomes(mine)}."
         return Brief(
             pro=(Evidence(said, "transcripts"),),
-            settle="the request ids, asked of the provider's support; where there is none, the edge said it alone",
+            settle="holdfast probe edge: which edge stands there; holdfast diagnose --format issue --out issue.md: the "
+            "request ids, to ask the provider's support by; where there is none, the edge said it alone",
         )
 
 

@@ -31,5 +31,6 @@ class ProviderOverload(Told):
         said = f"{counted(len(mine), 'request')} got status 529, on {counted(days(mine), 'day')}: {outcomes(mine)}."
         return Brief(
             pro=(Evidence(said, "transcripts"),),
-            settle="the provider's status page for those days; the request ids name each one to its support",
+            settle="the provider's status page for those days; holdfast diagnose --format issue --out issue.md: the request "
+            "ids, to ask its support by",
         )

@@ -44,4 +44,8 @@ class RateLimit(Told):
             )
         else:
             con.append(Evidence("No other session was asking within a minute of any of them.", "transcripts"))
-        return Brief(tuple(pro), tuple(con), "one session at a time for a day: the 429s stop, or they do not")
+        return Brief(
+            tuple(pro),
+            tuple(con),
+            "one session at a time for a day (holdfast mark 'one at a time'), then: holdfast diagnose --since 24h",
+        )

@@ -32,5 +32,5 @@ class Refused(Told):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} found nobody listening: {outcomes(mine)}."
-        settle = "ANTHROPIC_BASE_URL, HTTPS_PROXY and the settings files: what they name must be listening"
+        settle = "holdfast run --check -- claude: which upstream and proxy are named, and by what; they must be listening"
         return Brief(pro=(Evidence(said, "transcripts"),), settle=settle)

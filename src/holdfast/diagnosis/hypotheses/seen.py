@@ -40,7 +40,7 @@ class Seen(Hypothesis):
 
     def settles(self) -> str:
         """What tells why that side did it."""
-        return "holdfast flight ID: the flight's own page has the evidence of that moment"
+        return "holdfast flight ID: the flight's own page has the evidence of that moment (holdfast flights)"
 
 
 def told(seen: Sequence[Witness]) -> list[Evidence]:
@@ -89,9 +89,7 @@ class SeenProvider(Seen):
     side = Side.PROVIDER
 
     def settles(self) -> str:
-        return (
-            "holdfast capture beside holdfast run: hop counts tell the edge's reset from one made on the path"
-        )
+        return "holdfast capture, while holdfast run goes on: hop counts tell the edge's reset from one made on the path"
 
 
 class SeenPath(Seen):
@@ -108,7 +106,10 @@ class SeenPath(Seen):
     side = Side.PATH
 
     def settles(self) -> str:
-        return "holdfast probe on this network and on another one, at the hour of the failures"
+        return (
+            "holdfast probe path; holdfast probe ping --rounds 100: here and on another network, at the hour of the "
+            "failures"
+        )
 
 
 class SeenMachine(Seen):
@@ -124,7 +125,7 @@ class SeenMachine(Seen):
     side = Side.MACHINE
 
     def settles(self) -> str:
-        return "a day with sleep switched off, and then holdfast diagnose --since 24h"
+        return "a day with sleep switched off, and then: holdfast diagnose --since 24h"
 
 
 class SeenClient(Seen):
@@ -149,6 +150,6 @@ class SeenGateway(Seen):
 
     name = "seen-gateway"
     title = "Holdfast itself ended the turn"
-    remedy = "Look at the limit that the flight names (holdfast config), and raise it where your turns need longer."
+    remedy = "Look at the limit that the flight names (holdfast serve --check), and raise it where your turns need longer."
     falsifier = "a flight whose ending is on another side"
     side = Side.GATEWAY

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst, near
 from holdfast.diagnosis.hypotheses._away import in_outage
+from holdfast.diagnosis.hypotheses._words import lie
 from holdfast.diagnosis.hypotheses.machine_sleep import gap_s
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
@@ -70,13 +71,14 @@ class SharedOutage(Hypothesis):
         pro = [Evidence(said, "transcripts")]
         con = []
         if watched:
-            told = f"At {watched} of them the desktop app's log covers the time and knows no outage."
+            told = f"At {watched} of them the desktop app's log covers the time, and knows no outage."
             pro.append(Evidence(told, "desktop log"))
         if len(mine) - watched:
-            told = f"{counted(len(mine) - watched, 'failure')} lie where no log covers them: perhaps the link was away."
+            told = f"{lie(len(mine) - watched)} where no log covers them: perhaps the link was away."
             con.append(Evidence(told, "desktop log"))
         settle = (
-            "the provider's status page at those times; holdfast run: who sent the reset, and in which phase"
+            "holdfast run -- claude: who sent the reset, and in which phase; holdfast probe edge, at such a minute: "
+            "whether the edge answers; the provider's status page of those times"
         )
         return Brief(tuple(pro), tuple(con), settle)
 
