@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 import ibis
 from ibis import Table, _
-from ibis.expr.types import IntegerValue, StringValue
+from ibis.expr.types import IntegerValue
 
 KNOWN_CODES = (
     "ECONNRESET", "ETIMEDOUT", "EPIPE", "ConnectionRefused", "FailedToOpenSocket", "EAI_AGAIN",
@@ -113,26 +113,11 @@ def failures(sources: Sources) -> Table:
         project=_.project,
         model=_.model,
         context_tokens=_.context_tokens,
-        code=_dead_code(dead),
+        code=_.code,
         tries=ibis.literal(0, "int64"),
         outcome=ibis.literal("died"),
     )
     return tried.union(alone)
-
-
-def _dead_code(dead: Table) -> StringValue:
-    """What the client's own words say: the `error` field beside them does not tell its own aborts from the server's."""
-    text = dead.text
-    return ibis.cases(
-        (dead.status.notnull(), ibis.literal("HTTP ") + dead.status.cast("string")),
-        (text.contains("ECONNRESET"), "ECONNRESET"),
-        (text.contains("ETIMEDOUT"), "ETIMEDOUT"),
-        (text.contains("ConnectionRefused"), "ConnectionRefused"),
-        (text.contains("stopped arriving") | text.contains("stalled"), "client's idle limit"),
-        (text.contains("timed out"), "client's time limit"),
-        (text.contains("closed mid-response") | text.contains("terminated"), "closed in mid-answer"),
-        else_="unknown",
-    )
 
 
 # ----- what failed
@@ -209,7 +194,7 @@ def ages(sources: Sources) -> Table:
     A try whose record has no predecessor is not among them.
     """
     timed = _aged(sources).filter(_.age_ms.notnull())
-    return _histogram(timed, timed.age_ms / 1000.0, AGES_S, "errors")
+    return _histogram(timed, timed.age_ms.cast("float64") / 1000.0, AGES_S, "errors")
 
 
 def _aged(sources: Sources) -> Table:
@@ -445,7 +430,7 @@ def bursts(sources: Sources) -> Table:
 
 def durations(sources: Sources) -> Table:
     """How long turns took, where the client says so. Columns: version, turns, median_s, p95_s, longest_s, over_5_min."""
-    seconds = sources.turn_time.duration_ms / 1000.0
+    seconds = sources.turn_time.duration_ms.cast("float64") / 1000.0
     return (
         sources.turn_time.mutate(seconds=seconds)
         .group_by("version")
@@ -471,6 +456,6 @@ def lost(sources: Sources) -> Table:
     return failed.agg(
         turns_least=(failed.outcome == "died").sum(),
         turns_most=((failed.outcome == "died") | open_ends).sum(),
-        minutes=ibis.ifelse(gone, (failed.ended_ms - failed.begun_ms) / 60_000.0, 0.0).sum(),
+        minutes=ibis.ifelse(gone, (failed.ended_ms - failed.begun_ms).cast("float64") / 60_000.0, 0.0).sum(),
         tokens=(failed.context_tokens * ibis.greatest(failed.tries, 1)).sum(),
     )

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.sessions.store import Store, column_types
 
 if TYPE_CHECKING:
     import pyarrow
 
+_SAID = (
+    (("ECONNRESET",), "ECONNRESET"),
+    (("ETIMEDOUT",), "ETIMEDOUT"),
+    (("ConnectionRefused",), "ConnectionRefused"),
+    (("stopped arriving", "stalled"), "client's idle limit"),
+    (("timed out",), "client's time limit"),
+    (("closed mid-response", "terminated"), "closed in mid-answer"),
+)
+"What a client says when it gives up -> the code that stands for it; the first that fits."
+END_CODES = (*(code for _, code in _SAID), "unknown")
+
 
 def frames(store: Store) -> dict[str, pyarrow.Table]:
-    """Every table, typed also where it is empty: times and counts int64, text utf8, truths bool. Needs pyarrow."""
+    """Every table, typed also where it is empty: times and counts int64, text utf8, truths bool. Needs pyarrow.
+
+    `dead` has a `code` beside the client's words: what is counted by it needs no text.
+    """
     import pyarrow as pa
 
     kinds = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64(), "BOOLEAN": pa.bool_()}
     made = {}
     for table, columns in column_types().items():
         names, rows = store.rows(table)
-        by_name = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        made[table] = pa.table(
-            {name: pa.array(by_name.get(name, ()), kinds[kind]) for name, kind in columns},
-        )
+        by_name: dict[str, Any] = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+        typed = {name: pa.array(by_name.get(name, ()), kinds[kind]) for name, kind in columns}
+        if table == "dead":
+            ends = zip(by_name.get("text", ()), by_name.get("status", ()), strict=True)
+            typed["code"] = pa.array([end_code(text, status) for text, status in ends], pa.string())
+        made[table] = pa.table(typed)
     return made
+
+
+def end_code(text: str, status: int | None) -> str:
+    """Why a client gave up, by its own words: the `error` field beside them does not tell its aborts from the server's."""
+    if status is not None:
+        return f"HTTP {status}"
+    return next((code for words, code in _SAID if any(word in text for word in words)), "unknown")
