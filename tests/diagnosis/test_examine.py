@@ -187,3 +187,23 @@ def test_every_hypothesis_has_its_page_and_its_words() -> None:
         assert (one.__doc__ and "It predicts" in one.__doc__) or "It is nearly always" in (one.__doc__ or "")
         assert one.title and one.falsifier and repr(one) == f"<Hypothesis {one.name}>"
     assert len(set(names)) == len(names)
+
+
+def test_a_sleep_may_begin_long_after_the_request() -> None:
+    """Two requests sleep together, and one of them had begun before the last that was heard: a sleep, no outage of others'."""
+    minute, hour = 60_000, 3_600_000
+    failures, answers = [], []
+    for day in range(8):
+        woken = day * 24 * hour + 5 * hour
+        answers += [Answer(woken - 4 * hour + step * minute, "c", "2.1.104", 50_000) for step in range(30)]
+        for session, asked_ago in (("a", 3 * hour + 50 * minute), ("b", 3 * hour + 20 * minute)):
+            tried = Try(woken, asked_ago / 1000, "ETIMEDOUT")
+            failures.append(
+                Failure(f"{day}{session}", (tried,), "recovered", woken, woken, session, "2.1.104")
+            )
+    found = examine(Case(failures, sorted(answers)), catalogue())
+
+    assert [(one.hypothesis, one.grade, len(one.explains)) for one in found.findings] == [
+        ("machine-sleep", "strong", 16)
+    ]
+    assert "of 200 to 211 minutes" in found.findings[0].brief.pro[0].text

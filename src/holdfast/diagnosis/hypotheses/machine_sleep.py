@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
@@ -14,14 +14,14 @@ from holdfast.flight.flights import counted
 STEPS = ((600.0, 18.0), (1500.0, 100.0), (3600.0, 1000.0))
 "Age from which on, seconds -> ratio. No client waits for an hour, and few limits are longer than ten minutes."
 EDGE_MS = 15_000
-"Others may still have been heard so shortly after the request began, or before it failed."
+"What is heard so shortly before the failure woke together with it."
 
 
 class MachineSleep(Hypothesis):
     """The lid was closed, or the machine went to sleep by itself, while a request was under way.
 
     It predicts: a long gap in which no session on this machine was heard of, and right at its end the failure of what had
-    been asked before it, of every session at once. The failure is as old as the gap, far beyond any client's patience,
+    been asked before it, of every session at once. The failure is older than the gap, far beyond any client's patience,
     because clocks stood still.
     """
 
@@ -47,21 +47,27 @@ class MachineSleep(Hypothesis):
             said += f", of {gaps[0] / 60:.0f} to {gaps[-1] / 60:.0f} minutes"
         return Brief(
             pro=(Evidence(f"{said}.", "transcripts"),),
-            settle="the system's log of sleeping and waking at those times (pmset -g log; journalctl -u systemd-suspend)",
+            settle="the system's log of sleeping and waking at those times (macOS: pmset -g log; Linux: journalctl -u "
+            "systemd-suspend); holdfast mark 'sleep switched off', and a week later: holdfast diagnose",
         )
 
 
 def gap_s(case: Case, failure: Failure) -> float | None:
-    """How long nothing was heard on the whole machine before this failure's first try ended; None where something was."""
+    """For how long nothing was heard on the whole machine before this failure's first try ended.
+
+    At most the try's own age; others may have been heard while it was under way, before the machine went to sleep. None
+    where it is too short, or where the records do not tell.
+    """
     if not failure.tries:
         return None
     first = failure.tries[0]
     if first.status is not None or first.age_s is None or first.age_s < STEPS[0][0]:
         return None
-    begun = first.at_ms - round(first.age_s * 1000)
     heard = case.activity_ms
-    between = bisect_left(heard, first.at_ms - EDGE_MS) - bisect_right(heard, begun + EDGE_MS)
-    return None if between > 0 else first.age_s
+    before = bisect_left(heard, first.at_ms - EDGE_MS)
+    begun = first.at_ms - round(first.age_s * 1000)
+    asleep_s = (first.at_ms - max(begun, heard[before - 1] if before else begun)) / 1000
+    return asleep_s if asleep_s >= STEPS[0][0] else None
 
 
 def _ratio(case: Case, failure: Failure) -> float:
