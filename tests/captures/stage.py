@@ -195,7 +195,7 @@ def server_killed(port: int, *, unread: bool = False) -> None:
     """The kernel closes for a process that is no more: FIN, or RST where something was not read."""
     listener = listening(port)
     code = (
-        "import socket,sys,time;s=socket.socket(fileno=int(sys.argv[1]));c,_=s.accept();d=b''\n"
+        "import socket,sys,time;s=socket.socket(fileno=int(sys.argv[1]));s.settimeout(30);c,_=s.accept();d=b''\n"
         f"while len(d)<{len(ASK)}: d+=c.recv({len(ASK)}-len(d))\n"
         f"c.sendall({OK + chunk(PING)!r});print('said',flush=True);time.sleep(60)"
     )
