@@ -32,6 +32,9 @@ CONTEXTS = ((0, 50_000), (50_000, 100_000), (100_000, 150_000), (150_000, 200_00
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
+SPREAD = ("machine", "region", "network", "system")
+"Columns that rows of many machines have, and one home's have not."
+
 Offsets = Sequence[tuple[int, int]]
 "From when (ms, UTC) the local clock is how far ahead of UTC (ms), in order; the first holds before it too."
 
@@ -82,8 +85,9 @@ def failures(sources: Sources) -> Table:
     A turn that died without a failed try on record (older versions, breaks in mid-answer) is one too, with no try.
 
     Columns: failure, at_ms, begun_ms, ended_ms, session, agent, version, project, model, context_tokens, code,
-    tries, outcome.
+    tries, outcome, and those of `SPREAD` that there are.
     """
+    spread = [name for name in SPREAD if name in sources.error.columns]
     first = sources.error.filter(_.uuid == _.chain)
     tried = sources.chain.join(first, sources.chain.chain == first.uuid).select(
         failure=sources.chain.chain,
@@ -99,6 +103,7 @@ def failures(sources: Sources) -> Table:
         code=first.code,
         tries=sources.chain.tries,
         outcome=sources.chain.outcome,
+        **{name: first[name] for name in spread},
     )
     ends = sources.chain.filter(_.outcome == "died").select(ended_session=_.session, ended_at=_.ended_ms)
     dead = sources.dead
@@ -116,6 +121,7 @@ def failures(sources: Sources) -> Table:
         code=_.code,
         tries=ibis.literal(0, "int64"),
         outcome=ibis.literal("died"),
+        **{name: _[name] for name in spread},
     )
     return tried.union(alone)
 
@@ -229,13 +235,13 @@ def _histogram(
 
 
 def rates(sources: Sources, by: str) -> Table:
-    """Failures against requests, per `version`, `model`, `project`, `session` or `agent kind`.
+    """Failures against requests, per `version`, `model`, `project`, `session` or `agent kind`, or one of `SPREAD`.
 
     Columns: the key, failures, errors, died, requests, sessions, per_1000 (failures per thousand requests and
     failures; None where no request is on record). Requests are those that were answered.
     """
-    failed = _keyed(failures(sources), by)
-    asked = _keyed(sources.request, by)
+    failed = keyed_by(failures(sources), by)
+    asked = keyed_by(sources.request, by)
     one = failed.group_by("key").agg(
         failures=_.count(),
         errors=_.tries.sum(),
@@ -264,15 +270,7 @@ def daily(sources: Sources, by: str, offsets: Offsets) -> Table:
     """
     parts = []
     for kind, table in (("failures", failures(sources)), ("requests", sources.request)):
-        local = local_ms(table.at_ms, offsets)
-        if by == "hour":
-            keyed = table.mutate(key=((local % DAY_MS) / HOUR_MS).floor().cast("int64"))
-        elif by == "from_tokens":
-            size = table.context_tokens
-            spans = [(size >= low, ibis.literal(low, "int64")) for low, _high in reversed(CONTEXTS)]
-            keyed = table.mutate(key=ibis.cases(*spans)).filter(_.key.notnull())
-        else:
-            keyed = _keyed(table, by)
+        keyed = keyed_by(table, by, offsets)
         day = (local_ms(keyed.at_ms, offsets) / DAY_MS).floor().cast("int64")
         parts.append(keyed.select(key=_.key, day=day, kind=ibis.literal(kind)))
     counted = ibis.union(*parts).group_by(["key", "day"])
@@ -281,7 +279,15 @@ def daily(sources: Sources, by: str, offsets: Offsets) -> Table:
     )
 
 
-def _keyed(table: Table, by: str) -> Table:
+def keyed_by(table: Table, by: str, offsets: Offsets = ()) -> Table:
+    """Failures or requests with their `key`: as for `daily`; those without a size have none, and are left out."""
+    if by == "hour":
+        hour = (local_ms(table.at_ms, offsets) % DAY_MS / HOUR_MS).floor().cast("int64")
+        return table.mutate(key=hour)
+    if by == "from_tokens":
+        size = table.context_tokens
+        spans = [(size >= low, ibis.literal(low, "int64")) for low, _high in reversed(CONTEXTS)]
+        return table.mutate(key=ibis.cases(*spans)).filter(_.key.notnull())
     if by == "agent kind":
         return table.mutate(key=ibis.ifelse(_.agent.isnull(), "main", "subagent"))
     return table.mutate(key=_[by].fill_null("not known"))
@@ -398,31 +404,33 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
 
 
 def bursts(sources: Sources) -> Table:
-    """Errors that came close together, over all sessions.
+    """Errors that came close together, over all sessions of a machine.
 
-    Columns: burst, begun_ms, ended_ms, errors, failures, sessions, recovered, died. Only those with two or more.
+    Columns: burst, begun_ms, ended_ms, errors, failures, sessions, recovered, died, and `machine` where there are many.
+    Only those with two or more.
     """
-    in_time = ibis.window(order_by=["at_ms", "uuid"])
-    running = ibis.window(order_by=["at_ms", "uuid"], preceding=None, following=0)
+    own = [name for name in SPREAD[:1] if name in sources.error.columns]
+    in_time = ibis.window(group_by=own, order_by=["at_ms", "uuid"])
+    running = ibis.window(group_by=own, order_by=["at_ms", "uuid"], preceding=None, following=0)
     marked = sources.error.mutate(since=_.at_ms - _.at_ms.lag().over(in_time))
     marked = marked.mutate(first=(_.since.isnull() | (_.since > BURST_MS)).cast("int64"))
     numbered = marked.mutate(burst=_.first.sum().over(running))
     ends = sources.chain.select(of=_.chain, outcome=_.outcome)
     told = numbered.left_join(ends, numbered.chain == ends.of)
-    per_chain = told.group_by(["burst", "chain", "outcome"]).agg(errors=_.count())
-    spans = numbered.group_by("burst").agg(
+    per_chain = told.group_by([*own, "burst", "chain", "outcome"]).agg(errors=_.count())
+    spans = numbered.group_by([*own, "burst"]).agg(
         begun_ms=_.at_ms.min(), ended_ms=_.at_ms.max(), sessions=_.session.nunique()
     )
-    counted = per_chain.group_by("burst").agg(
+    counted = per_chain.group_by([*own, "burst"]).agg(
         errors=_.errors.sum(),
         failures=_.count(),
         recovered=(_.outcome == "recovered").sum(),
         died=(_.outcome == "died").sum(),
     )
-    joined = spans.join(counted, spans.burst == counted.burst).filter(_.errors >= 2)
+    joined = spans.join(counted, [*own, "burst"]).filter(_.errors >= 2)
     return joined.select(
-        "burst", "begun_ms", "ended_ms", "errors", "failures", "sessions", "recovered", "died"
-    ).order_by("begun_ms")
+        *own, "burst", "begun_ms", "ended_ms", "errors", "failures", "sessions", "recovered", "died"
+    ).order_by(["begun_ms", *own])
 
 
 # ----- what it cost

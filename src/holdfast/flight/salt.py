@@ -17,15 +17,15 @@ from holdfast.flight.state import PRIVATE_FILE, SALT, make_private
 SIZE = 32
 
 
-def salt_of(state_dir: Path) -> bytes:
-    """The salt, made where there is none. Raises `OSError` or `StateError`.
+def salt_of(state_dir: Path, name: str = SALT) -> bytes:
+    """The salt, or what else of chance is kept under this name, made where there is none. Raises `OSError` or `StateError`.
 
     Written under another name and linked: of two gateways that begin at once both get the same one, and whole.
     """
-    path = make_private(state_dir) / SALT
+    path = make_private(state_dir) / name
     with contextlib.suppress(FileNotFoundError):
         return _read(path)
-    temporary = state_dir / f".{SALT}.{secrets.token_hex(4)}"
+    temporary = state_dir / f".{name}.{secrets.token_hex(4)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -7,6 +7,7 @@ instances/          one locked file per living gateway
 spool/              room for answers and requests too large for memory; its files have no names
 settings/           what undoes a change that `holdfast doctor` made to a client's settings
 request.salt        chance that makes a request's key mean nothing elsewhere
+export.key          what pseudonyms of exported sessions are made with; export.machine: of this machine's own
 probes.jsonl        what `holdfast probe` found, one result per line
 run.log             what gateways under `run` said, one line per turn; run.log.1 is the one before
 """
@@ -33,6 +34,8 @@ SESSIONS = "sessions-*.sqlite"
 "What was read of transcripts, one file per home that was diagnosed."
 SETTINGS = "settings"
 SALT = "request.salt"
+EXPORT_KEY = "export.key"
+EXPORT_MACHINE = "export.machine"
 PROBES = "probes.jsonl"
 RUN_LOGS = ("run.log", "run.log.1")
 OURS = (
@@ -47,6 +50,8 @@ OURS = (
     *RUN_LOGS,
     PROBES,
     SALT,
+    EXPORT_KEY,
+    EXPORT_MACHINE,
     LOCK,
 )
 
