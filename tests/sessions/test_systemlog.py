@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from holdfast.sessions.systemlog import Event, journal, mac_log, outages, pmset, sleeps
+from holdfast.sessions.systemlog import Event, journal, mac_log, outages, pmset, sleeps, strains
 from tests.sessions.written import MORNING_MS
 
 FIRST, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -38,10 +38,14 @@ def test_an_absence_is_from_the_first_line_that_it_went_to_the_first_that_it_cam
 
 
 def test_what_is_back_at_once_is_a_change() -> None:
-    """Four seconds from one access point to another."""
+    """Four seconds from one access point to another, or back to the same."""
     assert spans(
         (10, f"wlan0: CTRL-EVENT-DISCONNECTED bssid={FIRST} reason=4"),
         (14, f"wlan0: CTRL-EVENT-CONNECTED - Connection to {OTHER} completed"),
+    ) == [(10.0, 14.0, {"changed", "roam"})]
+    assert spans(
+        (10, f"wlan0: CTRL-EVENT-DISCONNECTED bssid={FIRST} reason=4"),
+        (14, f"wlan0: CTRL-EVENT-CONNECTED - Connection to {FIRST} completed"),
     ) == [(10.0, 14.0, {"changed"})]
 
 
@@ -51,7 +55,29 @@ def test_a_roam_needs_no_disconnection() -> None:
         (10, f"wlan0: CTRL-EVENT-CONNECTED - Connection to {FIRST} completed"),
         (20, f"wlan0: CTRL-EVENT-CONNECTED - Connection to {FIRST} completed"),
         (30, f"wlan0: CTRL-EVENT-CONNECTED - Connection to {OTHER} completed"),
-    ) == [(30.0, 30.0, {"changed"})]
+    ) == [(30.0, 30.0, {"changed", "roam"})]
+
+
+def test_a_tunnel_that_goes_is_no_link_that_goes() -> None:
+    """Nor one that comes. Whoever waits for bytes loses them all the same, so it is told by itself."""
+    assert spans(
+        (10, "device (tun0): state change: ip-check -> activated (reason 'none')"),
+        (400, "device (tun0): state change: activated -> unmanaged (reason 'connection-assumed')"),
+        (700, "vpn[0x5581,8c1f,'office']: dbus: failed with reason connect-timeout"),
+    ) == [(10.0, 10.0, {"vpn"}), (400.0, 400.0, {"vpn"}), (700.0, 700.0, {"vpn"})]
+
+
+def test_the_kernel_says_when_the_machine_has_too_little() -> None:
+    """Since when, where it says for how long; a container that has used up its share is no trouble of the machine's."""
+    lines = said(
+        (100, "Out of memory: Killed process 4711 (docker-build) total-vm:9000000kB"),
+        (400, "INFO: task node:812 blocked for more than 122 seconds."),
+        (500, "watchdog: BUG: soft lockup - CPU#3 stuck for 23s! [kswapd0:71]"),
+        (600, "Memory cgroup out of memory: Killed process 9 (chrome)"),
+    )
+
+    found = [(begun - MORNING_MS, ended - MORNING_MS) for begun, ended in strains(journal(lines).events)]
+    assert found == [(100_000, 100_000), (278_000, 400_000), (477_000, 500_000)]
 
 
 def test_a_cable_is_a_link_too_and_a_container_none() -> None:
@@ -118,7 +144,7 @@ def test_the_wifi_log_of_a_mac_has_zones_in_its_stamps() -> None:
     assert log.events[0] == Event(MORNING_MS + 1_123, "down")
     assert [event.kind for event in log.events] == ["down", "up", "roam"]
     assert (log.lines, log.dirt) == (3, 0)
-    assert [one.kinds for one in outages(log.events)] == [{"offline"}, {"changed"}]
+    assert [one.kinds for one in outages(log.events)] == [{"offline"}, {"changed", "roam"}]
 
 
 def test_pmset_tells_of_sleep_and_waking() -> None:

@@ -31,6 +31,7 @@ HALVED_DAYS: Mapping[str, float] = {
     "trickle": BUILT_DAYS,
     "upload": 14.0,
     "link": 14.0,
+    "resolve": 14.0,
 }
 """After so many days a result of this probe is half as likely to speak of the same thing. A box and its timer stay for
 months; a line's quality changes with the weeks; whether something answers just now is a matter of hours (`MOMENT_DAYS`)."""

@@ -22,6 +22,7 @@ def beside(what: Beside, machine: Machine) -> Beside:
     events = [event for log in machine.logs for event in log.events]
     outages = systemlog.outages(events)
     asleep = [Span(*one) for one in systemlog.sleeps(events)]
+    strains = [Span(*one) for one in systemlog.strains(events)]
     covered = [_covered(log, machine.verified) for log in machine.logs]
     missed = tuple(f"{one.line}: {one.why}" for one in machine.untold if one.ranking.startswith("yes"))
     if missed or not machine.logs:
@@ -43,6 +44,7 @@ def beside(what: Beside, machine: Machine) -> Beside:
         outages=(*what.outages, *outages),
         watched=(*what.watched, *_watched(machine.logs)),
         sleeps=(*what.sleeps, *asleep),
+        strains=(*what.strains, *strains),
         covered=(*what.covered, *covered),
         tables={**what.tables, **tables},
         refused=(*what.refused, *refused),
@@ -64,6 +66,8 @@ def _covered(log: SystemLog, verified: bool) -> Coverage:
     if log.source in LINK_LOGS:
         away = sum("offline" in one.kinds for one in outages)
         told += f", {counted(away, 'outage')} and {counted(len(outages) - away, 'change')} of the link"
+        if log.source == "journal" and (strained := len(systemlog.strains(log.events))):
+            told += f", {counted(strained, 'strain')} of the machine"
     told += f", {counted(len(asleep), 'sleep')}"
     unread = [f"{log.dirt} that could not be read"] if log.dirt else []
     if log.left_out:

@@ -1,7 +1,8 @@
 """How requests went to the provider, attempt by attempt, from a turn of the gateway's journal.
 
 Attempts that went well are told as well: where, by which family and by which HTTP they went is what the others are
-compared with. What the client left of itself, or the gateway stopped on its behalf, neither broke nor went well, and is left out.
+compared with. What the client left of itself, or the gateway stopped on its behalf, neither broke nor went well, and is
+left out.
 """
 
 from __future__ import annotations

@@ -28,7 +28,18 @@ ONE_ROAM_MS = 2_000
 SOURCE = "system log"
 
 _VIRTUAL = re.compile(r"\b(?:veth\w*|docker\d*|br-[0-9a-f]+|virbr\d*|vnet\d*|lo|cni\d*|tap\w*)\b")
+_TUNNEL = r"(?:tun|wg|ppp|utun|ipsec|tailscale|zt|nordlynx|proton|gpd|cscotun)\w*"
+_STRAIN = re.compile(
+    r"^Out of memory: Killed process|soft lockup - CPU#\d+ stuck for (?P<stuck>\d+)s|detected stalls? on|"
+    r"blocked for more than (?P<blocked>\d+) seconds|page allocation (?:failure|stalls)",
+    re.IGNORECASE,
+)
+"""The kernel's words for a machine that has too little: memory, or processors that stand still. A container that has used up
+its own share (`Memory cgroup out of memory`) is no trouble of the machine's."""
+MOST_STRAIN_S = 600
 _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("vpn", re.compile(rf"device \({_TUNNEL}\): state change: (?:\S+ -> activated|activated -> \S+)|"
+                       r"\bvpn(?:-connection)?\[.*(?:state changed|failed|started|stopped)|VPN (?:connection|plugin): ")),
     ("sleep", re.compile(r"^PM: suspend entry|^PM: hibernation entry|Entering sleep state|^Suspending system|"
                          r"Performing sleep operation|The system will (?:suspend|hibernate) now")),
     ("wake", re.compile(r"^PM: suspend exit|^PM: hibernation exit|System returned from sleep|Operation 'sleep' finished")),
@@ -55,9 +66,11 @@ class Event:
 
     at_ms: int
     kind: str
-    "`down`, `up`, `roam`, `address`, `sleep`, `wake`."
+    "`down`, `up`, `roam`, `vpn`, `address`, `sleep`, `wake`, `strain`."
     point: str = ""
     "The access point's address of a `down` or `up`, where it was named; for comparing, never printed."
+    lasted_s: int = 0
+    "Of a strain: for how long before, where the line says it."
 
 
 @dataclass(slots=True)
@@ -162,6 +175,10 @@ def _keep(log: SystemLog, event: Event) -> None:
 
 def _take(log: SystemLog, at_ms: int, text: str, words: Sequence[tuple[str, re.Pattern[str]]]) -> None:
     _seen(log, at_ms)
+    if words is _WORDS and (strain := _STRAIN.search(text)):
+        lasted = strain["stuck"] or strain["blocked"] or "0"
+        _keep(log, Event(at_ms, "strain", lasted_s=min(int(lasted[:6]), MOST_STRAIN_S)))
+        return
     if _VIRTUAL.search(text):
         return
     for kind, pattern in words:
@@ -187,8 +204,14 @@ def sleeps(events: Iterable[Event]) -> list[tuple[int, int]]:
     return found
 
 
+def strains(events: Iterable[Event]) -> list[tuple[int, int]]:
+    """From when to when the machine had too little of something (ms), by the kernel's own words, in order."""
+    return sorted((one.at_ms - 1000 * one.lasted_s, one.at_ms) for one in events if one.kind == "strain")
+
+
 def outages(events: Iterable[Event]) -> list[Outage]:
-    """Times without a link, and changes of it, in the words of the desktop log's: `offline` and `changed`.
+    """Times without a link, and changes of it, in the words of the desktop log's: `offline` and `changed`; of another access
+    point `roam` besides, and of a tunnel `vpn`.
 
     A machine that sleeps has no link, and that is a sleep.
     """
@@ -207,15 +230,18 @@ def outages(events: Iterable[Event]) -> list[Outage]:
             if down is not None:
                 lasted = event.at_ms - down.at_ms
                 ended = event.at_ms if lasted <= AWAY_MS else down.at_ms
-                found.append(
-                    Outage(down.at_ms, ended, {"changed" if lasted <= FLAP_MS else "offline"}, 2, SOURCE)
-                )
+                kinds = {"changed" if lasted <= FLAP_MS else "offline"}
+                if lasted <= FLAP_MS and down.point and event.point and down.point != event.point:
+                    kinds.add("roam")
+                found.append(Outage(down.at_ms, ended, kinds, 2, SOURCE))
                 down = None
             elif event.point and point and event.point != point:
-                found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1, SOURCE))
+                found.append(Outage(event.at_ms, event.at_ms, {"changed", "roam"}, 1, SOURCE))
             point = event.point or point
         elif event.kind == "roam":
-            found.append(Outage(event.at_ms, event.at_ms, {"changed"}, 1, SOURCE))
+            found.append(Outage(event.at_ms, event.at_ms, {"changed", "roam"}, 1, SOURCE))
+        elif event.kind == "vpn":
+            found.append(Outage(event.at_ms, event.at_ms, {"vpn"}, 1, SOURCE))
     if down is not None:
         found.append(Outage(down.at_ms, down.at_ms, {"offline"}, 1, SOURCE))
     return list(_merged(found))

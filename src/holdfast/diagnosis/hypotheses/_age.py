@@ -17,6 +17,8 @@ SHARE, LEAST_S = 0.02, 1.0
 "How exact such a limit is: timers of event loops fire up to a second late."
 HIT = 0.9
 MISS = 0.02
+SILENT, FLOWING = 0.8, 0.3
+"Of a try's age: a silence as long as the first is nearly all of it, and one as short as the second is a pause."
 AT_ONCE_MS = 5_000
 "The desktop app notes a broken cycle when the client does."
 REMEDY = (
@@ -76,7 +78,9 @@ class Aged(Hypothesis):
         ]
         coming = sum(_answered(case, failure) is True for failure in mine)
         if coming:
-            pro.append(Evidence(f"In {counted(coming, 'case')} an answer was already coming.", "desktop log"))
+            seen = any(case.trips_of.get(one.id) or case.seen.get(one.id) for one in mine)
+            who = "flights" if seen else "desktop log"
+            pro.append(Evidence(f"In {counted(coming, 'case')} an answer was already coming.", who))
         lost = sum(_lost(failure) for failure in mine)
         if lost:
             pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
@@ -150,6 +154,16 @@ def _by_chance(ages: Sequence[float], limit: float) -> float:
 
 
 def _answered(case: Case, failure: Failure) -> bool | None:
+    """Whether an answer was coming when it was cut: as a flight, a capture or the desktop app saw it."""
+    found = _asked(failure)
+    silences = [one.silence_s for one in case.trips_of.get(failure.id, ())]
+    silences += [one.silence_s for one in case.seen.get(failure.id, ())]
+    for silence in silences:
+        if silence is not None and found is not None and found.age_s:
+            if silence >= SILENT * found.age_s:
+                return False
+            if silence <= FLOWING * found.age_s:
+                return True
     for cycle in case.cycles:
         if any(abs(cycle.at_ms - at) <= AT_ONCE_MS for at in failure.times_ms):
             return cycle.answered

@@ -23,7 +23,14 @@ OWN_LINK = frozenset({"offline", "changed"})
 
 
 def face(outage: Outage) -> str:
-    """`flap`, `away` or `beyond`: what an outage looks like from here. Everything that is not told apart is `away`."""
+    """`vpn`, `roam`, `flap`, `away` or `beyond`: what an outage looks like from here.
+
+    Everything that is not told apart is `away`.
+    """
+    if "vpn" in outage.kinds:
+        return "vpn"
+    if "roam" in outage.kinds:
+        return "roam"
     if not outage.kinds & OWN_LINK:
         return "beyond"
     if "changed" in outage.kinds and outage.ended_ms - outage.begun_ms <= FLAP_MS:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from holdfast.diagnosis.hypotheses._age import Aged
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.hypotheses._age import Aged, near
+from holdfast.diagnosis.hypothesis import Answered
+from holdfast.probes.result import Result
 
 TELL = "a capture, or holdfast run: do bytes flow until the cut, and does a keepalive prevent it?"
 
@@ -27,3 +30,15 @@ class FixedLimit(Aged):
 
     def fits(self, *, lost: bool, answered: bool | None) -> float:
         return 0.05 if lost else 1.0
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        """A slow request that was cut at that age, or lived longer."""
+        if result.name != "trickle" or self.limit_s is None:
+            return None
+        ended, sent = result.facts.get("ended_s"), result.facts.get("sent_s")
+        if isinstance(ended, int | float) and sent is None and near(ended, self.limit_s):
+            return Answered(15.0, f"a slow upload was cut after {ended:.0f} s")
+        if isinstance(sent, int | float) and sent > self.limit_s:
+            # Many limits begin only when the request has arrived.
+            return Answered(0.5, f"a slow upload of {sent:.0f} s was let through")
+        return None

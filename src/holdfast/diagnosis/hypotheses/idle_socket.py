@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
-from holdfast.flight.flights import counted
+from holdfast.diagnosis.hypotheses._silence import held
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted, duration
+from holdfast.probes.result import Result
 
 FAST_S = 1.5
 "A dead connection shows within a round trip or two."
@@ -14,6 +16,7 @@ FAST_BY_CHANCE = 0.2
 "Of ages spread evenly over the decades from 0.3 to 900 s, so many are that short."
 IDLE_S = (60, 300)
 MOST = 30.0
+SOON_S = 120.0
 
 
 class IdleSocket(Hypothesis):
@@ -46,6 +49,21 @@ class IdleSocket(Hypothesis):
             return 0.02 * ratio
         ratio *= min(0.95 / max(case.idle_share[step], 0.03), MOST)
         return ratio if len(failure.tries) == 1 else 0.1 * ratio
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        told = held(result)
+        if told is None:
+            return None
+        plain, _ = told
+        gone, lived = min(plain.gone_s, default=None), max(plain.lived_s, default=0.0)
+        if gone is not None:
+            # Nearly every far end closes what is idle for many minutes; one that does so soon is met by every pause.
+            return Answered(
+                5.0 if gone <= SOON_S else 1.5, f"idle connections were ended after {duration(gone)}"
+            )
+        return (
+            Answered(0.2, f"idle connections lived up to {duration(lived)}") if lived >= IDLE_S[-1] else None
+        )
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         pauses = sorted(one.idle_s for one in mine if one.idle_s is not None)

@@ -7,12 +7,15 @@ from statistics import fmean
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_session_day
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
-from holdfast.flight.flights import counted
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
+from holdfast.flight.flights import counted, size
+from holdfast.probes.result import Result
 
 POWER = 3
 "How steeply the risk grows with the prompt: eight times as likely at twice the size. Gentler slopes are not worth a claim."
 MOST = 50.0
+LARGE_BYTES = 500_000
+"A prompt of some 100,000 tokens."
 ENOUGH = 20
 "Answered requests whose size is known: with fewer there is nothing to compare with."
 
@@ -49,6 +52,22 @@ class LargeRequest(Hypothesis):
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session that is large and out of luck is one coincidence, however often it fails."""
         return by_session_day(case)
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        told = result.facts.get("uploads")
+        if result.name != "upload" or not isinstance(told, list):
+            return None
+        rungs = [one for one in told if isinstance(one, dict) and isinstance(one.get("size_bytes"), int)]
+        whole = [one["size_bytes"] for one in rungs if one.get("whole") is True and not one.get("ended")]
+        cut = [one["size_bytes"] for one in rungs if one.get("ended")]
+        if cut and whole and min(cut) > max(whole):
+            return Answered(5.0, f"{size(max(whole))} arrived whole, and {size(min(cut))} did not")
+        if whole and not cut and max(whole) >= LARGE_BYTES:
+            # Uploads are half of what it may be: reading a large prompt takes time as well.
+            return Answered(
+                0.6, f"{size(max(whole))} arrived whole; how long a prompt is read, no probe asks"
+            )
+        return None
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         sizes = sorted(one.context_tokens for one in case.answers)

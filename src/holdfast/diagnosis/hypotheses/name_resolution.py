@@ -10,8 +10,9 @@ from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import BEFORE_MS
 from holdfast.diagnosis.hypotheses._told import Told
 from holdfast.diagnosis.hypotheses._words import days
-from holdfast.diagnosis.hypothesis import Brief, Evidence
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence
 from holdfast.flight.flights import counted
+from holdfast.probes.result import Result
 
 CODES = frozenset({"ENOTFOUND", "EAI_AGAIN", "EAI_NONAME", "DNSException"})
 
@@ -52,6 +53,14 @@ class NameResolution(Told):
             else min(ratio, TOLD_LESS)
             for failure, burst, ratio in zip(case.failures, bursts, super().ratios(case), strict=True)
         ]
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        if result.name != "resolve":
+            return None
+        errors, found = result.facts.get("system_errors"), result.facts.get("system_addresses")
+        if errors and not found:
+            return Answered(10.0, "the name did not resolve at all")
+        return Answered(0.8, "the name resolved") if found and not errors else None
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} ended in the resolver, on {counted(days(mine), 'day')}."

@@ -19,7 +19,7 @@ LONELY = 0.1
 "Of a failure that no other session shared: there may have been no other at work."
 LEAST = 0.002
 MOST = 10_000.0
-FACES = frozenset({"away", "flap", "beyond"})
+FACES = frozenset({"away", "flap", "beyond", "roam", "vpn"})
 
 
 class SharedOutage(Hypothesis):

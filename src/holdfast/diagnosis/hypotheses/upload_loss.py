@@ -1,0 +1,145 @@
+"""The line loses what is sent, and large requests do not get through."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any, ClassVar
+
+from holdfast.diagnosis.case import Case, Failure, Trip
+from holdfast.diagnosis.hypotheses._alike import by_session_day
+from holdfast.diagnosis.hypotheses._sending import AGAIN, HANDSHAKE_BYTES, answering, how_far, stopped
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
+from holdfast.flight.endings import Phase
+from holdfast.flight.flights import counted, size
+from holdfast.probes.result import Result
+
+CUT = 40.0
+"""Of an attempt that ended with a part of its request acknowledged and the rest sent again and again: eight in ten of this
+cause's failures look so, and one in fifty of others."""
+SENDING = 6.0
+"Of one that ended while it was being sent, where nothing tells of acknowledgements."
+ENOUGH = 10
+"Requests that went well and whose size is known: with fewer there is nothing to compare with."
+STEEPEST = (0.3, 4.0)
+"How much a request's size may speak against and for it: what is twice as long has twice the packets to lose."
+MUCH_LOSS = 0.02
+
+
+class UploadLoss(Hypothesis):
+    """A line that loses much of what this machine sends, or carries it too slowly: a weak radio link, a full upload, a bad
+    cable.
+
+    It predicts: requests that end before anything of the answer came, with a part of the request acknowledged and the
+    rest sent again and again; the larger the request, the likelier; answers that have begun come to their end. Whether a
+    request was on its way at all, only a flight, a capture or a log that counts its bytes tells: by the client's logs it
+    cannot be told from a prompt that takes long to read (`large-request`).
+    """
+
+    name = "upload-loss"
+    title = "Requests were lost on their way out, large ones most"
+    remedy = "Use a cable, or another network, for large prompts; /compact makes requests small."
+    likeness = 0.2
+    falsifier = "captures of such failures in which the whole request was acknowledged at once"
+    rivals: ClassVar[Mapping[str, str]] = {
+        "mtu-black-hole": "holdfast probe mtu: nothing of full size gets through, or only some of it is lost",
+        "large-request": "holdfast capture beside a failing request: was all of it acknowledged before it ended?",
+        "isp-outage": "whether small questions are answered at such a time: holdfast probe edge",
+    }
+
+    def ratios(self, case: Case) -> Sequence[float]:
+        sizes = [one.request_bytes for one in case.trips if not one.broke and one.request_bytes]
+        return [_ratio(case, failure, sizes) for failure in case.failures]
+
+    def units(self, case: Case) -> Sequence[Hashable]:
+        """A session that is large and out of luck is one coincidence."""
+        return by_session_day(case)
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        if result.name == "ping":
+            lost, sent = result.facts.get("lost"), result.facts.get("sent")
+            if not isinstance(lost, int) or not isinstance(sent, int) or result.facts.get("by") != "TCP":
+                return None
+            if 0 < lost < sent:
+                return Answered(3.0, f"{lost} of {sent} greetings were lost")
+            return (
+                None
+                if lost
+                else Answered(0.7, f"none of {sent} greetings was lost, which says little of large ones")
+            )
+        told: Any = result.facts.get("uploads")
+        if result.name != "upload" or not isinstance(told, list):
+            return None
+        rungs = [one for one in told if isinstance(one, Mapping)]
+        whole = [one for one in rungs if one.get("whole") is True and not one.get("ended")]
+        cut = [one for one in rungs if one.get("ended")]
+        again = sum(one["retransmissions"] for one in rungs if isinstance(one.get("retransmissions"), int))
+        segments = sum(one["segments"] for one in rungs if isinstance(one.get("segments"), int))
+        if cut and whole:
+            largest = max(one.get("size_bytes") or 0 for one in whole)
+            first = min(one.get("size_bytes") or 0 for one in cut)
+            return Answered(30.0, f"{size(largest)} arrived whole, and {size(first)} did not")
+        if segments and again > AGAIN and again / segments >= MUCH_LOSS:
+            return Answered(6.0, f"TCP had to send {again} of {segments} segments again")
+        if whole and not cut:
+            largest = max(one.get("size_bytes") or 0 for one in whole)
+            # It may lose now and then: some tries that went well say little, and nothing of larger ones.
+            return Answered(0.4, f"{counted(len(whole), 'upload')} arrived whole, up to {size(largest)}")
+        return None
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        pro = how_far(case, mine)
+        sizes = [one.request_bytes for one in case.trips if not one.broke and one.request_bytes]
+        broken = [
+            one.request_bytes
+            for failure in mine
+            for one in case.trips_of.get(failure.id, ())
+            if one.request_bytes
+        ]
+        if len(sizes) >= ENOUGH and broken:
+            pro.append(
+                Evidence(
+                    f"Half of those requests had {size(round(median(broken)))} or more; of {len(sizes)} that went well, "
+                    f"half had {size(round(median(sizes)))}.",
+                    "flights",
+                )
+            )
+        later = sum(
+            any(answering(one) for one in case.trips_of.get(failure.id, ())) for failure in case.failures
+        )
+        con = (
+            [Evidence(f"{counted(later, 'failure')} had begun to be answered: those had arrived.", "flights")]
+            if later
+            else []
+        )
+        settle = (
+            "holdfast probe upload --most 5MB --yes, here and on another network: which sizes arrive, and how much is sent "
+            "again; holdfast capture beside a failing request"
+        )
+        return Brief(tuple(pro), tuple(con), settle)
+
+
+def _ratio(case: Case, failure: Failure, sizes: Sequence[int]) -> float:
+    trips = case.trips_of.get(failure.id, ())
+    if failure.statuses:
+        return 0.0
+    if not trips:
+        return 1.0
+    return max(_of(one, sizes) for one in trips)
+
+
+def _of(one: Trip, sizes: Sequence[int]) -> float:
+    if answering(one) or one.phase in (Phase.RESOLVING, Phase.CONNECTING):
+        return 0.0
+    if stopped(one):
+        if one.acked_bytes is not None and one.acked_bytes <= HANDSHAKE_BYTES:
+            return 0.1  # nothing of the request got through, not a part of it
+        ratio = CUT
+    elif one.phase is Phase.SENDING and one.unacked_bytes is None:
+        ratio = SENDING
+    else:
+        return 0.1
+    if one.request_bytes and len(sizes) >= ENOUGH:
+        low, high = STEEPEST
+        ratio *= min(max(one.request_bytes / fmean(sizes), low), high)
+    return ratio
