@@ -22,13 +22,17 @@ from holdfast.cli.errors import Misused
 from holdfast.cli.unsaid import Unsaid
 from holdfast.diagnosis import added, system
 from holdfast.diagnosis.beside import Beside, Seen
-from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.case import Case, Coverage, Trip
 from holdfast.diagnosis.flown import Flown, flown, matched
+from holdfast.diagnosis.trips import trips
+from holdfast.flight.endings import Mechanism, Side
 from holdfast.flight.flights import counted
 from holdfast.flight.reading import StoredTurn, open_library
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
+from holdfast.probes import kept
+from holdfast.probes.result import Result
 from holdfast.records import reading
 from holdfast.records.legs import legs_of
 from holdfast.records.reading import NotReadable
@@ -36,6 +40,9 @@ from holdfast.sessions import machine
 
 MOST_CONNECTIONS = 50_000
 MOST_TURNS = 10_000
+MOST_WELL = 5_000
+"Turns that went well, the newest: what broke is compared with those of the same days."
+WELL = f"{Side.NOBODY.value}.{Mechanism.COMPLETED.value}."
 NEAR_TURNS = 300
 "Whole turns that help to find a log's clock: the newest, those that broke among them."
 
@@ -59,18 +66,22 @@ class Asked:
 
 def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
     """Everything beside a case. Raises `Misused` for a named file that cannot be read."""
-    turns, told = _flights(asked.since_ms, asked.until_ms)
+    turns, well, told = _flights(asked.since_ms, asked.until_ms)
     known_sessions = {one.session for one in case.failures} | {one.session for one in case.answers}
     if not asked.own:
         turns = [turn for turn in turns if turn.record.session in known_sessions]
+        well = [turn for turn in well if turn.record.session in known_sessions]
         if told.first_ms is not None:
             told = replace(told, count=f"{told.count}; taken are the {len(turns)} of sessions in this home")
     broken = flown(turns)
-    seen, covered = _files(case, asked, turns, broken)
+    seen, carried, covered = _files(case, asked, turns, broken)
+    probes, probed = _probes() if asked.own else ([], _OTHERS_NETWORK)
     beside = Beside(
         flights=broken,
         seen=seen,
-        covered=(told, *unsaid.covered, *covered),
+        trips=(*trips([*turns, *well]), *carried),
+        probes=probes,
+        covered=(told, probed, *unsaid.covered, *covered),
         tables=unsaid.tables,
         refused=unsaid.refused,
     )
@@ -94,24 +105,53 @@ def _with_machine(beside: Beside, case: Case, asked: Asked) -> Beside:
     return system.beside(beside, told)
 
 
-def _flights(since_ms: int | None, until_ms: int | None) -> tuple[list[StoredTurn], Coverage]:
-    """Turns that broke, and how many there are in all."""
+_OTHERS_NETWORK = Coverage("probes", "none: what was asked here says nothing of another machine's network")
+
+
+def _probes() -> tuple[list[Result], Coverage]:
+    """What the network answered when it was asked, however long ago: the weighing knows how it grows old."""
+    try:
+        found, dirt = kept.read_all(state_path())
+    except (OSError, StateError) as error:
+        return [], Coverage("probes", "none", unreadable=(clean(str(error)),))
+    unread = (f"{counted(dirt, 'line')} that could not be read",) if dirt else ()
+    if not found:
+        return [], Coverage(
+            "probes", "none: nothing was asked of the network (holdfast probe)", unreadable=unread
+        )
+    names = sorted({one.name for one in found})
+    told = f"{counted(len(found), 'result')} of {', '.join(names)}"
+    networks = {one.network for one in found if one.network is not None}
+    told += f", on {counted(len(networks), 'network')}" if networks else ", on what network is not known"
+    return found, Coverage("probes", told, found[0].begun_wall_ms, found[-1].begun_wall_ms, unread)
+
+
+def _flights(
+    since_ms: int | None, until_ms: int | None
+) -> tuple[list[StoredTurn], list[StoredTurn], Coverage]:
+    """Turns that broke, some that went well to compare them with, and how many there are in all."""
     try:
         with open_library(state_path()) as library:
             if library is None:
-                return [], Coverage(
-                    "flights", "none: no gateway has run (holdfast run -- claude records them)"
-                )
+                said = "none: no gateway has run (holdfast run -- claude records them)"
+                return [], [], Coverage("flights", said)
             count, first, last = library.tally(since_ms, until_ms)
             turns = library.disturbed(since_ms, until_ms, MOST_TURNS)
+            well = [
+                turn
+                for turn in (library.recent(MOST_WELL, since_ms or 0) if turns else ())
+                if (turn.ending_code or "").startswith(WELL)
+                and turn.record.breaks is None
+                and (until_ms is None or turn.record.started.wall_ms < until_ms)
+            ]
     except (JournalError, StateError, sqlite3.Error) as error:
-        return [], Coverage("flights", "none", unreadable=(clean(str(error)),))
+        return [], [], Coverage("flights", "none", unreadable=(clean(str(error)),))
     if not count:
-        return [], Coverage("flights", "none in this time")
+        return [], [], Coverage("flights", "none in this time")
     told = f"{counted(count, 'turn')}, {len(turns)} of them broke or did not end well"
     if len(turns) == MOST_TURNS:
         told += f"; only the newest {MOST_TURNS} such are looked at"
-    return turns, Coverage("flights", told, first, last)
+    return turns, well, Coverage("flights", told, first, last)
 
 
 def _files(
@@ -119,9 +159,9 @@ def _files(
     asked: Asked,
     turns: Sequence[StoredTurn],
     broken: Sequence[Flown],
-) -> tuple[list[Seen], list[Coverage]]:
+) -> tuple[list[Seen], list[Trip], list[Coverage]]:
     if not asked.files:
-        return [], []
+        return [], [], []
     known = {turn.turn_id: key for key, pairs in matched(case.failures, broken).items() for turn, _ in pairs}
     legs = added.legs(added.open_failures(case, known))
     legs += [leg for turn in turns[-NEAR_TURNS:] for leg in legs_of(turn)]
@@ -129,26 +169,28 @@ def _files(
     first_s = min((leg.began_s for leg in legs), default=0.0)
     ahead = datetime.fromtimestamp(first_s, asked.zone).utcoffset()
     zone_s = ahead.total_seconds() if ahead else 0.0
-    found, covered = list[Seen](), list[Coverage]()
+    found, carried, covered = list[Seen](), list[Trip](), list[Coverage]()
     with spooled(asked.files) as paths:
         for path in paths:
             try:
                 if reading.is_capture(path):
-                    seen, told = _capture(path, asked.clock_s)
+                    seen, way, told = _capture(path, asked.clock_s)
                 else:
                     source = reading.beside(path, legs, local_zone_s=zone_s, shift_s=asked.clock_s)
                     seen, told = added.of_log(source, known)
+                    way = added.trips_of_log(source)
             except (NotReadable, NotACapture, OSError) as error:
                 raise Misused(
                     f"{clean(str(error))}; --add reads logs of proxies and servers, HAR files, mitmproxy flows, "
                     "pasted traces and packet captures"
                 ) from error
             found += seen
+            carried += way
             covered.append(told)
-    return found, covered
+    return found, carried, covered
 
 
-def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], Coverage]:
+def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], list[Trip], Coverage]:
     reports, twins, more = list[Report](), Twins(), 0
     with open_capture(path) as capture:
         for connection in follow(capture):
@@ -160,4 +202,6 @@ def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], Coverage]:
             else:
                 more += 1
         notes = list(capture.notes)
-    return added.of_capture(f"capture {clean(path.name, limit=60)}", reports, clock_s, notes, more)
+    name = f"capture {clean(path.name, limit=60)}"
+    found, told = added.of_capture(name, reports, clock_s, notes, more)
+    return found, added.trips_of_capture(name, reports, clock_s), told

@@ -36,12 +36,22 @@ def keep(state_dir: Path, results: Sequence[Result], most_bytes: int = MOST_BYTE
 
 def read(state_dir: Path, since_ms: int | None = None, until_ms: int | None = None) -> list[Result]:
     """What is kept, oldest first; those that began in the span. Nothing where nothing is kept or may be read."""
-    found = []
-    with suppress(OSError), (state_dir / PROBES).open("rb") as file:
+    with suppress(OSError):
+        found, _ = read_all(state_dir)
+        return [one for one in found if (since_ms or 0) <= one.begun_wall_ms < (until_ms or 1 << 62)]
+    return []
+
+
+def read_all(state_dir: Path) -> tuple[list[Result], int]:
+    """What is kept, oldest first, and how many lines could not be read. Raises `OSError` where it may not be read."""
+    found, dirt = [], 0
+    with suppress(FileNotFoundError), (state_dir / PROBES).open("rb") as file:
         for _, result in _lines(file):
-            if result is not None and (since_ms or 0) <= result.begun_wall_ms < (until_ms or 1 << 62):
+            if result is None:
+                dirt += 1
+            else:
                 found.append(result)
-    return sorted(found, key=lambda one: one.begun_wall_ms)
+    return sorted(found, key=lambda one: one.begun_wall_ms), dirt
 
 
 def forget(state_dir: Path, before_ms: int) -> int:
