@@ -18,6 +18,8 @@ MISSED = 0.05
 MOST = 10_000.0
 FLAP_MS = 20_000
 "A change of the access point or the address is over by then; what lasts longer is an absence."
+NAMED = frozenset({"roam", "vpn"})
+"Faces of a change of which a log says what changed: another log's line about it is no other change."
 OWN_LINK = frozenset({"offline", "changed"})
 "Kinds of lines that say that this machine itself had no link. Without them it was beyond the router."
 
@@ -38,6 +40,11 @@ def face(outage: Outage) -> str:
     return "away"
 
 
+def _together(one: Outage, other: Outage) -> bool:
+    """Whether two logs tell of one change."""
+    return other.begun_ms - FLAP_MS <= one.ended_ms and one.begun_ms <= other.ended_ms + FLAP_MS
+
+
 class Away(Hypothesis):
     """A cause that is told by outages of one face."""
 
@@ -51,7 +58,13 @@ class Away(Hypothesis):
 
     def spans(self, case: Case) -> list[Span]:
         """Its outages with their slack, in order, without overlaps."""
-        mine = [one for one in case.outages if face(one) == self.face]
+        named = [one for one in case.outages if face(one) in NAMED]
+        mine = [
+            one
+            for one in case.outages
+            if face(one) == self.face
+            and not (self.face == "flap" and any(_together(one, other) for other in named))
+        ]
         return merged([Span(one.begun_ms - BEFORE_MS, one.ended_ms + self.after_ms) for one in mine])
 
     def watched(self, case: Case) -> list[Span]:

@@ -89,7 +89,7 @@ def _ratio(case: Case, failure: Failure) -> float:
         return 0.0
     if not trips:
         return 1.0
-    return max(_of(one) for one in trips)
+    return _of(min(trips, key=lambda one: one.at_ms))
 
 
 def _of(one: Trip) -> float:

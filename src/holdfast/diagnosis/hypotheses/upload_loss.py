@@ -125,7 +125,7 @@ def _ratio(case: Case, failure: Failure, sizes: Sequence[int]) -> float:
         return 0.0
     if not trips:
         return 1.0
-    return max(_of(one, sizes) for one in trips)
+    return _of(min(trips, key=lambda one: one.at_ms), sizes)
 
 
 def _of(one: Trip, sizes: Sequence[int]) -> float:
