@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner, Result
 
-from holdfast.cli import diagnose, forget, mark
+from holdfast.cli import diagnose, forget, mark, zones
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -49,11 +49,15 @@ def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
     assert lines[0].startswith(
         "24 of 156 requests failed (15%), and 12 turns died of it. 2 causes explain 24 of the 24."
     )
-    assert lines[2] == "What to do"
-    assert "holdfast run" in lines[3] and lines[3].endswith("(12 turns)")
-    cut = next(line for line in lines if "cut at a fixed age" in line)
-    assert cut.startswith("either     Requests were cut at a fixed age: 12 of 24 failures")
-    assert cut.endswith("or as well: silence-limit or nat-timeout")
+    assert lines[2:4] == [
+        "  strong         12  The provider was overloaded",
+        "  either         12  Requests were cut at a fixed age, or something that looks like it",
+    ]
+    begin = lines.index("What to do, and how many lost turns it would have saved")
+    assert begin < 8 and "holdfast run" in lines[begin + 1] and lines[begin + 1].endswith("(12 turns)")
+    assert lines[begin + 2] == "  To see and make the change: holdfast doctor"
+    cut = lines.index("either     Requests were cut at a fixed age: 12 of 24 failures")
+    assert lines[cut + 1].startswith("  or       Silent requests were cut at a fixed age (silence-limit); A box")
     assert "strong     The provider was overloaded: 12 of 24 failures" in lines
 
 
@@ -78,7 +82,7 @@ def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:
     result = diagnosed(home)
 
     assert result.stdout.startswith("Nothing is wrong: 1 request on record, and none failed.")
-    assert "What to do" not in result.stdout
+    assert not any(one in result.stdout for one in ("What to do", "by code", "Prior hypotheses"))
 
 
 def test_an_empty_home_has_nothing_to_diagnose(home: Path) -> None:
@@ -167,11 +171,11 @@ def test_a_zone_that_is_none_is_refused(home: Path) -> None:
 
 def test_the_local_clocks_changes_are_known() -> None:
     """To the second, both of a year."""
-    changes = [at for at, _ in diagnose.offsets(ZoneInfo("America/Chicago"))]
+    changes = [at for at, _ in zones.offsets(ZoneInfo("America/Chicago"))]
 
     for change in (datetime(2026, 3, 8, 8, tzinfo=UTC), datetime(2026, 11, 1, 7, tzinfo=UTC)):
         assert round(change.timestamp() * 1000) in changes
-    assert diagnose.offsets(ZoneInfo("UTC")) == [
+    assert zones.offsets(ZoneInfo("UTC")) == [
         (round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000), 0)
     ]
 

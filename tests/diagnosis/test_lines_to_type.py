@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.cli import probe
 from holdfast.cli.main import main
-from holdfast.diagnosis import fix
+from holdfast.diagnosis import fix, prior
 from holdfast.diagnosis.case import Answer, Case, Failure, Try
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
@@ -83,6 +83,15 @@ def test_every_line_can_be_typed(one: Hypothesis) -> None:
 def test_every_cause_says_how_to_settle_it(one: Hypothesis) -> None:
     """By a line to type here, whatever else there is to ask."""
     assert list(lines(settles(one)))
+
+
+@pytest.mark.parametrize("one", prior.PRIORS, ids=lambda one: one.key)
+def test_a_prior_hypothesis_is_settled_by_a_line(one: prior.Prior) -> None:
+    """Each of them, too."""
+    found = list(lines(one.settle))
+    assert found
+    for line in found:
+        parses(line)
 
 
 def test_the_lines_of_a_fix_can_be_typed() -> None:

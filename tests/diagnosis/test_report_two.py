@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.diagnosis import tables
+from holdfast.diagnosis import prior, tables
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
+from holdfast.report import diagnosed
 from holdfast.sessions import desktop
 from holdfast.sessions.corpus import update
 from holdfast.sessions.frames import frames
@@ -360,3 +361,29 @@ def test_no_dose_no_claim(told: Told) -> None:
     assert not claimed & {"large-request", "client-version", "rate-limit", "provider-overload"}
     assert any("Versions are not compared" in said for said in diagnosis.refused)
     assert any("Who sent a reset" in said for said in diagnosis.refused)
+
+
+def test_its_hypotheses_by_name(told: Told) -> None:
+    """H1 to H8 as its author numbered them, each with its verdict here; most of what it held is not so in its own data."""
+    found = {one.key: one for one in prior.held(told[2])}
+
+    assert {key: one.verdict for key, one in found.items()} == {
+        "H1": prior.CONTRADICTED,  # no failure of it is old enough, and all prompts are of one size
+        "H2": prior.CONTRADICTED,
+        "H3": prior.CONTRADICTED,  # the app had no network; the line beyond the router was not what it named
+        "H4": prior.OPEN,
+        "H5": prior.CONTRADICTED,
+        "H6": prior.CONTRADICTED,
+        "H7": prior.OPEN,
+        "H8a": prior.OPEN,
+        "H8b": prior.OPEN,
+        "H8c": prior.CONTRADICTED,
+        "H8d": prior.CONTRADICTED,
+        "H8e": prior.OPEN,
+        "H8f": prior.OPEN,
+        "H8g": prior.CONTRADICTED,
+    }
+    assert found["H1"].why.startswith("110 of 110 failures came within 10 s")
+    assert "0 of 84 failures" in found["H3"].why
+    page = "\n".join(diagnosed.as_markdown(told[2]))
+    assert all(f"- report's {key}: " in page for key in found)

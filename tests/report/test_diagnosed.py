@@ -15,7 +15,7 @@ from holdfast.report import diagnosed
 from holdfast.sessions.environment import Environment, Fact, Skipped
 
 EMPTY = Diagnosis(
-    0, 9, 0, Examination((), (), (), ()), (), {}, (Coverage("transcripts", "none"),), (), case=Case(())
+    3, 9, 0, Examination((), (), (), ()), (), {}, (Coverage("transcripts", "none"),), (), case=Case(())
 )
 ROWS = [
     {
@@ -67,4 +67,4 @@ def test_an_interval_without_width_is_not_shown() -> None:
     finding = Finding("x", "It broke", "strong", 20.0, ("a", "b"), 0.5, Brief(), "", "")
     assert diagnosed.finding_line(finding, 4, Interval(0.5, 0.5)) == "It broke: 2 of 4 failures"
     told = diagnosed.finding_line(finding, 4, Interval(0.3, 0.62))
-    assert told == "It broke: 2 of 4 failures (30% to 62%, days resampled)"
+    assert told == "It broke: 2 of 4 failures (30% to 62%)"

@@ -33,6 +33,8 @@ class Advice:
     hypothesis: str
     least: int
     most: int
+    also: tuple[str, ...] = ()
+    "Other findings that the same action helps; their turns are among these."
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,6 @@ def diagnose(
     case = together.case
     examination = examined(case, catalogue())
     counted |= together.tables
-    by_id = {failure.id: failure for failure in case.failures}
-    advice = []
-    for finding in examination.findings:
-        ends = [by_id[key].outcome for key in finding.explains]
-        least = ends.count("died") if finding.certain_remedy else 0
-        most = len(ends) - ends.count("recovered")
-        if most:
-            advice.append(Advice(finding.remedy, finding.hypothesis, least, most))
-    advice.sort(key=lambda one: (-one.least, -one.most))
     for name, by in RATED.items():
         counted[name] = _rated(counted[name], by, engine.rows(tables.daily(sources, by, offsets)))
     counted["retries"] = _survival(counted["retries"], case, offsets)
@@ -142,7 +135,7 @@ def diagnose(
         requests=case.requests,
         died=sum(failure.outcome == "died" for failure in case.failures),
         examination=examination,
-        advice=tuple(advice[:TOP]),
+        advice=tuple(_advice(examination, case)[:TOP]),
         tables=counted,
         coverage=(
             *coverage,
@@ -155,6 +148,31 @@ def diagnose(
         case=case,
         intervals=dict(_shares(examination, case, offsets)),
     )
+
+
+def _advice(examination: Examination, case: Case) -> list[Advice]:
+    """What would have saved most turns, first; findings that one action helps are one advice."""
+    by_id = {failure.id: failure for failure in case.failures}
+    found: dict[str, list[Advice]] = defaultdict(list)
+    for finding in examination.findings:
+        ends = [by_id[key].outcome for key in finding.explains]
+        least = ends.count("died") if finding.certain_remedy else 0
+        most = len(ends) - ends.count("recovered")
+        if most:
+            action = finding.remedy.partition(":")[0]
+            found[action].append(Advice(finding.remedy, finding.hypothesis, least, most))
+
+    def order(one: Advice) -> tuple[int, int]:
+        return -one.least, -one.most
+
+    made = []
+    for same in found.values():
+        first, *rest = sorted(same, key=order)
+        least, most = sum(one.least for one in same), sum(one.most for one in same)
+        made.append(
+            Advice(first.remedy, first.hypothesis, least, most, tuple(one.hypothesis for one in rest))
+        )
+    return sorted(made, key=order)
 
 
 def local_day(at_ms: int, offsets: Offsets) -> int:
@@ -270,7 +288,13 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "died": diagnosis.died,
         "findings": [_finding(finding, diagnosis) for finding in diagnosis.findings],
         "advice": [
-            {"do": one.remedy, "hypothesis": one.hypothesis, "turns_least": one.least, "turns_most": one.most}
+            {
+                "do": one.remedy,
+                "hypothesis": one.hypothesis,
+                "also": list(one.also),
+                "turns_least": one.least,
+                "turns_most": one.most,
+            }
             for one in diagnosis.advice
         ],
         "unexplained": list(diagnosis.examination.unexplained),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
 from holdfast.flight.flights import counted, percent
 from holdfast.flight.redact import clean
@@ -20,6 +23,7 @@ ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
 NARROWEST = 14
 "Letters that a column of text keeps on a narrow terminal."
+PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 HEADS: Mapping[str, str] = {
@@ -57,8 +61,8 @@ def verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.failures:
         if not diagnosis.requests:
             return "There is nothing to diagnose: no request is on record."
-        return f"Nothing is wrong: {counted(diagnosis.requests, 'request')} on record, and none failed."
-    of = f"{diagnosis.failures} of {counted(diagnosis.requests, 'request')} failed"
+        return f"Nothing is wrong: {_requests(diagnosis)} on record, and none failed."
+    of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
     share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
     died = f", and {counted(diagnosis.died, 'turn')} died of it" if diagnosis.died else "; no turn died of it"
     if not diagnosis.findings:
@@ -69,12 +73,48 @@ def verdict(diagnosis: Diagnosis) -> str:
     return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
 
 
+def _requests(diagnosis: Diagnosis) -> str:
+    return "1 request" if diagnosis.requests == 1 else f"{diagnosis.requests:,} requests"
+
+
 def finding_line(finding: Finding, of: int, within: Interval | None = None) -> str:
-    """`suspected  Requests were cut at a fixed age: 20 of 30 failures`."""
+    """`Requests were cut at a fixed age: 20 of 30 failures (61% to 72%)`; the range is of resampled days."""
     told = f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}"
     if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
-        told += f" ({within.low:.0%} to {within.high:.0%}, days resampled)"
-    return f"{told}, or as well: {finding.rival}" if finding.rival else told
+        told += f" ({within.low:.0%} to {within.high:.0%})"
+    return told
+
+
+@cache
+def _titles() -> Mapping[str, str]:
+    return {one.name: one.title for one in catalogue()}
+
+
+def rivals(finding: Finding) -> str:
+    """What it may be as well: title and name of each; empty where it is told from all others."""
+    known = _titles()
+    return "; ".join(f"{known.get(name, name)} ({name})" for name in finding.rivals)
+
+
+GRADES: Mapping[str, str] = {
+    "strong": "a thousand times as likely as without this cause",
+    "suspected": "thirty times as likely as without it",
+    "either": "one of several causes that look alike here",
+}
+
+
+def overview(diagnosis: Diagnosis) -> list[tuple[str, int, str]]:
+    """Grade, failures and title of each finding, and what is unexplained."""
+    rows = [
+        (
+            one.grade,
+            len(one.explains),
+            one.title + (", or something that looks like it" if one.rivals else ""),
+        )
+        for one in diagnosis.findings
+    ]
+    left = len(diagnosis.examination.unexplained)
+    return rows + ([("unexplained", left, "no cause that is known here fits")] if left else [])
 
 
 def span(coverage: Coverage) -> str:
@@ -94,10 +134,17 @@ def _day(at_ms: int) -> str:
 def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> list[str]:
     """The whole for a terminal; `width` None is one line per sentence."""
     page = paragraph(verdict(diagnosis), width)
+    if diagnosis.findings:
+        page.append("")
+        for grade, count, told in overview(diagnosis):
+            page += paragraph(told, width, f"  {grade:<11} {count:>5}  ", " " * 21)
+        grades = dict.fromkeys(one.grade for one in diagnosis.findings)
+        page += paragraph("; ".join(f"{one}: {GRADES[one]}" for one in grades) + ".", width, "  ", "  ")
     if diagnosis.advice:
-        page += ["", "What to do"]
+        page += ["", "What to do, and how many lost turns it would have saved"]
         for number, one in enumerate(diagnosis.advice, 1):
             page += paragraph(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+        page.append("  To see and make the change: holdfast doctor")
     if around.since is not None:
         page += ["", "Since last time"]
         page += [line for told in around.since_lines() for line in paragraph(told, width, "  - ", "    ")]
@@ -116,7 +163,13 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
         page += ["", f"unexplained  {counted(number, 'failure')}: no cause that is known here explains them."]
-    for name, rows in diagnosis.tables.items():
+    if held := prior.held(diagnosis, around.environment):
+        page += ["", PRIOR]
+        for suspicion in held:
+            head = f"  {suspicion.key:<4} {suspicion.verdict:<19}  "
+            page += paragraph(suspicion.suspects, width, head, " " * len(head))
+        page.append("  What speaks for and against each: --format markdown")
+    for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows)
         if lines:
             page += ["", HEADS[name], *_columns(lines[: ROWS + 1], width)]
@@ -141,7 +194,9 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
 
 
 def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
-    """What there is to say about a finding: word (`for`, `against`, `tell`, `wrong if`, `settle`) and sentence."""
+    """What there is to say about a finding: word (`or`, `for`, `against`, `tell`, `wrong if`, `settle`) and sentence."""
+    if finding.rivals:
+        yield "or", rivals(finding)
     yield from (("for", one.text) for one in finding.brief.pro)
     yield from (("against", one.text) for one in finding.brief.con)
     if finding.tell_apart:
@@ -200,6 +255,17 @@ def is_number(cell: str) -> bool:
 
 
 # ----- tables
+
+
+WITHOUT_FAILURES = ("stalls", "client logs", "commands", "link now")
+"Tables that tell something where nothing failed; all others would be zeros."
+
+
+def worth_showing(diagnosis: Diagnosis) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """The tables by name: all of them where something failed."""
+    for name, rows in diagnosis.tables.items():
+        if diagnosis.failures or name in WITHOUT_FAILURES:
+            yield name, rows
 
 
 def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -261,20 +327,24 @@ def _cell(column: str, value: Any) -> str:
 def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     """The whole as GitHub-flavoured Markdown; what came from logs can start no mention, link or tag in it."""
     page = ["# Diagnosis", "", markdown.words(verdict(diagnosis)), ""]
+    if diagnosis.findings:
+        known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
+        page += [*markdown.table(("how sure", "failures", "cause"), known), ""]
     if diagnosis.advice:
-        page += ["## What to do", ""]
+        page += ["## What to do, and how many lost turns it would have saved", ""]
         page += [
             f"{number}. {markdown.words(one.remedy)} {saves(one.least, one.most)}"
             for number, one in enumerate(diagnosis.advice, 1)
         ]
-        page.append("")
+        page += ["", f"To see and make the change: {markdown.code('holdfast doctor')}", ""]
     if around.since is not None:
         page += ["## Since last time", ""]
         page += [*(f"- {markdown.words(told)}" for told in around.since_lines()), ""]
     for finding in diagnosis.findings:
         page += [f"## {markdown.words(finding.title)}", ""]
         page += [
-            f"**{finding.grade}**: {len(finding.explains)} of {counted(diagnosis.failures, 'failure')}.",
+            f"**{finding.grade}** ({GRADES[finding.grade]}): {len(finding.explains)} of "
+            f"{counted(diagnosis.failures, 'failure')}.",
             "",
         ]
         page += [f"- {word}: {markdown.words(told)}" for word, told in reasons(finding)]
@@ -287,7 +357,15 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             f"{counted(number, 'failure')}: no cause that is known here explains them.",
             "",
         ]
-    for name, rows in diagnosis.tables.items():
+    if held := prior.held(diagnosis, around.environment):
+        page += [f"## {PRIOR}", ""]
+        for suspicion in held:
+            page.append(
+                f"- report's {suspicion.key}: {markdown.words(suspicion.suspects)}: **{suspicion.verdict}**"
+            )
+            page += [f"  - {word}: {markdown.words(told)}" for word, told in prior.reasons(suspicion)]
+        page.append("")
+    for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows)
         if lines:
             cells = [[markdown.words(cell) for cell in row] for row in lines]

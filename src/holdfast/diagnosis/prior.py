@@ -1,0 +1,713 @@
+"""Prior hypotheses: what a widely read hand-made report suspected, H1 to H8, each held against a home's own data.
+
+That report's suspicions come back in most reports after it, so whoever comes with one of them finds it here by its number,
+with what the data of this home says: supported, contradicted, or cannot be told here, and what would settle it. They
+are not weighed as causes: `ours` names the causes that are (`holdfast explain NAME`), and where one of those is claimed,
+the suspicion is supported. Elsewhere failures are compared with the answered requests of the same home: a mark that
+failures bear no more often than answers do has not brought them about.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from holdfast.diagnosis.case import Answer, Case, Failure
+from holdfast.diagnosis.diagnosis import Diagnosis, local_day
+from holdfast.diagnosis.hypotheses._alike import by_burst
+from holdfast.diagnosis.hypotheses._away import face
+from holdfast.diagnosis.intervals import ratio
+from holdfast.flight.flights import counted, percent
+from holdfast.sessions.environment import ANOTHERS, Environment
+
+SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot be told here"
+
+TWICE = 2.0
+"How much more often failures have to bear a mark than answers do, for it to be worth a suspicion."
+ENOUGH, ENOUGH_ANSWERS = 10, 50
+"Failures and answers, at least, to compare."
+TOO_COMMON = 0.5
+"A mark that so many answers bear cannot be twice as common among failures."
+FEW = 0.2
+"What explains fewer failures than this is not the cause of them."
+YOUNG_S, OLD_S = 10.0, 60.0
+"Too early for a budget of minutes; and the shortest silence that a NAT is known to forget a connection after."
+LARGE_TIER = 200_000
+"Prompts beyond so many tokens are answered by the large context tier alone."
+OVERNIGHT_S = 1800.0
+RUN_PAUSE_MS, DEEP_MS = 5 * 60_000, 30 * 60_000
+"Work without so long a pause is one run; so far into it, it is a long one."
+PEAK_HOURS = range(18, 24)
+FLAP_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One suspicion, held against the data."""
+
+    key: str
+    "`H1` to `H7`, `H8a` to `H8g`."
+    suspects: str
+    "What it says, as a sentence without a full stop."
+    verdict: str
+    "`supported`, `contradicted` or `cannot be told here`."
+    why: str
+    "The sentence that decides, or why nothing does."
+    pro: tuple[str, ...]
+    con: tuple[str, ...]
+    settle: str
+    ours: tuple[str, ...]
+    "The causes that it is weighed as, if at all."
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """One suspicion."""
+
+    key: str
+    suspects: str
+    ours: tuple[str, ...]
+    settle: str
+    test: Callable[[_Data], _Told]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    verdict: str
+    why: str
+    pro: tuple[str, ...] = ()
+    con: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What a suspicion is held against."""
+
+    diagnosis: Diagnosis
+    environment: Environment | None
+
+    @property
+    def case(self) -> Case:
+        return self.diagnosis.case
+
+    def claimed(self, *names: str) -> str | None:
+        """What the diagnosis claims of these causes, as a sentence; only what cannot be told from others than these."""
+        for finding in self.diagnosis.findings:
+            if {finding.hypothesis, *finding.rivals} <= set(names):
+                of = self.diagnosis.failures
+                said = (
+                    f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}, {finding.grade}"
+                )
+                return f"{said} ({finding.hypothesis})."
+        return None
+
+    def alike(self, *names: str) -> str | None:
+        """The same, where the claim may as well be another cause's."""
+        for finding in self.diagnosis.findings:
+            found = {finding.hypothesis, *finding.rivals}
+            if found & set(names) and not found <= set(names):
+                listed = " or ".join((finding.hypothesis, *finding.rivals))
+                return f"{counted(len(finding.explains), 'failure')} may be its own, and cannot be told apart: {listed}."
+        return None
+
+
+def held(diagnosis: Diagnosis, environment: Environment | None = None) -> list[Held]:
+    """Every prior hypothesis with its verdict; none where nothing failed."""
+    if not diagnosis.failures:
+        return []
+    data = _Data(diagnosis, environment)
+    found = []
+    for one in PRIORS:
+        told = one.test(data)
+        found.append(
+            Held(one.key, one.suspects, told.verdict, told.why, told.pro, told.con, one.settle, one.ours)
+        )
+    return found
+
+
+# ----- comparing failures with answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """How often failures bear a mark, and how often answers do."""
+
+    verdict: str
+    text: str
+    "With its numbers."
+
+
+def _compared(
+    data: _Data,
+    what: str,
+    failed: Callable[[Failure], bool | None],
+    answered: Callable[[Answer], bool | None],
+) -> _Share:
+    """Whether failures bear a mark twice as often as answers do. `what` is the mark, as in `n failures came after ...`.
+
+    None of a failure or an answer is not known.
+    """
+    marks = [(one, mark) for one in data.case.failures if (mark := failed(one)) is not None]
+    usual = [mark for one in data.case.answers if (mark := answered(one)) is not None]
+    hits = sum(mark for _, mark in marks)
+    if len(marks) < ENOUGH or len(usual) < ENOUGH_ANSWERS:
+        return _Share(
+            OPEN,
+            f"Too little is known to compare: {counted(len(marks), 'failure')} and {counted(len(usual), 'answer')}.",
+        )
+    expected = sum(usual) / len(usual)
+    if expected > TOO_COMMON:
+        return _Share(
+            OPEN, f"{expected:.0%} of the answered requests {what}: too common here to tell anything."
+        )
+    if not hits and not expected:
+        said = f"None of {counted(len(marks), 'failure')} {what}, and no answered request did."
+    else:
+        usually = percent(expected) if expected else "none"
+        said = (
+            f"{hits} of {counted(len(marks), 'failure')} {what} ({hits / len(marks):.0%}), and {usually} of the answered "
+            "requests did."
+        )
+    low, high = _range(data, marks)
+    if hits and low > TWICE * expected:
+        return _Share(SUPPORTED, said)
+    if high < TWICE * expected or (hits <= expected * len(marks) and high < FEW):
+        return _Share(CONTRADICTED, said)
+    return _Share(OPEN, f"{said} That decides nothing yet.")
+
+
+def _range(data: _Data, marks: Sequence[tuple[Failure, bool]]) -> tuple[float, float]:
+    """Where the share of failures that bear a mark may well lie.
+
+    By resampled days; of a mark that none bears, by the bursts that failures came in: what fails within a minute is one
+    chance to bear it.
+    """
+    days: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for one, mark in marks:
+        day = days[local_day(one.at_ms, data.diagnosis.offsets)]
+        day[0] += mark
+        day[1] += 1
+    within = ratio([(part, whole) for part, whole in days.values()])
+    if within is not None:
+        return within.low, within.high
+    if any(mark for _, mark in marks):
+        return 0.0, 1.0
+    of = {one.id for one, _ in marks}
+    bursts = {
+        burst for one, burst in zip(data.case.failures, by_burst(data.case), strict=True) if one.id in of
+    }
+    return 0.0, 1 - 0.05 ** (1 / max(len(bursts), 1))
+
+
+def _few(data: _Data, marks: Sequence[tuple[Failure, bool]]) -> bool:
+    """Whether so few failures bear a mark that it cannot be the cause of them."""
+    return len(marks) >= ENOUGH and _range(data, marks)[1] < FEW
+
+
+def _decided(share: _Share) -> _Told:
+    if share.verdict == SUPPORTED:
+        return _Told(SUPPORTED, share.text, pro=(share.text,))
+    if share.verdict == CONTRADICTED:
+        return _Told(CONTRADICTED, share.text, con=(share.text,))
+    return _Told(OPEN, share.text)
+
+
+def _with_claim(claim: str | None, share: _Share) -> _Told:
+    """What the diagnosis claims goes before a comparison of its own."""
+    if claim is None:
+        return _decided(share)
+    return _Told(SUPPORTED, claim, pro=(claim, *([share.text] if share.verdict == SUPPORTED else [])))
+
+
+# ----- the tests
+
+
+def _largest_tenth(data: _Data) -> _Share:
+    sizes = sorted(one.context_tokens for one in data.case.answers)
+    cut = sizes[(9 * len(sizes)) // 10] if sizes else 0
+    return _compared(
+        data,
+        f"had a prompt of {cut:,} tokens or more",
+        lambda one: None if one.context_tokens is None or one.statuses else one.context_tokens >= cut,
+        lambda one: one.context_tokens >= cut,
+    )
+
+
+def _first_ages(case: Case) -> list[tuple[Failure, float]]:
+    """Of each failure the age of its first try, where that is known and no status answered it."""
+    return [
+        (one, one.tries[0].age_s)
+        for one in case.failures
+        if one.tries and one.tries[0].age_s is not None and one.tries[0].status is None
+    ]
+
+
+def _long_and_large(data: _Data) -> _Told:
+    claim = data.claimed("large-request", "fixed-limit", "silence-limit", "edge-timeout")
+    size, ages = _largest_tenth(data), _first_ages(data.case)
+    young = sum(age < YOUNG_S for _, age in ages)
+    early = (
+        f"{young} of {counted(len(ages), 'failure')} came within {YOUNG_S:.0f} s of being asked: too early for a limit of "
+        "minutes."
+    )
+    if claim is not None:
+        con = [size.text] if size.verdict == CONTRADICTED and "large-request" not in claim else []
+        return _Told(SUPPORTED, claim, pro=(claim,), con=tuple(con))
+    alike = data.alike("large-request", "fixed-limit", "silence-limit", "edge-timeout")
+    if alike is not None:
+        return _Told(OPEN, alike, con=(size.text,) if size.verdict == CONTRADICTED else ())
+    con = [size.text] if size.verdict == CONTRADICTED else []
+    con += [early] if young else []
+    if _few(data, [(one, age >= OLD_S) for one, age in ages]):
+        return _Told(CONTRADICTED, early, con=tuple(con))
+    if size.verdict == CONTRADICTED and len(ages) >= ENOUGH:
+        none = "No age comes again and again, as a budget would have it."
+        return _Told(CONTRADICTED, size.text, con=(*con, none))
+    return _Told(OPEN, size.text, con=tuple(con))
+
+
+def _forgetting_box(data: _Data) -> _Told:
+    claim, alike = data.claimed("nat-timeout"), data.alike("nat-timeout")
+    if claim is not None:
+        return _Told(SUPPORTED, claim, pro=(claim,))
+    if alike is not None:
+        return _Told(OPEN, alike)
+    kept = data.claimed("idle-socket")
+    if kept is not None:
+        return _Told(OPEN, f"{kept} Who closed them, an edge or a box that forgets, is not in the logs.")
+    ages = _first_ages(data.case)
+    old = sum(age >= OLD_S for _, age in ages)
+    said = f"{old} of {counted(len(ages), 'failure')} broke after a minute or more, and such a box forgets no sooner."
+    away = sum(
+        len(one.explains) for one in data.diagnosis.findings if one.hypothesis in ("local-link", "link-flap")
+    )
+    con = [said] + (
+        [f"{counted(away, 'failure')} came while this machine had no network: that is no box that forgets."]
+        if away
+        else []
+    )
+    if _few(data, [(one, age >= OLD_S) for one, age in ages]):
+        return _Told(CONTRADICTED, said, con=tuple(con))
+    return _Told(OPEN, said if ages else "The age of no failure is known.", con=tuple(con[1:]))
+
+
+def _line_away(data: _Data) -> _Told:
+    claim = data.claimed("isp-outage")
+    if claim is not None:
+        return _Told(SUPPORTED, claim, pro=(claim,))
+    alike = data.alike("isp-outage")
+    if alike is not None:
+        return _Told(OPEN, alike)
+    ahead = data.diagnosis.offsets
+
+    def peak(at_ms: int) -> bool:
+        local_ms = at_ms - local_day(at_ms, ahead) * 86_400_000 + _ahead(at_ms, ahead)
+        return local_ms // 3_600_000 in PEAK_HOURS
+
+    hours = _compared(
+        data,
+        f"came from {PEAK_HOURS.start} to {PEAK_HOURS.stop} o'clock",
+        lambda one: peak(one.at_ms),
+        lambda one: peak(one.at_ms),
+    )
+    con = (hours.text,) if hours.verdict == CONTRADICTED else ()
+    spans = [one for one in data.case.outages if face(one) == "beyond"]
+    covered = [one for one in data.case.failures if data.case.watched_at(one.at_ms)]
+    marks = [
+        (one, any(span.holds(at, slack_ms=30_000) for span in spans for at in one.times_ms))
+        for one in covered
+    ]
+    hits = sum(mark for _, mark in marks)
+    if _few(data, marks):
+        said = (
+            f"{hits} of {counted(len(marks), 'failure')} that the desktop app's log covers came while the line beyond "
+            "the router was away."
+        )
+        return _Told(CONTRADICTED, said, con=(said, *con))
+    return _Told(
+        OPEN, _undecided("the line beyond the router was away", "The desktop app's log", hits, marks), con=con
+    )
+
+
+def _undecided(when: str, log: str, hits: int, marks: Sequence[tuple[Failure, bool]]) -> str:
+    if len(marks) < ENOUGH:
+        return f"{log} covers {counted(len(marks), 'failure')}: too few to tell."
+    return f"{hits} of {counted(len(marks), 'failure')} came while {when}. That decides nothing yet."
+
+
+def _ahead(at_ms: int, offsets: Sequence[tuple[int, int]]) -> int:
+    found = 0
+    for number, (begin, told) in enumerate(offsets):
+        if not number or at_ms >= begin:
+            found = told
+    return found
+
+
+def _http2(data: _Data) -> _Told:
+    claim = data.claimed("http2")
+    if claim is not None:
+        return _Told(SUPPORTED, claim, pro=(claim,))
+    seen = [
+        {trip.http for trip in trips if trip.http is not None}
+        for one in data.case.failures
+        if (trips := data.case.trips_of.get(one.id))
+    ]
+    plain = sum(found == {"1.1"} for found in seen)
+    said = f"{plain} of {counted(len(seen), 'failure')} that a flight saw went by HTTP/1.1, which has no such control."
+    if len(seen) >= ENOUGH and plain > (1 - FEW) * len(seen):
+        return _Told(CONTRADICTED, said, con=(said,))
+    if seen:
+        return _Told(OPEN, said)
+    return _Told(OPEN, "The client's logs do not tell by which HTTP it spoke.")
+
+
+def _newer_version(data: _Data) -> _Told:
+    claim = data.claimed("client-version")
+    used: dict[int, Counter[str]] = defaultdict(Counter)
+    asked = [(one.at_ms, one.version) for one in data.case.answers]
+    for at_ms, version in asked + [(one.at_ms, one.version) for one in data.case.failures]:
+        used[local_day(at_ms, data.diagnosis.offsets)][version] += 1
+    newest = {day: max(versions, key=_key) for day, versions in used.items() if len(versions) > 1}
+
+    def mark(at_ms: int, version: str) -> bool | None:
+        day = local_day(at_ms, data.diagnosis.offsets)
+        return version == newest[day] if day in newest else None
+
+    share = _compared(
+        data,
+        "on days with several versions were the newest's",
+        lambda one: None if one.statuses else mark(one.at_ms, one.version),
+        lambda one: mark(one.at_ms, one.version),
+    )
+    if claim is None and share.verdict == OPEN and not newest:
+        return _Told(
+            OPEN,
+            "No two versions were used on the same day, and versions of different days cannot be compared.",
+        )
+    return _with_claim(claim, share)
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+
+
+def _roaming(data: _Data) -> _Told:
+    claim = data.claimed("link-flap")
+    if claim is not None:
+        return _Told(SUPPORTED, claim, pro=(claim,))
+    alike = data.alike("link-flap")
+    if alike is not None:
+        return _Told(OPEN, alike)
+    spans = [one for one in data.case.outages if face(one) == "flap"]
+    covered = [
+        one
+        for one in data.case.failures
+        if data.case.watched_at(one.at_ms) or any(one.at_ms in span for span in data.case.link_watched)
+    ]
+    marks = [
+        (one, any(span.holds(at, slack_ms=FLAP_MS) for span in spans for at in one.times_ms))
+        for one in covered
+    ]
+    hits = sum(mark for _, mark in marks)
+    if _few(data, marks):
+        said = f"{hits} of {counted(len(marks), 'failure')} in a log of the link came within 10 s of a change of it."
+        return _Told(CONTRADICTED, said, con=(said,))
+    return _Told(OPEN, _undecided("the link had just changed", "A log of the link", hits, marks))
+
+
+def _ipv6(data: _Data) -> _Told:
+    claim = data.claimed("ipv6-path")
+    if claim is not None:
+        return _Told(SUPPORTED, claim, pro=(claim,))
+    seen = [
+        {trip.family for trip in trips if trip.family is not None}
+        for one in data.case.failures
+        if (trips := data.case.trips_of.get(one.id))
+    ]
+    four = sum(found == {"4"} for found in seen)
+    said = f"{four} of {counted(len(seen), 'failure')} that a flight saw went by IPv4."
+    if len(seen) >= ENOUGH and four > (1 - FEW) * len(seen):
+        return _Told(CONTRADICTED, said, con=(said,))
+    return _Told(
+        OPEN, said if seen else "The client's logs do not tell by which family of addresses it went."
+    )
+
+
+def _large_context(data: _Data) -> _Told:
+    return _with_claim(data.claimed("large-request"), _largest_tenth(data))
+
+
+def _large_tier(data: _Data) -> _Told:
+    beyond = sum(one.context_tokens > LARGE_TIER for one in data.case.answers)
+    failed = sum((one.context_tokens or 0) > LARGE_TIER for one in data.case.failures)
+    if not beyond and not failed:
+        return _Told(
+            OPEN,
+            f"No prompt beyond {LARGE_TIER:,} tokens is on record, and of smaller ones the logs do not tell the tier.",
+        )
+    return _decided(
+        _compared(
+            data,
+            f"had a prompt beyond {LARGE_TIER:,} tokens, which the large tier alone takes",
+            lambda one: (
+                None if one.context_tokens is None or one.statuses else one.context_tokens > LARGE_TIER
+            ),
+            lambda one: one.context_tokens > LARGE_TIER,
+        )
+    )
+
+
+def _overnight(data: _Data) -> _Told:
+    heard: dict[str, list[int]] = defaultdict(list)
+    for one in data.case.answers:
+        heard[one.session].append(one.at_ms)
+    paused: dict[tuple[str, int], bool] = {}
+    for session, times in heard.items():
+        for before, after in pairwise(times):
+            paused[session, after] = after - before >= OVERNIGHT_S * 1000
+    return _decided(
+        _compared(
+            data,
+            f"came after a pause of {OVERNIGHT_S / 60:.0f} minutes or more",
+            lambda one: None if one.idle_s is None or one.statuses else one.idle_s >= OVERNIGHT_S,
+            lambda one: paused.get((one.session, one.at_ms)),
+        )
+    )
+
+
+MANY_AGENTS = 3
+
+
+def _agents(data: _Data) -> _Told:
+    claim = data.claimed("subagents")
+    if not data.case.agents:
+        said = "No subagent is on record, so none was at work when a request failed."
+        return _Told(CONTRADICTED, said, con=(said,))
+
+    def crowded(at_ms: int, session: str, agent: str | None) -> bool:
+        agents = data.case.agents.get(session, {})
+        others = sum(name != agent and begun <= at_ms <= ended for name, (begun, ended) in agents.items())
+        return others >= MANY_AGENTS
+
+    share = _compared(
+        data,
+        f"came while {MANY_AGENTS} or more other agents of the session were busy",
+        lambda one: None if one.statuses else crowded(one.at_ms, one.session, one.agent),
+        lambda one: crowded(one.at_ms, one.session, one.agent),
+    )
+    return _with_claim(claim, share)
+
+
+def _wrapped(data: _Data) -> _Told:
+    environment = data.environment
+    known = [environment.told(name) for name in ("hooks", "MCP servers")] if environment else []
+    if environment is None or not all(known):
+        return _Told(OPEN, "Which hooks and MCP servers are set was not looked at.")
+    none = all(part.split()[0] == "0" for told in known for part in told.split(", "))
+    if none and any(one.why == ANOTHERS for one in environment.skipped):
+        return _Told(
+            OPEN,
+            "The user's settings have no hook and no MCP server; those of projects are not in this copy of a home.",
+        )
+    listed = f"Hooks: {known[0]}. MCP servers: {known[1]}."
+    if none:
+        said = "No hook and no MCP server is set at any level."
+        return _Told(CONTRADICTED, said, con=(said,))
+    return _Told(
+        OPEN, f"{listed} They run beside requests and not around them; which were active is not in the logs."
+    )
+
+
+def _bypass(data: _Data) -> _Told:
+    environment = data.environment
+    modes = (
+        {
+            word
+            for fact in environment.facts
+            if fact.name.startswith("permission mode")
+            for word in fact.value.split(", ")
+        }
+        if environment
+        else set()
+    )
+    mode = "bypassPermissions"
+    said = (
+        f"Settings turn {mode} on. "
+        if mode in modes
+        else f"No settings turn {mode} on. "
+        if environment
+        else ""
+    )
+    how = "It decides on approvals and opens no connection; which requests ran under it is not in the logs."
+    return _Told(OPEN, said + how)
+
+
+def _loops(data: _Data) -> _Told:
+    heard: dict[str, list[int]] = defaultdict(list)
+    for one in data.case.answers:
+        heard[one.session].append(one.at_ms)
+    begins: dict[str, list[int]] = {}
+    for session, times in heard.items():
+        run, found = times[0], []
+        for before, at in zip([times[0], *times], times, strict=False):
+            run = at if at - before >= RUN_PAUSE_MS else run
+            found.append(run)
+        begins[session] = found
+
+    def deep(at_ms: int, session: str) -> bool | None:
+        """Whether the last answer before this time was of a run that had gone on for long."""
+        times = heard.get(session, [])
+        place = bisect_left(times, at_ms) - 1
+        if place < 0 or at_ms - times[place] >= RUN_PAUSE_MS:
+            return False if place >= 0 else None
+        return at_ms - begins[session][place] >= DEEP_MS
+
+    return _decided(
+        _compared(
+            data,
+            f"came {DEEP_MS // 60_000} minutes or more into work without a pause",
+            lambda one: None if one.statuses else deep(one.at_ms - _age_ms(one), one.session),
+            lambda one: deep(one.at_ms, one.session),
+        )
+    )
+
+
+def _age_ms(failure: Failure) -> int:
+    ages = failure.ages_s
+    return round(ages[0] * 1000) if ages else 0
+
+
+PRIORS: tuple[Prior, ...] = (
+    Prior(
+        "H1",
+        "An edge or a load balancer cuts long answers to large prompts",
+        ("large-request", "fixed-limit", "silence-limit", "edge-timeout"),
+        "compact a session that fails, and ask the same again; holdfast run -- claude: its flights tell after which age and "
+        "silence the answer was cut; holdfast probe upload --most 5MB: whether large bodies get through",
+        _long_and_large,
+    ),
+    Prior(
+        "H2",
+        "A carrier's NAT or the router forgets connections that are silent for long",
+        ("nat-timeout",),
+        "holdfast probe idle --from 30s --to 15m: connections left silent, with TCP's own probes and without; "
+        "holdfast probe path: whether a carrier's NAT is on the way",
+        _forgetting_box,
+    ),
+    Prior(
+        "H3",
+        "The internet provider's line is unstable at peak hours",
+        ("isp-outage",),
+        "holdfast probe ping --rounds 100, at such an hour; another line for a week at the same hours (holdfast mark "
+        "'another line'), then: holdfast diagnose",
+        _line_away,
+    ),
+    Prior(
+        "H4",
+        "HTTP/2's flow control or its streams stall large requests",
+        ("http2",),
+        "holdfast run -- claude, which speaks HTTP/1.1, for a week (holdfast mark 'HTTP/1.1'), then: holdfast diagnose; "
+        "holdfast lab play goaway-in-text: what an end by HTTP/2 looks like in a flight",
+        _http2,
+    ),
+    Prior(
+        "H5",
+        "A newer version of the client breaks more requests",
+        ("client-version",),
+        "two versions side by side on the same days (holdfast mark 'two versions'), then: holdfast diagnose",
+        _newer_version,
+    ),
+    Prior(
+        "H6",
+        "Wi-Fi roams or drops the link",
+        ("link-flap",),
+        "holdfast probe link; holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose",
+        _roaming,
+    ),
+    Prior(
+        "H7",
+        "The way by IPv6 is bad",
+        ("ipv6-path",),
+        "holdfast probe connect: both families, several times; holdfast run --ip 4 -- claude, for a week",
+        _ipv6,
+    ),
+    Prior(
+        "H8a",
+        "Very large contexts",
+        ("large-request",),
+        "compact earlier for a week (holdfast mark 'compacting at 60%'), then: holdfast diagnose",
+        _large_context,
+    ),
+    Prior(
+        "H8b",
+        "The large context tier (1M tokens)",
+        (),
+        "a week without the large tier (holdfast mark 'standard tier'), then: holdfast diagnose",
+        _large_tier,
+    ),
+    Prior(
+        "H8c",
+        "Sessions that were left open overnight",
+        ("idle-socket",),
+        "holdfast probe idle --from 60s --to 15m: after which pause a connection is dead",
+        _overnight,
+    ),
+    Prior(
+        "H8d",
+        "Many subagents at once",
+        ("subagents",),
+        "two subagents at most for a week (holdfast mark 'two agents'), then: holdfast diagnose",
+        _agents,
+    ),
+    Prior(
+        "H8e",
+        "Hooks or MCP servers around the API",
+        (),
+        "a week without hooks and servers (holdfast mark 'no hooks'), then: holdfast diagnose",
+        _wrapped,
+    ),
+    Prior(
+        "H8f",
+        "The bypassPermissions mode",
+        (),
+        "a week in the default mode (holdfast mark 'default mode'), then: holdfast diagnose",
+        _bypass,
+    ),
+    Prior(
+        "H8g",
+        "Loops and autonomous skills that work for long without a pause",
+        (),
+        "a week without loops (holdfast mark 'no loops'), then: holdfast diagnose",
+        _loops,
+    ),
+)
+"In the order of that report. Its H8 has seven parts, and each is a suspicion of its own."
+
+
+def as_json(found: Sequence[Held]) -> list[dict[str, object]]:
+    """Each with `key`, `suspects`, `verdict`, `why`, `for`, `against`, `settle`, `hypotheses`."""
+    return [
+        {
+            "key": one.key,
+            "suspects": one.suspects,
+            "verdict": one.verdict,
+            "why": one.why,
+            "for": list(one.pro),
+            "against": list(one.con),
+            "settle": one.settle,
+            "hypotheses": list(one.ours),
+        }
+        for one in found
+    ]
+
+
+def reasons(one: Held) -> Iterator[tuple[str, str]]:
+    """Word (`why`, `for`, `against`, `settle`) and sentence; what decides is said once."""
+    if one.why not in (*one.pro, *one.con):
+        yield "why", one.why
+    yield from (("for", text) for text in one.pro)
+    yield from (("against", text) for text in one.con)
+    yield "settle", one.settle

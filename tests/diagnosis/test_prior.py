@@ -1,0 +1,242 @@
+"""A hand-made report's hypotheses, each held against homes in which it is so, is not so, and cannot be told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.diagnosis import prior
+from holdfast.diagnosis.case import Answer, Case, Failure, Span, Trip, Try
+from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.examine import Examination, examine
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.sessions.desktop import Outage
+from holdfast.sessions.environment import ANOTHERS, Environment, Fact, Skipped
+
+DAY, HOUR, MINUTE = 86_400_000, 3_600_000, 60_000
+KEYS = ["H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8a", "H8b", "H8c", "H8d", "H8e", "H8f", "H8g"]
+
+
+@dataclass
+class Weeks:
+    """Twenty days of two sessions each, twelve answers an hour apart from failures of no kind in particular."""
+
+    seed: int = 1
+    size: Callable[[random.Random], int] = lambda draw: draw.randrange(20_000, 180_000)
+    answers: list[Answer] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    watched: list[Span] = field(default_factory=list)
+    trips: list[Trip] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed)
+        for day in range(20):
+            for place, version in enumerate(("2.1.92", "2.1.104")):
+                at = day * DAY + (8 + place) * HOUR
+                for _ in range(24):
+                    at += self.draw.randrange(20_000, 9 * MINUTE)
+                    self.answers.append(Answer(at, f"{day}-{place}", version, self.size(self.draw)))
+
+    def fails(self, after: Answer, *, age_s: float | None = None, **changes: object) -> Weeks:
+        age = self.draw.uniform(1, 150) if age_s is None else age_s
+        at = after.at_ms + MINUTE + round(age * 1000)
+        one = Failure(
+            f"f{len(self.failures)}", (Try(at, age, "ECONNRESET"),), "recovered", at, at, after.session, after.version,
+            context_tokens=after.context_tokens, idle_s=self.draw.uniform(5, 300),
+        )  # fmt: skip
+        self.failures.append(replace(one, **changes))  # type: ignore[arg-type]
+        return self
+
+    def sometimes(self, number: int = 60, **told: object) -> Weeks:
+        """Failures that have nothing in common."""
+        for one in self.draw.sample(self.answers, number):
+            self.fails(one, **told)  # type: ignore[arg-type]
+        return self
+
+    def diagnosed(self) -> Diagnosis:
+        case = Case(
+            sorted(self.failures, key=lambda one: one.at_ms), sorted(self.answers), self.outages, self.watched,
+            trips=self.trips,
+        )  # fmt: skip
+        found = examine(case, catalogue())
+        return Diagnosis(len(case.failures), case.requests, 0, found, (), {}, (), (), case=case)
+
+    def verdict(self, key: str, environment: Environment | None = None) -> str:
+        (found,) = [one for one in prior.held(self.diagnosed(), environment) if one.key == key]
+        assert found.why and found.settle
+        return found.verdict
+
+
+# ----- every one
+
+
+def test_it_has_all_of_them_by_name() -> None:
+    """H1 to H7 and each of H8's seven parts, with a verdict of its own and what settles it."""
+    found = prior.held(Weeks().sometimes().diagnosed())
+    assert [one.key for one in found] == KEYS
+    assert {one.verdict for one in found} <= {prior.SUPPORTED, prior.CONTRADICTED, prior.OPEN}
+    assert all(one.settle and list(prior.reasons(one)) for one in found)
+    assert [told["key"] for told in prior.as_json(found)] == KEYS
+
+
+def test_where_nothing_failed_nothing_is_held() -> None:
+    assert prior.held(Diagnosis(0, 9, 0, Examination((), (), (), ()), (), {}, (), ())) == []
+
+
+def test_their_causes_exist() -> None:
+    """`holdfast explain NAME` knows each."""
+    known = {one.name for one in catalogue()}
+    assert {name for one in prior.PRIORS for name in one.ours} <= known
+
+
+def test_accidents_support_none_of_them() -> None:
+    """Failures that have nothing in common: none of the fourteen is so."""
+    for seed in range(5):
+        found = prior.held(Weeks(seed).sometimes().diagnosed())
+        assert not [one.key for one in found if one.verdict == prior.SUPPORTED]
+
+
+@pytest.mark.parametrize("one", prior.PRIORS, ids=lambda one: one.key)
+def test_each_is_documented(one: prior.Prior) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
+    assert f"| `{one.key}` |" in page and all(f"`{name}`" in page for name in one.ours)
+
+
+# ----- one by one
+
+
+def test_limits_and_sizes() -> None:
+    """H1: supported by a limit that only it can be, or by size; open where the same age has other owners; else not so."""
+    cut = Weeks().sometimes(10)
+    for one in cut.draw.sample(cut.answers, 30):
+        cut.fails(one, age_s=300.0 + cut.draw.uniform(-0.5, 0.5))
+    assert (cut.verdict("H1"), cut.verdict("H2")) == (prior.OPEN, prior.OPEN)
+
+    large = Weeks().sometimes(10)
+    for one in sorted(large.answers, key=lambda one: -one.context_tokens)[:40]:
+        large.fails(one)
+    assert (large.verdict("H1"), large.verdict("H8a")) == (prior.SUPPORTED, prior.SUPPORTED)
+
+    early = Weeks().sometimes(150, age_s=2.0)
+    assert (early.verdict("H1"), early.verdict("H2"), early.verdict("H8a")) == (prior.CONTRADICTED,) * 3
+
+
+def test_alike_prompts_tell_nothing_of_size() -> None:
+    """No dose, no claim, and no contradiction either."""
+    same = Weeks(size=lambda _: 90_000).sometimes(age_s=20.0)
+    assert (same.verdict("H8a"), same.verdict("H8b")) == (prior.OPEN, prior.OPEN)
+
+
+def test_the_large_tier_shows_in_the_size() -> None:
+    """Beyond 200,000 tokens only it answers: the record does not name it, and the usage does."""
+    weeks = Weeks(size=lambda draw: 300_000 if draw.random() < 0.15 else 60_000)
+    for one in [one for one in weeks.answers if one.context_tokens > 200_000][::3]:
+        weeks.fails(one)
+    assert weeks.verdict("H8b") == prior.SUPPORTED
+    fair = Weeks(size=lambda draw: 300_000 if draw.random() < 0.4 else 60_000).sometimes(120)
+    assert fair.verdict("H8b") == prior.CONTRADICTED
+
+
+def test_outages_by_what_the_log_saw() -> None:
+    """H3 and H6 need a log that covers the failures; without one nothing is said."""
+    blind = Weeks().sometimes()
+    assert (blind.verdict("H3"), blind.verdict("H6")) == (prior.OPEN, prior.OPEN)
+    seeing = Weeks().sometimes()
+    seeing.watched = [Span(0, 30 * DAY)]
+    assert (seeing.verdict("H3"), seeing.verdict("H6")) == (prior.CONTRADICTED, prior.CONTRADICTED)
+    away = Weeks().sometimes(5)
+    away.watched = [Span(0, 30 * DAY)]
+    for one in away.draw.sample(away.answers, 25):
+        away.fails(one, age_s=5)
+        at = away.failures[-1].at_ms
+        away.outages.append(Outage(at - 20_000, at + 60_000, {"timeout", "name"}))
+    assert (away.verdict("H3"), away.verdict("H6")) == (prior.SUPPORTED, prior.CONTRADICTED)
+
+
+def test_http_and_family_by_who_was_on_the_way() -> None:
+    """The client's logs do not tell H4 and H7; flights do."""
+    weeks = Weeks().sometimes()
+    assert (weeks.verdict("H4"), weeks.verdict("H7")) == (prior.OPEN, prior.OPEN)
+    for one in weeks.failures[:20]:
+        weeks.trips.append(Trip(one.at_ms, "flights", True, failure=one.id, http="1.1", family="4"))
+    assert (weeks.verdict("H4"), weeks.verdict("H7")) == (prior.CONTRADICTED, prior.CONTRADICTED)
+
+
+def test_versions_of_the_same_days_alone() -> None:
+    """H5: more often than its part of those days' requests, no more often, or never side by side."""
+    bad = Weeks()
+    for one in bad.draw.sample([one for one in bad.answers if one.version == "2.1.104"], 50):
+        bad.fails(one)
+    assert bad.verdict("H5") == prior.SUPPORTED
+    assert Weeks().sometimes(100).verdict("H5") == prior.CONTRADICTED
+    apart = Weeks()
+    apart.answers = [one._replace(version=f"2.1.{80 + one.at_ms // DAY}") for one in apart.answers]
+    assert apart.sometimes().verdict("H5") == prior.OPEN
+
+
+def test_pauses() -> None:
+    """H8c: failures after half an hour's pause, against the answers after one."""
+    weeks = Weeks()
+    weeks.answers += [
+        Answer(day * DAY + 20 * HOUR + place, f"{day}-0", "2.1.92", 50_000)
+        for day in range(20)
+        for place in range(4)
+    ]
+    assert weeks.sometimes(100).verdict("H8c") == prior.CONTRADICTED
+    assert Weeks().sometimes(30, idle_s=9000.0, age_s=0.3).verdict("H8c") == prior.SUPPORTED
+
+
+def test_subagents() -> None:
+    """H8d: without any on record it is not so; with some it is compared."""
+    weeks = Weeks().sometimes()
+    assert weeks.verdict("H8d") == prior.CONTRADICTED
+    for one in list(weeks.answers)[::40]:
+        weeks.answers += [
+            Answer(one.at_ms + step, one.session, one.version, 20_000, f"a{agent}")
+            for agent in range(5)
+            for step in (MINUTE, 2 * MINUTE)
+        ]
+        for age_s in (10.0, 25.0, 45.0):
+            weeks.fails(one, age_s=age_s)
+    assert weeks.verdict("H8d") == prior.SUPPORTED
+
+
+def test_hooks_and_modes() -> None:
+    """H8e is told by the settings, where they are this machine's; H8f by nothing in logs."""
+    weeks = Weeks().sometimes()
+    none = Environment([Fact(name, "0 managed, 0 user, 0 project") for name in ("hooks", "MCP servers")])
+    some = Environment([*none.facts[:1], Fact("MCP servers", "0 managed, 2 user, 0 project")])
+    copied = Environment(none.facts, [Skipped("shell", ANOTHERS, "")])
+    bypass = Environment([Fact("permission mode, user", "bypassPermissions")])
+    assert [weeks.verdict("H8e", one) for one in (none, some, copied, None)] == [
+        prior.CONTRADICTED, prior.OPEN, prior.OPEN, prior.OPEN,
+    ]  # fmt: skip
+    assert weeks.verdict("H8f", bypass) == prior.OPEN
+    assert any("turn bypassPermissions on" in one.why for one in prior.held(weeks.diagnosed(), bypass))
+
+
+def test_long_runs() -> None:
+    """H8g: failures deep in work without a pause, against answers there."""
+    weeks = Weeks()
+    weeks.answers = [
+        Answer(day * DAY + 8 * HOUR + block * 2 * HOUR + minute * MINUTE, str(day), "2.1.104", 50_000)
+        for day in range(20)
+        for block, length in enumerate((10, 10, 60, 12))
+        for minute in range(0, length, 2)
+    ]
+    assert replace_with(weeks).sometimes(120).verdict("H8g") == prior.CONTRADICTED
+    deep = replace_with(weeks)
+    for one in [one for one in deep.answers if one.at_ms % DAY >= 12 * HOUR + 40 * MINUTE][::4]:
+        deep.fails(one, age_s=5)
+    assert deep.verdict("H8g") == prior.SUPPORTED
+
+
+def replace_with(weeks: Weeks) -> Weeks:
+    made = Weeks(weeks.seed)
+    made.answers = list(weeks.answers)
+    return made
