@@ -202,3 +202,22 @@ def test_what_probes_found_is_forgotten_with_the_rest(home: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert not (home / "state" / "probes.jsonl").exists()
+
+
+def test_a_result_bears_the_name_of_its_network(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that flights have, so that diagnose lays it beside failures of then; none where it changed meanwhile."""
+    names = iter(["a1b2", "a1b2", "a1b2", "c3d4"])
+    monkeypatch.setattr(probe, "_network", lambda: next(names))
+    with Server() as server:
+        for _ in range(2):
+            typed(home, "connect", f"http://127.0.0.1:{server.port}", "--rounds", "1")
+
+    assert [one.network for one in kept.read(home / "state")] == ["a1b2", None]
+
+
+def test_what_is_not_kept_makes_no_state(home: Path) -> None:
+    """The network's name needs the key in the state directory, and nobody asked for one."""
+    with Server() as server:
+        typed(home, "connect", f"http://127.0.0.1:{server.port}", "--rounds", "1", "--no-keep")
+
+    assert not (home / "state").exists()

@@ -12,6 +12,7 @@ the failures themselves tell: a probe finds a cause that is there, and only fail
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ TELLING = 1.5
 LEAST_BITS = 0.1
 "Less is not worth a sentence."
 SOURCE = "probes"
+_HERE = re.compile(r"(?:127\.|localhost\b|\[?::1\b)", re.IGNORECASE)
+"A target on this machine: what was asked is no network."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,15 @@ def weigh(one: Hypothesis, case: Case, ratios: Sequence[float]) -> list[Weight]:
     mine = [
         failure for failure, ratio in zip(case.failures, ratios, strict=True) if ratio >= TELLING
     ] or list(case.failures)
+    facts = [
+        Weight(math.log2(told.ratio), Evidence(f"{told.text} ({math.log2(told.ratio):+.1f} bits).", source))
+        for told, source in one.beside(case)
+    ]
     best: dict[str, tuple[float, Result, Answered]] = {}
     for result in case.probes:
         if result.grade is Grade.NOT_MEASURED or not result.complete or not mine:
+            continue
+        if _HERE.match(result.target) and result.name != "link":
             continue
         answered = one.asked(case, result)
         if answered is None:
@@ -70,7 +79,7 @@ def weigh(one: Hypothesis, case: Case, ratios: Sequence[float]) -> list[Weight]:
         speaks = sum(relevance(result, failure, case) for failure in mine) / len(mine)
         if result.name not in best or speaks >= best[result.name][0]:
             best[result.name] = (speaks, result, answered)
-    return [
+    return facts + [
         weight
         for speaks, result, answered in best.values()
         if (weight := _weight(speaks, result, answered, mine, case)) is not None

@@ -81,9 +81,9 @@ def joined(case: Case, beside: Beside) -> Joined:
     refused = list(beside.refused)
     by_time, crowded = _by_time(case, beside.seen)
     paired: dict[int, str] = {}
-    for key, one in by_time:
+    for key, one, end in by_time:
         witnesses[key].append(one)
-        paired[id(one)] = key
+        paired[id(end)] = key
     refused += [
         f"The closings in {source} are put to no failure by their time: there are so many of them that one beside each "
         "would be chance."
@@ -107,7 +107,7 @@ def joined(case: Case, beside: Beside) -> Joined:
                 "failure": key,
                 "after_s": round((one.at_ms - times[key]) / 1000, 3),
             }
-            for key, one in sorted(by_time, key=lambda pair: pair[1].at_ms)
+            for key, one, _ in sorted(by_time, key=lambda pair: pair[1].at_ms)
         ]
     tables |= beside.tables
     return Joined(
@@ -126,16 +126,19 @@ def joined(case: Case, beside: Beside) -> Joined:
 
 
 def _trips(beside: Beside, known: Mapping[str, str], paired: Mapping[int, str]) -> Iterable[Trip]:
-    """Every trip, those that broke with the failure that they were of; `paired`: by the identity of a witness."""
+    """Every trip, those that broke with the failure that they were of; `paired`: by the identity of an end."""
     for one in beside.trips:
         yield replace(one, failure=known.get(one.turn)) if one.broke and one.turn else one
     for end in beside.seen:
         if end.trip is not None:
-            yield replace(end.trip, failure=paired.get(id(end.witness)))
+            yield replace(end.trip, failure=paired.get(id(end)))
 
 
-def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness]], list[str]]:
-    """Failure and witness, each witness once; and the sources whose times tell nothing."""
+def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness, Seen]], list[str]]:
+    """Failure and witness, each witness once, and whose it is; and the sources whose times tell nothing.
+
+    A witness that is put to a failure by its time bears how likely that is by chance.
+    """
     by_id = {
         one.request_id: failure.id for failure in case.failures for one in failure.tries if one.request_id
     }
@@ -144,19 +147,24 @@ def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness]
     per_file: dict[str, list[Seen]] = defaultdict(list)
     for one in seen:
         per_file[file_of(one.witness.source)].append(one)
-    found: list[tuple[str, Witness]] = []
+    found: list[tuple[str, Witness, Seen]] = []
     crowded = []
     for file, those in per_file.items():
         rest = []
         for one in those:
             told = one.failure or next((by_id[key] for key in one.request_ids if key in by_id), None)
             if told is not None:
-                found.append((told, one.witness))
+                found.append((told, one.witness, one))
             else:
                 rest.append(one)
         meanwhile = [one for one in rest if any(one.witness.at_ms in span for span in active)]
         expected = sum(2.0 * one.slack_ms for one in meanwhile) / active_ms if active_ms else 0.0
-        pairs = [pair for one in meanwhile if (pair := _nearest(case.failures, one)) is not None]
+        chance = min(expected, 1.0)
+        pairs = [
+            (key, replace(one.witness, chance=chance), one)
+            for one in meanwhile
+            if (key := _nearest(case.failures, one)) is not None
+        ]
         # What lies beside failures is what is to be explained, and no measure of the traffic there is anyway.
         expected *= 1 - len(pairs) / len(meanwhile) if meanwhile else 1
         if expected > CHANCE:
@@ -172,15 +180,15 @@ def file_of(source: str) -> str:
     return head if colon and line.isdigit() else source
 
 
-def _nearest(failures: Sequence[Failure], one: Seen) -> tuple[str, Witness] | None:
-    """The failure at whose time it was; None where there is none, or several."""
+def _nearest(failures: Sequence[Failure], one: Seen) -> str | None:
+    """The id of the failure at whose time it was; None where there is none, or several."""
     near = {
         failure.id
         for failure in failures
         for at_ms in failure.times_ms
         if abs(at_ms - one.witness.at_ms) <= one.slack_ms
     }
-    return (near.pop(), one.witness) if len(near) == 1 else None
+    return near.pop() if len(near) == 1 else None
 
 
 def _slept(failures: Sequence[Failure], sleeps: Sequence[Span]) -> Iterable[tuple[str, Witness]]:

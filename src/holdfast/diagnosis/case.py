@@ -114,6 +114,8 @@ class Witness:
     request_id: str | None = None
     silence_s: float | None = None
     "How long nothing had come before; None where that was not seen."
+    chance: float = 0.0
+    "How likely such an end lies beside a failure by chance; 0 where more than the time says that it was of it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class Trip:
     spread_s: float | None = None
     "From the answer's first event to its last."
     output_tokens: int | None = None
+    quiet_s: float | None = None
+    "The longest silence of upstream, of a request that was asked once."
 
     @property
     def places(self) -> tuple[str, ...]:

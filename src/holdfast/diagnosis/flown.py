@@ -26,6 +26,8 @@ RESETS = frozenset(
     {Mechanism.RST, Mechanism.FIN_THEN_RST, Mechanism.STREAM_RESET, Mechanism.GOAWAY, Mechanism.ABORTED}
 )
 "Ends of which the provider is asked for its side: their requests' ids are listed."
+FOLLOWS = frozenset({Mechanism.CANCELLED, Mechanism.SUPERSEDED})
+"Ends of a turn that only follow from its client's leaving."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def _flown(turn: StoredTurn) -> Flown | None:
     record = turn.record
     ids, edges, endings, heard = list[str](), list[str](), list[Ending](), list[Witness]()
     ended_ms = record.ended.wall_ms if record.ended else None
+    left: Witness | None = None
+    gone: Ending | None = None
 
     def witness(at_ms: int, ending: Ending) -> Witness:
         quiet = ending.evidence.get("silence_s")
@@ -83,12 +87,18 @@ def _flown(turn: StoredTurn) -> Flown | None:
                 edges += [edge_id] if edge_id else []
             case m.AttemptEnded(ending=ending) if not ending.completed:
                 endings.append(ending)
-            case m.ReaderLeft(verdict=verdict, ending=ending) if verdict in ("gave_up", "lost"):
-                heard.append(witness(at.wall_ms, ending))
+            case m.ReaderLeft(verdict=verdict, ending=ending) if verdict != "superseded":
+                left, gone = witness(at.wall_ms, ending), ending
+                if verdict in ("gave_up", "lost"):
+                    heard.append(left)
             case _:
                 pass
     last = record.ending
-    if last is not None and not last.completed:
+    if left is not None and last is not None and last.mechanism in FOLLOWS:
+        # The gateway stopped because its client had gone, by whatever limit: who left is who ended it.
+        last = gone
+        heard += [left] if left not in heard else []
+    elif last is not None and not last.completed:
         endings.append(last)
         if ended_ms is not None:
             heard.append(witness(ended_ms, last))

@@ -89,6 +89,10 @@ class Hypothesis:
         """What this result says about the cause; None where it does not tell. Asked after `ratios`."""
         return None
 
+    def beside(self, case: Case) -> Sequence[tuple[Answered, str]]:
+        """Facts that are no failures and no probes, each with its source: they weigh once as well. Asked after `ratios`."""
+        return ()
+
     @abstractmethod
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         """What speaks for and against it, where these are the failures that it explains best."""

@@ -80,8 +80,9 @@ def _trips(turn: StoredTurn) -> list[Trip]:
                 attempts[number].location = attempts[number].location or place
             case _:
                 pass
+    quiet_s = turn.record.longest_quiet_s if len(attempts) == 1 else None
     return [
-        _trip(turn.record.turn_id, turn.record.request_bytes, one, one.ending, one.ended)
+        _trip(turn.record.turn_id, turn.record.request_bytes, quiet_s, one, one.ending, one.ended)
         for one in attempts.values()
         if one.ending is not None and one.ended is not None and (one.ending.completed or _broke(one.ending))
     ]
@@ -92,7 +93,7 @@ def _broke(ending: Ending) -> bool:
     return ending.side in (Side.PROVIDER, Side.PATH, Side.MACHINE) or ending.mechanism is Mechanism.DEADLINE
 
 
-def _trip(turn: str, size: int, one: _Attempt, ending: Ending, ended: Instant) -> Trip:
+def _trip(turn: str, size: int, quiet_s: float | None, one: _Attempt, ending: Ending, ended: Instant) -> Trip:
     facts = ending.evidence
 
     def number(name: str) -> int | None:
@@ -129,4 +130,5 @@ def _trip(turn: str, size: int, one: _Attempt, ending: Ending, ended: Instant) -
         age_s=ended.mono_s - one.begun.mono_s,
         spread_s=one.spread_s,
         output_tokens=one.output_tokens,
+        quiet_s=quiet_s,
     )

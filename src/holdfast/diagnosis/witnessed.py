@@ -55,6 +55,11 @@ def _not_their_patience(one: Witness) -> bool:
     return one.side in (Side.MACHINE, Side.CLIENT)
 
 
+def _made_on_the_way(one: Witness) -> bool:
+    """A capture shows a reset that neither end made: a box did, and a limit at an end would have been the end's."""
+    return one.side is Side.PATH and one.mechanism is Mechanism.RST and one.source.startswith("capture ")
+
+
 EXCLUDED: Mapping[str, Callable[[Witness], bool]] = {
     "local-link": _not_the_link,
     "link-flap": _not_the_link,
@@ -62,7 +67,10 @@ EXCLUDED: Mapping[str, Callable[[Witness], bool]] = {
     "nat-timeout": _not_the_link,
     "client-limit": lambda one: one.side is not Side.CLIENT,
     "idle-socket": lambda one: one.phase in _ANSWERING or one.side is Side.CLIENT,
-    "fixed-limit": lambda one: one.side is Side.MACHINE or one.mechanism is Mechanism.HTTP_ERROR,
+    "fixed-limit": lambda one: (
+        one.side is Side.MACHINE or one.mechanism is Mechanism.HTTP_ERROR or _made_on_the_way(one)
+    ),
+    "silence-limit": _made_on_the_way,
     "edge-timeout": _not_their_patience,
     "large-request": _not_their_patience,
 }

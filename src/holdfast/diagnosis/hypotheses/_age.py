@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Try
 from holdfast.diagnosis.hypotheses._words import days
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 
 AGES_S = (10.0, 1200.0)
@@ -17,6 +17,8 @@ SHARE, LEAST_S = 0.02, 1.0
 "How exact such a limit is: timers of event loops fire up to a second late."
 HIT = 0.9
 MISS = 0.02
+OUTLIVED, OUTLIVED_LEAST = 0.3, 2.0**-12
+"Of a request that lived on where it ought to have been cut; many are not as many proofs, for all may have gone another way."
 SILENT, FLOWING = 0.8, 0.3
 "Of a try's age: a silence as long as the first is nearly all of it, and one as short as the second is a pause."
 AT_ONCE_MS = 5_000
@@ -103,6 +105,17 @@ class Aged(Hypothesis):
 def idle_probe(limit: float) -> str:
     """The line that holds connections silent for less, for as long, and for longer than a limit."""
     return f"holdfast probe idle --from {max(limit / 2, 1):.0f}s --to {limit * 1.5:.0f}s"
+
+
+def outlived(limit: float | None, lasted_s: Sequence[float | None], words: str) -> list[tuple[Answered, str]]:
+    """What a limit ought to have cut, and did not. A few may have gone another way; many did not meet it."""
+    if limit is None:
+        return []
+    longer = sum(one is not None and one > limit * (1 + 2 * SHARE) + LEAST_S for one in lasted_s)
+    if not longer:
+        return []
+    text = f"{counted(longer, 'request')} {words} {limit:.0f} s, and came to a proper end"
+    return [(Answered(max(OUTLIVED**longer, OUTLIVED_LEAST), text), "flights")]
 
 
 def age(failure: Failure) -> float | None:

@@ -156,13 +156,10 @@ def _ratio(case: Case, failure: Failure, mark: Mark, used: Mapping[str, Mapping[
 
 
 def of_trips(trips: Sequence[Trip], kinds: Sequence[str]) -> list[Mark]:
-    """Everything that a failure's attempt went by, in order."""
-    return sorted(
-        {
-            Mark(kind, value)
-            for one in trips
-            if one.failure and one.broke
-            for kind in kinds
-            if (value := getattr(one, kind))
-        }
-    )
+    """Everything that failures' attempts went by, kind after kind."""
+    broken = [one for one in trips if one.failure and one.broke]
+    return [
+        Mark(kind, value)
+        for kind in kinds
+        for value in sorted({getattr(one, kind) or "" for one in broken} - {""})
+    ]

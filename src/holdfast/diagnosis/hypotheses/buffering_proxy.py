@@ -68,7 +68,7 @@ class BufferingProxy(Hypothesis):
         waited = f"{counted(len(mine), 'failure')} came before the answer's first word, after {WAITED_S:.0f} s or more."
         settle = (
             "holdfast run on another network, or with that proxy left out (holdfast mark 'without the proxy'): do the "
-            "events of an answer arrive one by one? holdfast lab shows what buffering looks like"
+            "events of an answer arrive one by one?"
         )
         return Brief((Evidence(said, "flights"), Evidence(waited, "flights")), (), settle)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from holdfast.diagnosis.case import Case
-from holdfast.diagnosis.hypotheses._age import Aged, near
+from holdfast.diagnosis.hypotheses._age import Aged, near, outlived
 from holdfast.diagnosis.hypothesis import Answered
 from holdfast.probes.result import Result
 
@@ -30,6 +30,12 @@ class FixedLimit(Aged):
 
     def fits(self, *, lost: bool, answered: bool | None) -> float:
         return 0.05 if lost else 1.0
+
+    def beside(self, case: Case) -> Sequence[tuple[Answered, str]]:
+        """Requests that lived on."""
+        return outlived(
+            self.limit_s, [one.age_s for one in case.trips if not one.broke], "went well after more than"
+        )
 
     def asked(self, case: Case, result: Result) -> Answered | None:
         """A slow request that was cut at that age, or lived longer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from holdfast.diagnosis.asked import relevance
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._compared import Compared, Mark, of_trips
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence
@@ -33,7 +34,7 @@ class Ipv6Path(Compared):
     falsifier = "requests by IPv4 to the same name, at the same time, fail as often"
     rivals: ClassVar[Mapping[str, str]] = {
         "edge-location": "holdfast run --ip 4 for a day: another family at the same place",
-        "isp-outage": "holdfast probe connect at such a time: whether IPv4 connects",
+        "isp-outage": "holdfast probe connect, at such a time: whether IPv4 connects",
     }
     kinds = ("family",)
 
@@ -42,10 +43,15 @@ class Ipv6Path(Compared):
 
     def ratios(self, case: Case) -> Sequence[float]:
         found = super().ratios(case)
-        if not any(_broken(result) for result in case.probes):
+        broken = [result for result in case.probes if _broken(result)]
+        if not broken:
             return found
         return [
-            ratio if one.id in case.trips_of else BY_CODE if one.codes & CODES else 1.0
+            ratio
+            if any(trip.family for trip in case.trips_of.get(one.id, ()))
+            else (1.0 + (BY_CODE - 1.0) * max(relevance(result, one, case) for result in broken))
+            if one.codes & CODES
+            else 1.0
             for one, ratio in zip(case.failures, found, strict=True)
         ]
 
@@ -54,7 +60,7 @@ class Ipv6Path(Compared):
 
     def settle(self, mark: Mark) -> str:
         return (
-            "holdfast probe connect: both families, several times; then holdfast run --ip 4 for a day "
+            "holdfast probe connect: both families, several times; then holdfast run --ip 4 -- claude, for a day "
             "(holdfast mark 'IPv4 alone'), and holdfast diagnose"
         )
 

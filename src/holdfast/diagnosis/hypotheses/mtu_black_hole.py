@@ -32,7 +32,7 @@ class MtuBlackHole(Hypothesis):
     name = "mtu-black-hole"
     title = "Packets of full size were lost on the way, and small ones got through"
     remedy = (
-        "Set the interface's MTU to what holdfast probe mtu found to get through (a VPN's, mostly: in its settings), or "
+        "Set the interface's MTU to what gets through by holdfast probe mtu (a VPN's, mostly: in its settings), or "
         "use another network."
     )
     likeness = 0.3

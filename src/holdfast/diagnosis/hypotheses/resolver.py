@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from holdfast.diagnosis.asked import relevance
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._words import days
@@ -16,6 +17,8 @@ from holdfast.probes.result import Result
 
 NONE_OF_IT = ("", "NXDOMAIN")
 "Errors that are answers."
+SPEAKS = 0.01
+"How likely a probe has to speak of a failure's network and time, at least."
 BAD = 0.5
 "A resolver that left so many of its questions without an answer is at fault."
 
@@ -33,17 +36,22 @@ class Resolver(NameResolution):
     remedy = "Take that resolver out of the network's settings (or the router's), or put another one first."
     falsifier = "the same failures with that resolver taken out"
     rivals: ClassVar[Mapping[str, str]] = {
-        "name-resolution": "holdfast probe resolve at such a time: is one resolver silent, or all of them?"
+        "name-resolution": "holdfast probe resolve, at such a time: is one resolver silent, or all of them?"
     }
 
     def ratios(self, case: Case) -> Sequence[float]:
-        if not any(_found(result) for result in case.probes):
+        told = [result for result in case.probes if _found(result)]
+        if not told:
             return [0.0] * len(case.failures)
         together: dict[object, set[str]] = {}
         for burst, one in zip(by_burst(case), case.failures, strict=True):
             together.setdefault(burst, set()).add(one.session)
         return [
-            ratio if len(failure.tries) <= 2 and len(together[burst]) == 1 else min(ratio, 0.05 * TOLD_LESS)
+            0.0
+            if max(relevance(result, failure, case) for result in told) < SPEAKS
+            else ratio
+            if len(failure.tries) <= 2 and len(together[burst]) == 1
+            else min(ratio, 0.05 * TOLD_LESS)
             for failure, burst, ratio in zip(case.failures, by_burst(case), super().ratios(case), strict=True)
         ]
 

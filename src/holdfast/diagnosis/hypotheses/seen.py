@@ -26,7 +26,7 @@ class Seen(Hypothesis):
 
     def ratios(self, case: Case) -> Sequence[float]:
         return [
-            TOLD
+            min(TOLD, 1 / max(seen[0].chance, 1 / TOLD))
             if (self.left is None or failure.id in self.left)
             and (seen := case.seen.get(failure.id))
             and seen[0].side is self.side

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from holdfast.diagnosis.hypotheses._age import Aged
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.hypotheses._age import Aged, outlived
 from holdfast.diagnosis.hypotheses.fixed_limit import TELL
+from holdfast.diagnosis.hypothesis import Answered
 
 
 class SilenceLimit(Aged):
@@ -21,6 +23,12 @@ class SilenceLimit(Aged):
     title = "Silent requests were cut at a fixed age"
     falsifier = "cut at the same age with bytes flowing, or with keepalives on the wire"
     rivals: ClassVar[Mapping[str, str]] = {"fixed-limit": TELL, "nat-timeout": TELL}
+
+    def beside(self, case: Case) -> Sequence[tuple[Answered, str]]:
+        """Silences that were longer, and after which the answer came."""
+        return outlived(
+            self.limit_s, [one.quiet_s for one in case.trips if not one.broke], "were silent for more than"
+        )
 
     def fits(self, *, lost: bool, answered: bool | None) -> float:
         return (0.05 if lost else 1.0) * (0.05 if answered else 1.0)

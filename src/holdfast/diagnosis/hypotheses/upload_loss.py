@@ -43,7 +43,7 @@ class UploadLoss(Hypothesis):
     falsifier = "captures of such failures in which the whole request was acknowledged at once"
     rivals: ClassVar[Mapping[str, str]] = {
         "mtu-black-hole": "holdfast probe mtu: nothing of full size gets through, or only some of it is lost",
-        "large-request": "holdfast capture beside a failing request: was all of it acknowledged before it ended?",
+        "large-request": "holdfast capture, beside a failing request: was all of it acknowledged before it ended?",
         "isp-outage": "whether small questions are answered at such a time: holdfast probe edge",
     }
 
@@ -114,7 +114,7 @@ class UploadLoss(Hypothesis):
         )
         settle = (
             "holdfast probe upload --most 5MB --yes, here and on another network: which sizes arrive, and how much is sent "
-            "again; holdfast capture beside a failing request"
+            "again; holdfast capture, beside a failing request"
         )
         return Brief(tuple(pro), tuple(con), settle)
 
