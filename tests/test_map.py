@@ -103,11 +103,11 @@ MAY_WAIT = {
     "cli.capture": {"select", "signal", "subprocess", "threading"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
     "cli.demo": {"asyncio"},
-    "cli.diagnose": {"sqlite3"},
     "cli.doctor": {"sqlite3"},
     "cli.doctor_now": {"subprocess"},
     "cli.forget": {"sqlite3"},
     "cli.gateway_process": {"asyncio", "signal", "socket"},
+    "cli.homes": {"sqlite3"},
     "cli.lab": {"asyncio", "signal"},
     "cli.observing": {"asyncio"},
     "cli.mark": {"sqlite3"},
@@ -133,6 +133,7 @@ MAY_READ_CLOCKS = {
     "cli.doctor",
     "cli.flights",
     "cli.forget",
+    "cli.homes",
 }
 "The first is the place to read them; the others measure or label something of their own."
 

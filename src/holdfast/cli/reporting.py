@@ -1,9 +1,7 @@
-"""What `holdfast diagnose` adds to its diagnosis: where the client runs, what came since, and a public report."""
+"""A diagnosis for others: the public report, its private sheet, and what stands on the terminal of what was taken out."""
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, tzinfo
 from pathlib import Path
 
 import click
@@ -12,65 +10,12 @@ from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import write_private
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.diagnosis import Diagnosis
-from holdfast.diagnosis.since import SITTING_MS, Kept, Since, decode, encode, kept, since
 from holdfast.flight.deidentify import Names
 from holdfast.flight.flights import counted
 from holdfast.flight.redact import clean
 from holdfast.report.diagnosis_issue import Trace, issue, private
-from holdfast.sessions.environment import account, look
-from holdfast.sessions.store import Added, Store
-
-MOST_PROJECTS = 300
-
-
-def around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own: bool, now_ms: int) -> Around:
-    """Look, compare and keep. `own`: the home is this user's on this machine, not a copy of somebody else's.
-
-    A report of a part of the time (`--since`, `--until`) neither compares nor is kept: it would look like a change.
-    """
-    rows = store.connection.execute(
-        "SELECT project FROM request UNION SELECT project FROM error LIMIT ?", (MOST_PROJECTS,)
-    )
-    environment = look(
-        home, variables=os.environ if own else None, projects=[project for (project,) in rows if project]
-    )
-    if diagnosis.since_ms is not None or diagnosis.until_ms is not None:
-        return Around(environment)
-    found = _since(diagnosis, store, now_ms)
-    store.keep_report(encode(kept(diagnosis)))
-    if found is None:
-        return Around(environment)
-    told = datetime.fromtimestamp(found.at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
-    return Around(environment, found, told)
-
-
-def _since(diagnosis: Diagnosis, store: Store, now_ms: int) -> Since | None:
-    """The comparison with the last report; with one before it, if that one is of the same sitting and nothing came since."""
-    chosen: tuple[int, Kept, Added] | None = None
-    for scan, at_ms, text in store.reports():
-        earlier = decode(text)
-        if earlier is None:
-            continue
-        added = store.added_since(scan)
-        if chosen is None or added.failures or added.requests:
-            chosen = (at_ms, earlier, added)
-        if added.failures or added.requests or now_ms - at_ms > SITTING_MS:
-            break
-    if chosen is None:
-        return None
-    at_ms, earlier, added = chosen
-    return since(
-        diagnosis,
-        earlier,
-        at_ms=at_ms,
-        new=added.failures,
-        requests=added.requests,
-        sessions=added.sessions,
-        projects=added.projects,
-    )
-
-
-# ----- the issue and its private sheet
+from holdfast.sessions.environment import account
+from holdfast.sessions.store import Store
 
 SHOWN = 12
 "Replacements that are previewed on the terminal."

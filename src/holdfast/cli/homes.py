@@ -1,0 +1,173 @@
+"""One home, diagnosed: its transcripts and desktop log are read, and what lies beside them is looked at.
+
+What `holdfast diagnose` shows and `holdfast export` writes is made here, so that both say the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.cli.beside import Asked, look
+from holdfast.cli.errors import Failed, Misused
+from holdfast.cli.unsaid import unsaid
+from holdfast.cli.zones import offsets, zone_name
+from holdfast.diagnosis.case import Coverage
+from holdfast.flight.flights import counted, size
+from holdfast.flight.reading import open_library
+from holdfast.flight.redact import clean
+from holdfast.flight.schema import JournalError
+from holdfast.flight.state import StateError, state_path
+from holdfast.sessions import desktop
+from holdfast.sessions.corpus import Update, update
+from holdfast.sessions.places import Transcript, roots, transcripts
+from holdfast.sessions.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from holdfast.diagnosis.diagnosis import Diagnosis
+    from holdfast.diagnosis.engine import Engine
+
+SHOW_PROGRESS_BYTES = 500_000_000
+"More than that takes longer than a person waits without a sign."
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """What there is of a home, open while it is used."""
+
+    store: Store
+    engine: Engine
+    diagnosis: Diagnosis
+
+
+@contextmanager
+def diagnosed(
+    home: Path | None,
+    zone: tzinfo,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    add: tuple[Path, ...] = (),
+    clock_s: float | None = None,
+) -> Iterator[Diagnosed]:
+    """Read and weigh all that a home's sources hold of this time. Raises `Misused`, `Failed`.
+
+    `home` None is this user's own, on this machine: then its flights, marks and system log count as well.
+    """
+    where, own = home or Path.home(), home is None
+    places = roots(where, os.environ if own else None)
+    found, refused = transcripts(places)
+    with _stored(where) as store:
+        done = _updated(store, found)
+        try:
+            from holdfast.diagnosis.diagnosis import diagnose
+            from holdfast.diagnosis.engine import Engine
+            from holdfast.sessions.frames import frames
+
+            engine = Engine(frames(store))
+        except ImportError as error:
+            raise Failed(
+                f"diagnose needs the extra of that name ({error.name} is missing): pip install 'holdfast[diagnose]'"
+            ) from error
+        now_ms = round(time.time() * 1000)
+        asked = Asked(add, clock_s, zone, since_ms, until_ms, own=own, roots=tuple(places), now_ms=now_ms)
+        logs, told = _desktop(where, zone)
+        diagnosis = diagnose(
+            engine,
+            desktop=logs,
+            coverage=[_transcripts(store, done, refused), told],
+            offsets=offsets(zone),
+            since_ms=since_ms,
+            until_ms=until_ms,
+            beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms)),
+            marks=_marks(since_ms, until_ms) if where == Path.home() else (),
+        )
+        yield Diagnosed(store, engine, diagnosis)
+
+
+@contextmanager
+def _stored(home: Path) -> Iterator[Store]:
+    """What earlier runs read of this home's transcripts."""
+    key = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
+    try:
+        store = Store(state_path() / f"sessions-{key}.sqlite", now_ms=round(time.time() * 1000))
+    except (StoreError, StateError) as error:
+        raise Misused(str(error)) from error
+    try:
+        yield store
+    except sqlite3.Error as error:
+        raise Misused(
+            f"what was read of transcripts cannot be kept in {clean(str(store.path))} ({error}); "
+            "remove that file and try again"
+        ) from error
+    finally:
+        store.close()
+
+
+def _updated(store: Store, found: list[Transcript]) -> Update:
+    new = sum(one.size for one in found)
+    if new < SHOW_PROGRESS_BYTES or not sys.stderr.isatty():
+        return update(store, found, gaps=True)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("reading transcripts"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("", total=new)
+        return update(store, found, gaps=True, progress=lambda size: bar.advance(task, size))
+
+
+def _marks(since: int | None, until: int | None) -> list[tuple[int, str]]:
+    """The notes that were put on the timeline in this time; none where there is no journal."""
+    try:
+        with open_library(state_path()) as library:
+            found = library.marks(since or 0, until) if library is not None else []
+    except (JournalError, StateError, sqlite3.Error):
+        return []
+    return [(mark.wall_ms, mark.text) for mark in found]
+
+
+# ----- what the client's own sources cover
+
+
+def _transcripts(store: Store, done: Update, refused: list[tuple[Path, str]]) -> Coverage:
+    files, helpers, total, dirt, first, last = store.connection.execute(
+        "SELECT count(*), total(subagent), total(size), total(dirt), min(first_ms), max(last_ms) FROM file"
+    ).fetchone()
+    if not files:
+        return Coverage("transcripts", "none: no session of Claude Code is kept in this home")
+    told = f"{counted(files - round(helpers), 'session')} and {counted(round(helpers), 'subagent')}, {size(round(total))}"
+    if files > done.files:
+        told += f" ({files - done.files} of them deleted since)"
+    if dirt:
+        told += f", {counted(round(dirt), 'line')} that could not be read"
+    unread = [f"{path.name}: {why}" for path, why in [*refused, *done.unreadable]]
+    return Coverage("transcripts", told, first, last, tuple(clean(one) for one in unread))
+
+
+def _desktop(home: Path, zone: tzinfo) -> tuple[list[desktop.DesktopLog], Coverage]:
+    logs, unread = [], []
+    for path in desktop.logs(home):
+        try:
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                logs.append(desktop.read(lines, zone))
+        except OSError as error:
+            unread.append(f"{path.name}: {error.strerror}")
+    lines_read = sum(log.lines for log in logs)
+    if not lines_read:
+        return logs, Coverage("desktop log", "none", unreadable=tuple(unread))
+    first = min(log.first_ms for log in logs if log.first_ms is not None)
+    last = max(log.last_ms for log in logs if log.last_ms is not None)
+    told = f"{counted(lines_read, 'line')}, local times read as {zone_name(zone)}"
+    return logs, Coverage("desktop log", told, first, last, tuple(unread))
