@@ -12,7 +12,7 @@ import pytest
 from holdfast.cli import probe
 from holdfast.cli.main import main
 from holdfast.diagnosis import fix, prior
-from holdfast.diagnosis.case import Answer, Case, Failure, Try
+from holdfast.diagnosis.case import Answer, Case, Failure, Trip, Try
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
 from holdfast.diagnosis.witnessed import witnesses
@@ -30,8 +30,16 @@ BROKEN = Failure(
     idle_s=400.0,
 )
 CASE = Case(
-    [BROKEN, BROKEN], [Answer(MORNING_MS + 1000 * number, "t", "2.1.92", 50_000) for number in range(40)]
-)
+    [BROKEN, BROKEN],
+    [Answer(MORNING_MS + 1000 * number, "t", "2.1.92", 50_000) for number in range(40)],
+    trips=[
+        Trip(
+            MORNING_MS + 1000 * number, "flights", number % 4 == 0, str(number), "a" if number % 4 == 0 else None,
+            location="AMS" if number % 4 == 0 else "ORD",
+        )
+        for number in range(60)
+    ],
+)  # fmt: skip
 EVERY = [*catalogue(), *witnesses()]
 
 

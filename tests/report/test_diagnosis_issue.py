@@ -122,7 +122,7 @@ def test_what_a_cause_says_stays_readable(one: Hypothesis) -> None:
     one.ratios(CASE)
     brief, public, names = (
         one.brief(CASE, CASE.failures),
-        _Public(Names()),
+        _Public(Names(), {"AMS", "ORD"}),
         r"\b(?:name|text|host|id|path)-\d",
     )
     for said in (one.title, one.remedy, one.falsifier, *one.rivals.values(), brief.settle):

@@ -14,11 +14,12 @@ alarm alarms alert alike all allocate allow alone already also although amazon a
 answer answered answers anthropic anthropic-python anthropic-typescript any api apis app apparently
 application are argument arguments array arrival arrive arrived arrives arriving as ask asked asking asks
 asleep assign async at attached attachments attempt attempted attempting attempts attic attribute
-authentication auto available avoided awaited awake away aws awselb axios azure back bad base basic
+authentication authority auto available avoided awaited awake away aws awselb axios azure back bad base basic
 batches be bearer because bedrock been before began begin beginning begins begun behind being beside beta
 better between beyond big billing bits block blocks bodies body boot both bounds box branch break breaker breaks
-bridged brief bring brings broke broken browser budget buffer build bun burnt bursts busy but by bypass
-byte bytes cache cached cached-lookup caddy caffeinate call calls
+bridged brief bring brings broke broken browser budget buffer
+buffering build bun burnt bursts busy but by bypass
+byte bytes cable cache cached cached-lookup caddy caffeinate call calls
 came can cancel canceled cancelled cannot capped
 capture captures careful carried carrier carries cases cause caused causes cellular cert certificate
 certificates chacha20 chance change changed changes channel character characters charset chat chatgpt
@@ -39,9 +40,10 @@ empty en enabled encoded encoding encodings encrypted end ended ending endings e
 enhance_your_calm enough ensure entity envoy eof epoll errno error error-type errors established ethernet
 event events every evidence exact exactly exceeded exceeds exception exchange exclude excluded exec
 exhausted exists exited expect expected expects expired expiry explain explained explains explicit
-extensions external extra fact fail failed fails failure failures fallback falls family far fast fastly
+extensions external extra fact fail failed failing fails failure
+failures fallback falls families family far fast faster fastly
 fatal fault feature fell fetch fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish
-finished finishing first first-start fits five flight flights flood flow flowing follow followed follows
+finished finishing first first-start fits five fixed flight flights flood flow flowing follow followed follows
 for forbid forgets forgot form format forward found four four-hundred fragment frame frames free frequency
 frequent fresh from full function gap gaps gateway gave gave_up gcm generated generation get give given
 giving go goaway goes gone got gpt grace grammar greater grew grows gzip h1 h2 had haiku half halted hand
@@ -52,13 +54,15 @@ httpx human hundreds hung i id identifier identity idle ids if illegal image ima
 implemented in inadequate_security inappropriate inbound included incomplete increase incremental
 indicates infer inference inferred initial input inside install installed instance instead insufficient
 interactive intercepting interface internal interrupt interrupted interval into invalid invisible io
-ioctl ip is issuer istio-envoy it its itself javascript joined joins journal journalctl json kb keep keepalive
-keepalives keeps kept key keys killed kind known knows lain large larger last last_ack lasted latency
+ioctl ip ipv4 ipv6 is issued issuer istio-envoy it its itself javascript
+joined joins journal journalctl json kb keep keepalive
+keepalives keeps kept kernel key keys killed kind known knows lain
+large larger largest last last_ack lasted latency
 later latest lay least leave leaves leaving left length less let level levels lib libraries library lie
 lies life lifetime light like likelier likely limit limits line lines link links linux list listen
 listening lists little lived ll load loaded local locally locks log logged login logs long longer longest
 look looked lookup loopback loses losing lost low machine macos made make many matching max maximum may
-mb mcp mean means meanwhile measured medium memory mended message messages method methods mid middle
+mb mcp mean means meanwhile measured medium meet memory mended message messages method methods mid middle
 midst min minimum minute minutes mismatch miss missing mode model models moment moments month more most
 move moved moved_on ms much multibyte multihop multiple must name named names native near need needed
 needs negotiate neither network networks never new newer next nginx nine no nobody node node.js nodename
@@ -70,7 +74,7 @@ overloaded own owner pace package packet packets page pages paid parallel parse 
 partial parts pass passed password past patch path patience pause pause_turn payload peer per percent
 perhaps permission permitted phase phases pid piece ping pings pinned pipe place plain plainly planned
 platform playing please plugins pmset policy poly1305 pool port possible post prefill premature prematurely
-present prevent previous price probes process processes profile program progress prompt prompts proof
+present prevent previous price probes process processes profile program programs progress prompt prompts proof
 proper protected protocol protocols proved proven provider proxies proxy push put python query queue
 quickly quiet quota radio raise raised raises ran range rate rate_limited ratelimit rather raw re reach
 reached reaching read reader reading reads ready reason receive received receiving recent reconnect
@@ -81,11 +85,12 @@ requests required requires resampled resend resent reset resets resolved resolve
 resources response responses rest restart restarted result resumed retransmit retransmits retried retries
 retry retry-after retrying revoked rf roaming room root round route router routes row rpc rsa rst run running
 runs s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
-seam second second's seconds secret section secure see seek seems seen sees segment self semaphores send
+seam second second's seconds secret section secure see seek seems
+seen sees segment segments self semaphores send
 sendable sending sends sent sequence server servers serves service session session-id sessions set
 setting settings seven several severed sha256 sha384 shared shell short shorten shortened shorter
 shortest shortly should shown shows shutdown side sign signature signed silence silences silent silently
-since six six-hundred size sized sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
+since six six-hundred size sized sizes sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
 software some something sonnet source space spare spared spawn speak speaks specific specified speed
 splice split spoke spoken spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror
 ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stall stalled stalls standard stands start

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -89,7 +89,8 @@ _COMMANDS = (
     rf"(?: (?:{'|'.join(re.escape(one) for one in sorted(_COMMAND_WORDS.split(), key=len, reverse=True))}|"
     r"\d{1,4}(?:\.\d{1,3})?(?:MB|KB|[smhd])?)(?![\w.@/-]))*"
 )
-_STAYS = re.compile(rf"({_COMMANDS}|(?<![\w.@/-])(?:{'|'.join(KNOWN_CODES)})(?![\w.@/-]))")
+_PLACE = re.compile(r"[A-Z]{3}")
+"An edge's place, by its airport."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,12 @@ class _Section:
 class _Public:
     """Says things so that they name nobody."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, places: Iterable[str] = ()) -> None:
         self.names = names
         self._told: dict[str, str] = {}
+        known = "|".join([*KNOWN_CODES, *sorted(one for one in places if _PLACE.fullmatch(one))])
+        self._stays = re.compile(rf"({_COMMANDS}|(?<![\w.@/-])(?:{known})(?![\w.@/-]))")
+        "`places` are those of the edges that were met: their ids bear them."
 
     def text(self, said: str) -> str:
         """Free text; our own commands and the codes that everybody has stay."""
@@ -124,8 +128,8 @@ class _Public:
             return said
         if said not in self._told:
             self._told[said] = "".join(
-                part if _STAYS.fullmatch(part) else deidentify.text(part, self.names)
-                for part in _STAYS.split(said)
+                part if self._stays.fullmatch(part) else deidentify.text(part, self.names)
+                for part in self._stays.split(said)
                 if part
             )
         return self._told[said]
@@ -207,7 +211,15 @@ def _constants() -> frozenset[str]:
     return frozenset(
         told
         for one in catalogue()
-        for told in (one.title, one.remedy, one.falsifier, one.name, *one.rivals, *one.rivals.values())
+        for told in (
+            one.title,
+            f"{one.title} ({one.name})",
+            one.remedy,
+            one.falsifier,
+            one.name,
+            *one.rivals,
+            *one.rivals.values(),
+        )
     )
 
 
@@ -216,7 +228,9 @@ def _constants() -> frozenset[str]:
 
 def issue(diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], names: Names) -> str:
     """The whole report. Under the tracker's limit: what matters least is left out first, and named."""
-    public = _Public(names)
+    edges = [one for trace in traces.values() for one in trace.edge_ids]
+    places = {trip.location for trip in diagnosis.case.trips if trip.location}
+    public = _Public(names, places | {one.rpartition("-")[2] for one in edges})
     for project in sorted({failure.project for failure in diagnosis.case.failures}):
         public.project(project)
     sections = list(_sections(diagnosis, around, traces, public))
