@@ -24,6 +24,7 @@ from holdfast.diagnosis.hypotheses.provider_overload import ProviderOverload
 from holdfast.diagnosis.hypotheses.rate_limit import RateLimit
 from holdfast.diagnosis.hypotheses.refused import Refused
 from holdfast.diagnosis.hypotheses.resolver import Resolver
+from holdfast.diagnosis.hypotheses.retry_storm import RetryStorm
 from holdfast.diagnosis.hypotheses.shared_outage import SharedOutage
 from holdfast.diagnosis.hypotheses.silence_limit import SilenceLimit
 from holdfast.diagnosis.hypotheses.subagents import Subagents
@@ -41,6 +42,7 @@ def catalogue() -> list[Hypothesis]:
         ProviderError(),
         EdgeTimeout(),
         RateLimit(),
+        RetryStorm(),
         NameResolution(),
         Resolver(),
         TlsInterception(),
