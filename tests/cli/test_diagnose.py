@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -57,7 +59,9 @@ def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
     assert begin < 8 and "holdfast run" in lines[begin + 1] and lines[begin + 1].endswith("(12 turns)")
     assert lines[begin + 2] == "  To see and make the change: holdfast doctor"
     cut = lines.index("either     Requests were cut at a fixed age: 12 of 24 failures")
-    assert lines[cut + 1].startswith("  or       Silent requests were cut at a fixed age (silence-limit); A box")
+    assert lines[cut + 1].startswith(
+        "  or       Silent requests were cut at a fixed age (silence-limit); A box"
+    )
     assert "strong     The provider was overloaded: 12 of 24 failures" in lines
 
 
@@ -175,9 +179,7 @@ def test_the_local_clocks_changes_are_known() -> None:
 
     for change in (datetime(2026, 3, 8, 8, tzinfo=UTC), datetime(2026, 11, 1, 7, tzinfo=UTC)):
         assert round(change.timestamp() * 1000) in changes
-    assert zones.offsets(ZoneInfo("UTC")) == [
-        (round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000), 0)
-    ]
+    assert zones.offsets(ZoneInfo("UTC")) == [(round(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000), 0)]
 
 
 def test_rates_and_shares_come_with_how_far_they_may_be_off(home: Path) -> None:
@@ -189,3 +191,12 @@ def test_rates_and_shares_come_with_how_far_they_may_be_off(home: Path) -> None:
     [row] = told["tables"]["by version"]
     assert row["per_1000_low"] == pytest.approx(row["per_1000"]) == pytest.approx(row["per_1000_high"])
     assert told["tables"]["retries"][0]["still_failing_low"] is not None
+
+
+def test_without_its_packages_it_says_how_to_get_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not look: code 2, before anything is read, and a line that works from any installation."""
+    monkeypatch.setitem(sys.modules, "holdfast.diagnosis.engine", None)
+    said = diagnosed(home, code=2).stderr
+
+    assert f"{shlex.quote(sys.executable)} -m pip install 'ibis-framework[duckdb]" in said
+    assert not list((home.parent / "state").glob("sessions-*"))

@@ -289,7 +289,7 @@ def otel_from(values: Values) -> str | None:
             "Use https://, or add --allow-plain-otel if that network is yours."
         )
     if not traces.available():
-        raise Unavailable(f"{said}: {traces.ADVICE}.")
+        raise Unavailable(f"{said}: {traces.advice()}")
     return f"{found.origin}{found.prefix or OTEL_PATH}"
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.cli.beside import Asked, look
-from holdfast.cli.errors import Failed, Misused
+from holdfast.cli.errors import Misused
 from holdfast.cli.unsaid import unsaid
 from holdfast.cli.zones import offsets, zone_name
 from holdfast.diagnosis.case import Coverage
+from holdfast.flight.extras import install_line
 from holdfast.flight.flights import counted, size
 from holdfast.flight.reading import open_library
 from holdfast.flight.redact import clean
@@ -58,25 +59,23 @@ def diagnosed(
     add: tuple[Path, ...] = (),
     clock_s: float | None = None,
 ) -> Iterator[Diagnosed]:
-    """Read and weigh all that a home's sources hold of this time. Raises `Misused`, `Failed`.
+    """Read and weigh all that a home's sources hold of this time. Raises `Misused`.
 
     `home` None is this user's own, on this machine: then its flights, marks and system log count as well.
     """
+    # Before months of transcripts are read, for which nothing could then be done.
+    with _extra():
+        from holdfast.diagnosis.diagnosis import diagnose
+        from holdfast.diagnosis.engine import Engine
+        from holdfast.sessions.frames import frames
+
     where, own = home or Path.home(), home is None
     places = roots(where, os.environ if own else None)
     found, refused = transcripts(places)
     with _stored(where) as store:
         done = _updated(store, found)
-        try:
-            from holdfast.diagnosis.diagnosis import diagnose
-            from holdfast.diagnosis.engine import Engine
-            from holdfast.sessions.frames import frames
-
+        with _extra():
             engine = Engine(frames(store))
-        except ImportError as error:
-            raise Failed(
-                f"diagnose needs the extra of that name ({error.name} is missing): pip install 'holdfast[diagnose]'"
-            ) from error
         now_ms = round(time.time() * 1000)
         asked = Asked(add, clock_s, zone, since_ms, until_ms, own=own, roots=tuple(places), now_ms=now_ms)
         logs, told = _desktop(where, zone)
@@ -91,6 +90,18 @@ def diagnosed(
             marks=_marks(since_ms, until_ms) if where == Path.home() else (),
         )
         yield Diagnosed(store, engine, diagnosis)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """What weighs logs needs packages that a plain installation is without."""
+    try:
+        yield
+    except ImportError as error:
+        raise Misused(
+            f"weighing logs needs packages that are not installed ({error.name} is missing); install them with: "
+            f"{install_line('diagnose')}"
+        ) from error
 
 
 @contextmanager

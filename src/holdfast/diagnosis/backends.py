@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.diagnosis.engine import Engine
+from holdfast.flight.extras import line_for, missing
 from holdfast.flight.redact import clean
 from holdfast.sessions.exported import COLUMNS, SCHEMA
 from holdfast.sessions.partition import FOLDER
@@ -58,10 +59,10 @@ def connect(url: str) -> Any:
             return _spark(scheme, rest)
         backend = ibis.connect(url)
     except ImportError as error:
-        what = "spark" if scheme in ("spark", "sc", "pyspark") else "diagnose"
-        more = f"; and for this engine 'ibis-framework[{clean(scheme)}]'" if what == "diagnose" else ""
+        engine = "pyspark" if scheme in ("spark", "sc", "pyspark") else clean(scheme)
         raise BackendError(
-            f"{clean(url)} needs {error.name or error}, which is not installed: pip install 'holdfast[{what}]'{more}"
+            f"{clean(url)} needs {error.name or error}, which is not installed; install it with: "
+            f"{line_for([*missing('diagnose'), f'ibis-framework[{engine}]'])}"
         ) from error
     except Exception as error:
         raise BackendError(_why(url, scheme, error)) from error

@@ -2,7 +2,7 @@
 
 The follower hands over turns that are over. Their spans wait in a bounded queue; a thread sends them. What the
 collector does not take in time is dropped and counted; a turn and the process's end are never held up by it. The
-libraries are an extra of the package (`pip install 'holdfast[otel]'`) and are loaded in the thread.
+libraries are the extra `otel` of the package and are loaded in the thread.
 
 The standard variables `OTEL_EXPORTER_OTLP_*` (headers, certificates, timeout, compression), `OTEL_SERVICE_NAME` and
 `OTEL_RESOURCE_ATTRIBUTES` are heeded, their endpoint excepted: where turns are told is said to Holdfast itself.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast import __version__
+from holdfast.flight.extras import install_line
 from holdfast.flight.redact import clean, masked_url, scrub
 from holdfast.telemetry.ended import EndedTurn
 from holdfast.telemetry.spans import Span, spans_of
@@ -37,7 +38,11 @@ SEND_TIMEOUT_S = 5.0
 "For one batch, tries included; `OTEL_EXPORTER_OTLP_TIMEOUT` has another."
 GATHER_S = 1.0
 "So long a batch is gathered."
-ADVICE = "traces need packages that are not installed; run: pip install 'holdfast[otel]'"
+
+
+def advice() -> str:
+    """What to say where the packages are missing."""
+    return f"traces need packages that are not installed; install them with: {install_line('otel')}"
 
 
 @dataclass(frozen=True, slots=True)
