@@ -28,7 +28,7 @@ lint: $(STAMP) ## ruff and the type checker
 	$(BIN)/mypy
 
 test: lint ## lint, then every test but the long ones and those of real clients
-	$(BIN)/pytest -m "not client and not long and not alone" -n 2 $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not client and not long and not alone" -n 4 --dist loadscope $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m "alone and not client and not long" $(ARGS) || [ $$? -eq 5 ]
 
 clients: $(STAMP) ## drive the real clients, two at a time (needs node and npm; skipped, and said so, where they are missing)

@@ -67,7 +67,7 @@ def run(environ: dict[str, str], directory: Path) -> Run:
             cwd=directory,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             check=False,
         )
 

@@ -37,7 +37,7 @@ def test_a_reader_of_the_log_who_does_not_read_costs_lines_and_nothing_else() ->
             log(turn(f"{number:05d}"))
         drained = threading.Thread(target=_drain, args=(read, heard))
         drained.start()
-        log.close(10)
+        log.close(60)
     drained.join()
     os.close(read)
 

@@ -141,7 +141,7 @@ class Client:
         self.sock = socket.socket()
         if receive_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.sock.settimeout(10)
+        self.sock.settimeout(30)
         self.sock.connect(("127.0.0.1", port))
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
@@ -157,7 +157,7 @@ class Client:
             assert piece, f"ended without {words!r}: {self.heard[-1000:]!r}"
             self.heard += piece
 
-    def hear_all(self, *, seconds: float = 5.0) -> bytes:
+    def hear_all(self, *, seconds: float = 30.0) -> bytes:
         """Read until the gateway closes; a silence of so many seconds is a `TimeoutError`."""
         self.sock.settimeout(seconds)
         pieces = [self.heard]

@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from holdfast.flight.moments import Moment
-from holdfast.flight.record import NOTHING_KNOWN, About, TurnRecord
+from holdfast.flight.record import NOTHING_KNOWN, About, Answer, TurnRecord
 from holdfast.gateway.server import Gateway
 from holdfast.gateway.settings import Settings
 
@@ -35,13 +35,13 @@ class Kept:
     def keep_answer(
         self,
         record: TurnRecord,
-        pieces: list[bytes],
+        answer: Answer,
         *,
         complete: bool,
         content_type: str,
         about: About = NOTHING_KNOWN,
     ) -> None:
-        self.answers.append((record, b"".join(pieces), complete))
+        self.answers.append((record, b"".join(answer.pieces()), complete))
 
     def answer_handed_over(self, turn_id: str) -> None:
         self.handed_over.append(turn_id)
@@ -51,7 +51,7 @@ class Kept:
         turns = [list(record.moments) for record in list(self.records.values())]
         return [moment for turn in turns for _, moment in turn if isinstance(moment, kind)]
 
-    def wait_for(self, kind: type[Moment], count: int = 1, *, seconds: float = 5.0) -> list[Any]:
+    def wait_for(self, kind: type[Moment], count: int = 1, *, seconds: float = 30.0) -> list[Any]:
         """Block until that many such moments were noted."""
         limit = time.monotonic() + seconds
         while len(found := self.moments(kind)) < count:
@@ -71,6 +71,15 @@ class Hosted:
     gateway: Gateway
     port: int
     kept: Kept
+    loop: asyncio.AbstractEventLoop
+
+    def open_turns(self) -> list[TurnRecord]:
+        """Those that are open between two steps of the gateway's loop, as it sees them itself."""
+
+        async def ask() -> list[TurnRecord]:
+            return self.gateway.open_turns()
+
+        return asyncio.run_coroutine_threadsafe(ask(), self.loop).result(30)
 
 
 @contextmanager
@@ -91,11 +100,11 @@ def hosted(
         return gateway, await gateway.listen(ssl=tls)
 
     try:
-        gateway, port = asyncio.run_coroutine_threadsafe(begin(), loop).result(10)
+        gateway, port = asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
         try:
-            yield Hosted(gateway, port, kept)
+            yield Hosted(gateway, port, kept, loop)
         finally:
-            asyncio.run_coroutine_threadsafe(gateway.close(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(gateway.close(), loop).result(30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
@@ -139,7 +148,7 @@ class Call:
         *,
         path: str = "/v1/messages?beta=true",
     ) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         content = json.dumps(asked or body())
         self._connection.request("POST", path, content, {**HEADERS, **(headers or {})})
         self._response: http.client.HTTPResponse | None = None

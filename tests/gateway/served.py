@@ -37,7 +37,7 @@ def holdfast(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     command = [sys.executable, "-m", "holdfast", *arguments]
     return subprocess.run(
-        command, env=environment(home), capture_output=True, text=True, timeout=30, check=False
+        command, env=environment(home), capture_output=True, text=True, timeout=90, check=False
     )
 
 
@@ -70,7 +70,7 @@ class Served:
         """The log's lines: one for each turn that has ended."""
         return [json.loads(line) for line in list(self.out)]
 
-    def wait_for(self, condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], object], *, seconds: float = 30.0) -> None:
         """Block until it is so."""
         limit = time.monotonic() + seconds
         while not condition():
@@ -80,7 +80,7 @@ class Served:
                 )
             time.sleep(0.01)
 
-    def wait_for_turns(self, count: int = 1, *, seconds: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for_turns(self, count: int = 1, *, seconds: float = 30.0) -> list[dict[str, Any]]:
         """Block until that many turns have ended; returns their lines."""
         self.wait_for(lambda: len(self.out) >= count, seconds=seconds)
         return self.ended_turns

@@ -204,4 +204,4 @@ def test_a_defect_of_ours_is_told_and_not_hung_on(path: str, monkeypatch: pytest
         assert "secret" not in str(said)
         (ended,) = gateway.kept.wait_for(m.TurnEnded)
         assert (ended.ending.side, ended.ending.mechanism) == (Side.GATEWAY, Mechanism.LOCAL_ERROR)
-        assert gateway.gateway.open_turns() == []
+        assert gateway.open_turns() == []

@@ -134,7 +134,7 @@ def test_a_body_that_grows_too_large_is_refused_where_it_does(path: str) -> None
         assert ended.ending.mechanism is Mechanism.DEADLINE
         attempts = gateway.kept.moments(m.AttemptStarted)
         assert len(gateway.kept.moments(m.AttemptEnded)) == (len(attempts) if path == "/v1/messages" else 0)
-        assert gateway.gateway.open_turns() == []
+        assert gateway.open_turns() == []
 
 
 @pytest.mark.parametrize("unbuffer", [False, True], ids=["sent on while read", "read to its end first"])

@@ -66,7 +66,7 @@ def test_an_orphan_that_cannot_be_kept_still_ends(disk: Disk) -> None:
         (ended,) = gateway.kept.wait_for(m.TurnEnded)
         assert ended.ending.code == "P.rst.text"
         assert gateway.kept.answers == []
-        assert gateway.gateway.open_turns() == []
+        assert gateway.open_turns() == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_slow_reader_whose_bytes_are_lost_is_broken_off(
         (ended,) = gateway.kept.wait_for(m.TurnEnded)
         assert (ended.ending.side, ended.ending.mechanism) == (Side.MACHINE, Mechanism.LOCAL_ERROR)
         assert "reading the spool" in ended.ending.detail
-        assert gateway.gateway.open_turns() == []
+        assert gateway.open_turns() == []
         provider.wait_until(lambda seen: bool(seen.answers[0].ended))
 
 

@@ -72,7 +72,7 @@ def test_a_waiting_twin_is_not_begun_when_the_command_has_ended() -> None:
         assert second.response.status == 503
         assert b"event: error" in first.hear_all()
         assert provider.generated == 1
-        assert gateway.gateway.open_turns() == []
+        assert gateway.open_turns() == []
 
 
 def waiting(gateway: Hosted) -> bool:

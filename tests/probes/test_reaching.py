@@ -186,10 +186,10 @@ def test_uploads_of_growing_size_arrive_and_are_refused() -> None:
 def test_uploads_and_silence_go_over_tls_as_well(authority: Authorised) -> None:
     """TLS is done over byte strings: the kernel's own facts stay readable, and an end without a goodbye is told."""
     context, ca_file = authority("Lab Authority")
-    with Server(tls=context, idle_s=0.8) as server:
+    with Server(tls=context, idle_s=2.0) as server:
         target = server.target(ca_files=(ca_file,))
         sent = asked("upload", target)
-        silent = asked("idle", target, holds_s=(0.2, 1.6))
+        silent = asked("idle", target, holds_s=(0.2, 3.0))
         size = asked("mtu", target)
 
     assert sent.facts["uploads"][1]["acked_bytes"] > 200_000 and sent.grade is Grade.FINE

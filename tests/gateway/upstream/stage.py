@@ -215,7 +215,7 @@ async def ask(
     connection.start(heard, method, b"/v1", headers)
     connection.send_body(body)
     connection.end_body()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await heard.over.wait()
     return heard
 
