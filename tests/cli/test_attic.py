@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from holdfast.cli.kept import read_answer, safe_name
 from holdfast.flight.journal import Journal
-from holdfast.flight.record import About
+from holdfast.flight.record import About, InMemory
 from tests.cli.viewed import call, recorded, stream, text, typed
 from tests.flight.telling import HUNG_UP, end, turn
 
@@ -147,7 +147,7 @@ def broken(state: Path, cut: str = GIANT, *before: dict[str, Any], about: About 
     record = end(turn(turn_id="abc123"), 9, HUNG_UP)
     journal.changed(record)
     data = stream(*before, cut=cut)
-    journal.keep_answer(record, [data], complete=False, content_type="text/event-stream", about=about)
+    journal.keep_answer(record, InMemory(data), complete=False, content_type="text/event-stream", about=about)
     assert journal.close(10)
 
 

@@ -20,7 +20,7 @@ from holdfast.diagnosis.now import judge
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now
 from holdfast.flight.journal import Journal
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import InMemory, TurnRecord
 from holdfast.lab.provider import Provider
 from holdfast.sessions.clients import clients, slugs, socket_inodes, written_last
 from tests.cli.frozen_client import SESSION
@@ -238,7 +238,9 @@ def test_an_answer_that_nobody_heard_is_pointed_to(frozen: Frozen) -> None:
     for record in (others, mine):
         record.ended, record.ending = at, Ending(Side.CLIENT, Mechanism.RST, Phase.IN_TOOL_USE, "")
         journal.changed(record)
-        journal.keep_answer(record, [b"data: {}\n\n"], complete=True, content_type="text/event-stream")
+        journal.keep_answer(
+            record, InMemory(b"data: {}\n\n"), complete=True, content_type="text/event-stream"
+        )
     assert journal.close(10)
 
     told = frozen.told()

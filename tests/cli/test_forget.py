@@ -9,6 +9,7 @@ from holdfast.flight import instant
 from holdfast.flight import moments as m
 from holdfast.flight.instant import Instant
 from holdfast.flight.journal import Journal
+from holdfast.flight.record import InMemory
 from tests.cli.viewed import recorded, typed
 from tests.flight.telling import HUNG_UP, end, short_turn, tell, turn
 
@@ -55,7 +56,7 @@ def test_beside_a_running_gateway_what_is_finished_goes(tmp_path: Path) -> None:
     journal = Journal(tmp_path, flush_every_s=60)
     done, running = short_turn(turn_id="aaa"), tell(turn(turn_id="bbb"), (1, m.AttemptStarted(1)))
     done.model = "model-to-be-forgotten"
-    journal.keep_answer(done, [b"x"], complete=True, content_type="text/event-stream")
+    journal.keep_answer(done, InMemory(b"x"), complete=True, content_type="text/event-stream")
     journal.changed(done)
     journal.changed(running)
     assert journal.settle()

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from holdfast.cli.main import main
 from holdfast.flight.journal import Journal
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import InMemory, TurnRecord
 
 
 def typed(state: Path, *arguments: str, answer: str | None = None) -> Result:
@@ -27,7 +27,7 @@ def recorded(state: Path, *records: TurnRecord, answers: dict[str, bytes] | None
         journal.changed(record)
         if answers and record.turn_id in answers:
             journal.keep_answer(
-                record, [answers[record.turn_id]], complete=False, content_type="text/event-stream"
+                record, InMemory(answers[record.turn_id]), complete=False, content_type="text/event-stream"
             )
     assert journal.close(10)
 

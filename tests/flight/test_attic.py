@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from holdfast.flight import moments as m
 from holdfast.flight.attic import Attic, KeptAnswer, expired
 from holdfast.flight.journal import PENDING_ANSWER_BYTES, Journal, Retention
 from holdfast.flight.reading import open_library
+from holdfast.flight.record import AnswerLost, InMemory
 from holdfast.flight.schema import connect
 from tests.flight.telling import NOON, end, turn
 
@@ -35,9 +37,9 @@ def test_an_answer_is_kept_byte_for_byte(tmp_path: Path) -> None:
     """What the provider sent is what is kept, in a private file; a second keeping replaces the first."""
     journal = Journal(tmp_path)
     record = turn(turn_id="abc")
-    journal.keep_answer(record, [b"first"], complete=False, content_type="text/event-stream")
+    journal.keep_answer(record, InMemory(b"first"), complete=False, content_type="text/event-stream")
     journal.keep_answer(
-        record, [b"a\x00\xff", b"", b"b" * 100_000], complete=True, content_type="text/event-stream"
+        record, InMemory(b"a\x00\xff" + b"b" * 100_000), complete=True, content_type="text/event-stream"
     )
     journal.answer_handed_over("abc")
     journal.close(10)
@@ -53,7 +55,7 @@ def test_an_answer_is_kept_byte_for_byte(tmp_path: Path) -> None:
 def test_nothing_is_kept_where_nothing_is_to_be_recorded(tmp_path: Path) -> None:
     """`--record none` leaves no answer on disk; the flight is still written."""
     journal = Journal(tmp_path, record="none")
-    journal.keep_answer(turn(), [b"x"], complete=True, content_type="text/event-stream")
+    journal.keep_answer(turn(), InMemory(b"x"), complete=True, content_type="text/event-stream")
     journal.changed(end(turn(), 1))
     journal.close(10)
     assert not (tmp_path / "answers").exists()
@@ -61,14 +63,32 @@ def test_nothing_is_kept_where_nothing_is_to_be_recorded(tmp_path: Path) -> None
         assert library is not None and len(library.recent(5)) == 1 and library.attic.answers() == []
 
 
+def test_an_answer_that_cannot_be_read_any_more_holds_up_no_other(tmp_path: Path) -> None:
+    """It is counted as dropped; half of it is not in the attic."""
+
+    class Gone(InMemory):
+        def pieces(self) -> Iterator[bytes]:
+            yield self.data
+            raise AnswerLost("the file is shorter")
+
+    journal = Journal(tmp_path)
+    journal.keep_answer(turn(turn_id="t1"), Gone(b"half"), complete=True, content_type="x")
+    journal.keep_answer(turn(turn_id="t2"), InMemory(b"whole"), complete=True, content_type="x")
+    assert journal.close(10)
+    assert journal.dropped_answers == 1
+    with open_library(tmp_path) as library:
+        assert library is not None and [one.turn_id for one in library.attic.answers()] == ["t2"]
+        assert [file.name for file in library.attic.directory.iterdir()] == ["t2.bin"]
+
+
 def test_answers_in_memory_are_bounded(tmp_path: Path) -> None:
     """While the disk is slow, answers beyond the bound are dropped and counted; the gateway never waits."""
     journal = Journal(tmp_path, flush_every_s=60)
     held = journal._attic.keep
     journal._attic.keep = lambda *_: time.sleep(0.2)  # type: ignore[method-assign]
-    piece = [bytes(PENDING_ANSWER_BYTES // 4)] * 3
+    piece = bytes(PENDING_ANSWER_BYTES // 4 * 3)
     for number in range(4):
-        journal.keep_answer(turn(turn_id=f"t{number}"), piece, complete=True, content_type="x")
+        journal.keep_answer(turn(turn_id=f"t{number}"), InMemory(piece), complete=True, content_type="x")
     assert journal.dropped_answers >= 2
     journal._attic.keep = held  # type: ignore[method-assign]
     journal.close(10)
@@ -78,8 +98,8 @@ def test_the_attic_is_trimmed_as_it_fills(tmp_path: Path) -> None:
     """The total size holds at once, not only at the next hour; the newest answers stay."""
     journal = Journal(tmp_path, retention=Retention(answers_bytes=250))
     for number in range(5):
-        journal.keep_answer(turn(turn_id=f"t{number}"), [bytes(100)], complete=True, content_type="x")
-    journal.keep_answer(turn(turn_id="giant"), [bytes(251)], complete=True, content_type="x")
+        journal.keep_answer(turn(turn_id=f"t{number}"), InMemory(bytes(100)), complete=True, content_type="x")
+    journal.keep_answer(turn(turn_id="giant"), InMemory(bytes(251)), complete=True, content_type="x")
     journal.close(10)
     with open_library(tmp_path) as library:
         assert library is not None
@@ -144,7 +164,7 @@ def test_the_moment_says_what_was_kept(tmp_path: Path) -> None:
     record = turn(turn_id="abc")
     record.note(NOON, m.AnswerKept(5, False))
     journal.changed(end(record, 1))
-    journal.keep_answer(record, [b"12345"], complete=False, content_type="text/event-stream")
+    journal.keep_answer(record, InMemory(b"12345"), complete=False, content_type="text/event-stream")
     journal.close(10)
     with open_library(tmp_path) as library:
         assert library is not None and library.find("abc")[0].kept_bytes == 5

@@ -35,7 +35,7 @@ from holdfast.flight.journal import (
     used_bytes,
 )
 from holdfast.flight.reading import Library, open_library
-from holdfast.flight.record import TurnRecord
+from holdfast.flight.record import InMemory, TurnRecord
 from holdfast.flight.schema import (
     SCHEMA_VERSION,
     TURN_COLUMNS,
@@ -137,7 +137,7 @@ def test_files_and_directories_are_private(tmp_path: Path) -> None:
     try:
         journal = Journal(tmp_path / "deep" / "state")
         journal.changed(short_turn())
-        journal.keep_answer(short_turn(), [b"x"], complete=True, content_type="text/plain")
+        journal.keep_answer(short_turn(), InMemory(b"x"), complete=True, content_type="text/plain")
         assert journal.settle()
         made = [
             path for path in (tmp_path / "deep" / "state").rglob("*") if path.name != "journal.sqlite-shm"

@@ -5,12 +5,21 @@ from __future__ import annotations
 import base64
 import string
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.flight.redact import REMOVED, clean, looks_random, masked_url, scrub
+from holdfast.flight.redact import (
+    LONGEST_SCRUBBED,
+    REMOVED,
+    clean,
+    looks_random,
+    masked_url,
+    scrub,
+    scrub_error_event,
+)
 
 JOINERS = {"\u200c", "\u200d", "\u00ad"}
 ARABIC_SIGNS = set("\u0600\u0601\u0602\u0603\u0604\u0605\u0890\u0891\u08e2")
@@ -24,6 +33,34 @@ def test_nothing_that_commands_a_terminal_passes(text: str) -> None:
     categories = {unicodedata.category(c) for c in safe if c not in JOINERS | ARABIC_SIGNS}
     assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     safe.encode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4000, 8000, 70_000])
+def test_an_error_event_at_an_answers_end_is_scrubbed_wherever_it_is_cut(size: int) -> None:
+    """Some providers repeat the key that they refuse; the answer before it stays to the byte, key-like or not."""
+    key = "sk-ant-api03-" + "A1b2C3d4" * 8
+    before = f"event: content_block_delta\ndata: {key}\n\n".encode() * 300
+    data = before + f'event: error\ndata: {{"message": "invalid x-api-key: {key}"}}\n\n'.encode()
+    kept = b"".join(scrub_error_event(data[at : at + size] for at in range(0, len(data), size)))
+
+    assert kept.startswith(before + b"event: error\n")
+    assert key.encode() not in kept[len(before) :]
+
+
+def test_of_a_long_answer_only_its_end_is_held() -> None:
+    """What is certainly before an error event goes on at once."""
+    given_, taken, most = 0, 0, 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal given_, most
+        for _ in range(1000):
+            given_ += 1000
+            most = max(most, given_ - taken)
+            yield b"x" * 1000
+
+    for piece in scrub_error_event(pieces()):
+        taken += len(piece)
+    assert taken == 1_000_000 and most <= LONGEST_SCRUBBED + 2000
 
 
 @given(st.text(st.characters(codec=None)), st.integers(0, 50))

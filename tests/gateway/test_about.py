@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from holdfast.flight.record import About
 from holdfast.gateway.about import about, last_call, request_key
 from holdfast.gateway.sameness import HeadKey
+from holdfast.gateway.streamlog import MemoryBudget, StreamLog
 from tests.cli.viewed import call, event, stream, text
 
 BODY = json.dumps(
@@ -38,10 +40,18 @@ def head(**other: str | None) -> HeadKey:
     )
 
 
+def log_of(data: bytes, *, memory: int = 1 << 20, directory: Path | None = None) -> StreamLog:
+    """A stream log that holds these bytes."""
+    log = StreamLog(MemoryBudget(1 << 30), memory, directory)
+    for at in range(0, len(data), 50_000):
+        log.append(data[at : at + 50_000])
+    return log
+
+
 def test_a_broken_write_names_its_file() -> None:
     """Counts from the request, tool and file from the answer; the content is not part of it."""
     data = stream(text("I write."), cut='{"file_path": "/src/world_data.py", "content": "COUNTRIES = {\\n')
-    known = about(BODY, data, model="claude", request_bytes=len(BODY))
+    known = about(BODY, log_of(data), model="claude", request_bytes=len(BODY))
     assert known == About("claude", 7, len(BODY), 2, "Write", "/src/world_data.py")
 
 
@@ -63,21 +73,35 @@ def test_the_last_call_is_found_in_whatever_there_is(
     data: bytes, found: tuple[str | None, str | None]
 ) -> None:
     """Half a path is none: it would name another file."""
-    assert last_call(data) == found
+    assert last_call(log_of(data)) == found
+
+
+@pytest.mark.parametrize("memory", [1000, 100_000, 1 << 30])
+@pytest.mark.parametrize("before", [0, 65_500, 65_530, 65_536, 65_560, 131_000, 3_000_000])
+def test_the_last_call_is_found_wherever_the_log_lies(before: int, memory: int, tmp_path: Path) -> None:
+    """It is looked for from the end, piece by piece, in the file and in memory."""
+    data = stream(text("I write."), cut='{"file_path": "/src/a.py", "content": "' + "x" * before)
+    assert last_call(log_of(data, memory=memory, directory=tmp_path)) == ("Write", "/src/a.py")
+
+
+def test_a_call_that_began_too_long_ago_is_not_looked_for() -> None:
+    """An answer of gigabytes costs no more than a large one."""
+    data = stream(cut='{"file_path": "/src/a.py", "content": "' + "x" * 9_000_000)
+    assert last_call(log_of(data, memory=1 << 30)) == (None, None)
 
 
 def test_a_body_that_cannot_be_read_leaves_its_counts_open() -> None:
     """Not known is not none."""
-    assert about(b"{", b"", model=None, request_bytes=1) == About(request_bytes=1)
-    assert about(None, b"", model=None, request_bytes=9).tools is None
-    assert about(b'{"messages": []}', b"", model=None, request_bytes=9) == About(None, 0, 9, 0)
+    assert about(b"{", None, model=None, request_bytes=1) == About(request_bytes=1)
+    assert about(None, log_of(b""), model=None, request_bytes=9).tools is None
+    assert about(b'{"messages": []}', None, model=None, request_bytes=9) == About(None, 0, 9, 0)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     """Answers come from anywhere."""
-    last_call(b"event: content_block_start\ndata: " + data)
-    about(data, data, model=None, request_bytes=0)
+    last_call(log_of(b"event: content_block_start\ndata: " + data))
+    about(data, log_of(data), model=None, request_bytes=0)
 
 
 def test_the_key_of_a_request_is_its_retry_s_too_and_means_nothing_elsewhere() -> None:

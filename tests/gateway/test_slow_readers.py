@@ -370,11 +370,6 @@ def test_a_lagging_reader_that_gave_up_leaves_an_orphan_of_64_mb(tmp_path: Path)
         assert {"TurnOrphaned", "OrphanExpired"} < set(moments(tmp_path, turn["turn"]))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Carrier._keep hands the recorder the whole answer as one list of bytes: up to 64 MB per orphan, and up to "
-    "1 GB for a finished answer, are read back from the spool into memory at once",
-)
 def test_keeping_a_large_answer_costs_no_memory(tmp_path: Path) -> None:
     """An answer of 60 MB that nobody heard goes into the attic; the gateway does not grow by it."""
     sdk = {"user-agent": "Anthropic/Python 1.4.0", "x-stainless-read-timeout": "1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
+from holdfast.flight.record import AnswerLost
+from holdfast.gateway.streamlog import Lent, MemoryBudget, SpoolError, StreamLog
 
 
 def test_old_bytes_leave_memory_and_stay_readable(tmp_path: Path) -> None:
@@ -57,6 +60,51 @@ def test_a_spool_that_cannot_be_written_is_an_error_with_its_reason(tmp_path: Pa
         log.append(b"x" * 100)
 
 
+def test_what_was_lent_outlives_the_log_and_what_it_does(tmp_path: Path) -> None:
+    """Another thread may still be reading: neither more bytes nor a cut nor the log's end change a byte of it."""
+    log = StreamLog(MemoryBudget(1 << 20), 10, tmp_path)
+    log.append(b"0123456789abcdef")
+    log.append(b"in mem")
+    lent = log.lend()
+    log.cut(4)
+    log.append(b"other words, longer than before")
+    assert log.whole() == b"0123other words, longer than before"
+    log.close()
+
+    assert (lent.size, lent.held_bytes) == (22, 6)
+    assert b"".join(lent.pieces()) == b"".join(lent.pieces()) == b"0123456789abcdefin mem"
+
+
+def descriptors() -> int:
+    """How many this process holds."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_the_last_who_holds_the_spool_closes_it(tmp_path: Path) -> None:
+    """A lent log costs no second descriptor, and none for longer than it is read."""
+    before = descriptors()
+    log = StreamLog(MemoryBudget(1 << 20), 10, tmp_path)
+    log.append(b"x" * 100)
+    lent = log.lend()
+    assert descriptors() == before + 1
+    log.close()
+    assert b"".join(lent.pieces()) == b"x" * 100
+    del lent
+    assert descriptors() == before
+
+
+def test_a_lent_spool_that_cannot_be_read_is_lost_and_said(tmp_path: Path) -> None:
+    """The reader hears it as what it is, not as an end."""
+    log = StreamLog(MemoryBudget(1 << 20), 10, tmp_path)
+    log.append(b"x" * 100)
+    lent = log.lend()
+    assert log._file is not None
+    os.truncate(log._file._descriptor, 50)
+
+    with pytest.raises(AnswerLost, match="shorter"):
+        list(lent.pieces())
+
+
 class Readers(RuleBasedStateMachine):
     """Readers come, leave, lag and return, while the answer grows and moves to disk."""
 
@@ -68,6 +116,7 @@ class Readers(RuleBasedStateMachine):
         self.log = StreamLog(self.budget, 64, None)
         self.truth = b""
         self.read: dict[int, bytes] = {}
+        self.lent: deque[tuple[Lent, bytes]] = deque(maxlen=3)
 
     @rule(data=st.binary(min_size=1, max_size=100))
     def grow(self, data: bytes) -> None:
@@ -94,6 +143,22 @@ class Readers(RuleBasedStateMachine):
     def leave_and_return(self, reader: int) -> object:
         self.read[reader] = b""
         return multiple()
+
+    @rule()
+    def lend(self) -> None:
+        self.lent.append((self.log.lend(), self.truth))
+
+    @rule(share=st.floats(0, 1))
+    def cut(self, share: float) -> None:
+        """Only what nobody has read."""
+        least = max(map(len, self.read.values()), default=0)
+        size = least + int((len(self.truth) - least) * share)
+        self.log.cut(size)
+        self.truth = self.truth[:size]
+
+    @invariant()
+    def what_was_lent_stays_as_it_was(self) -> None:
+        assert all(b"".join(lent.pieces()) == truth for lent, truth in self.lent)
 
     @invariant()
     def everybody_has_read_the_beginning_of_the_truth(self) -> None:

@@ -14,9 +14,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any, Final
 
 from holdfast.flight import instant
@@ -117,13 +118,14 @@ class Kept:
     def keep_answer(
         self,
         record: TurnRecord,
-        pieces: list[bytes],
+        answer: records.Answer,
         *,
         complete: bool,
         content_type: str,
         about: About = NOTHING_KNOWN,
     ) -> None:
-        self.answers[record.turn_id] = (b"".join(pieces), complete)
+        with suppress(records.AnswerLost):  # the disk is unreadable: the journal drops it
+            self.answers[record.turn_id] = (b"".join(answer.pieces()), complete)
 
     def answer_handed_over(self, turn_id: str) -> None:
         self.handed_over.append(turn_id)
@@ -178,7 +180,6 @@ class World:
         "Whether something happened to the gateway that excuses any error."
         self.disk: set[str] = set()
         self.files: dict[int, bytearray] = {}
-        self.next_file = 1000
         self.ids = 0
         self.refuses_eager = schedule.preset == "eager refused"
         settings = settings_of(schedule.preset)
@@ -645,15 +646,19 @@ class _Disk:
         return len(data)
 
     def close(self, fd: int) -> None:
-        del _now.files[fd]
+        getattr(_now, "files", {}).pop(fd, None)  # or it was an older world's, that is only now forgotten
 
 
 def _new_file(directory: object) -> int:
     if "disk full" in _now.disk:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    _now.next_file += 1
-    _now.files[_now.next_file] = bytearray()
-    return _now.next_file
+    number = next(_numbers)
+    _now.files[number] = bytearray()
+    return number
+
+
+_numbers = count(1)
+"Of files: no two worlds have the same."
 
 
 class _Complaints(logging.Handler):

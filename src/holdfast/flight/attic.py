@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -52,8 +53,8 @@ class Attic:
         self.directory = state_dir / ANSWERS
         self._connection = connection
 
-    def keep(self, answer: KeptAnswer, pieces: list[bytes]) -> None:
-        """Write an answer; one kept earlier for the same turn is replaced."""
+    def keep(self, answer: KeptAnswer, pieces: Iterable[bytes]) -> None:
+        """Write an answer, whose size is then that of the pieces; one kept earlier for the same turn is replaced."""
         if not _TURN_ID.fullmatch(answer.turn_id):
             raise ValueError(f"{answer.turn_id!r} is not a turn id")
         make_private(self.directory)
@@ -61,7 +62,7 @@ class Attic:
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
             with os.fdopen(descriptor, "wb") as file:
-                file.writelines(pieces)
+                size = sum(map(file.write, pieces))
             temporary.rename(self.directory / answer.file_name)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -71,7 +72,7 @@ class Attic:
             "INSERT OR REPLACE INTO answer (turn_id, size, complete, content_type, kept_wall_ms, file_name, handed_over, "
             "model, messages, request_bytes, tools, tool, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                answer.turn_id, answer.size, answer.complete, answer.content_type,
+                answer.turn_id, size, answer.complete, answer.content_type,
                 answer.kept_wall_ms, answer.file_name, answer.handed_over, *astuple(answer.about),
             ),
         )  # fmt: skip

@@ -43,7 +43,7 @@ from holdfast.flight.instances import (
 )
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
-from holdfast.flight.record import NOTHING_KNOWN, About, TurnRecord, new_turn_id
+from holdfast.flight.record import NOTHING_KNOWN, About, Answer, AnswerLost, TurnRecord, new_turn_id
 from holdfast.flight.redact import clean, safe, scrub, scrub_error_event
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
 from holdfast.flight.state import INSTANCES, locked, make_private
@@ -60,6 +60,9 @@ EXPIRE_EVERY_S = 3600.0
 PENDING_RECORDS = 10_000
 "Turns kept in memory while the disk takes none: about 40 MB."
 PENDING_ANSWER_BYTES = 128 * 1024 * 1024
+"Of answers, in memory; what lies in files of theirs is bounded by the attic's own size."
+PENDING_ANSWERS = 2000
+"Each may hold a file open."
 PENDING_NOTES = 1000
 ROWS_AT_ONCE = 500
 "In one transaction, so that other gateways' turns come in between: about 10 ms of writing."
@@ -182,12 +185,25 @@ _NEVER_TAKEN = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.Interf
 
 class _PendingAnswer(NamedTuple):
     turn_id: str
-    pieces: list[bytes]
+    answer: Answer
     complete: bool
     content_type: str
     kept_wall_ms: int
-    size: int
+    in_memory: int
+    in_files: int
     about: About
+
+
+@dataclass(slots=True)
+class _Bytes:
+    """Of answers, counted up by one thread alone."""
+
+    in_memory: int = 0
+    in_files: int = 0
+
+    def add(self, in_memory: int, in_files: int) -> None:
+        self.in_memory += in_memory
+        self.in_files += in_files
 
 
 class Journal:
@@ -221,8 +237,8 @@ class Journal:
         self._in_hand: dict[str, TurnRecord] = {}
         "What the thread is writing, and what waits behind it in the same round."
         self._answers: deque[_PendingAnswer] = deque()
-        self._answer_bytes_in = 0
-        self._answer_bytes_out = 0
+        self._answers_in = _Bytes()
+        self._answers_out = _Bytes()
         self._handed_over: deque[str] = deque(maxlen=PENDING_RECORDS)
         self._notes: deque[tuple[int, str, str]] = deque(maxlen=PENDING_NOTES)
         self._noted_drops = (0, 0)
@@ -278,27 +294,32 @@ class Journal:
     def keep_answer(
         self,
         record: TurnRecord,
-        pieces: list[bytes],
+        answer: Answer,
         *,
         complete: bool,
         content_type: str,
         about: About = NOTHING_KNOWN,
     ) -> None:
-        """Put an answer into the attic, unless nothing is to be kept. `pieces` must not change afterwards."""
+        """Put an answer into the attic, unless nothing is to be kept. The thread reads its bytes, piece by piece."""
         if self.record == "none":
             return
-        size = sum(map(len, pieces))
-        waiting = self._answer_bytes_in - self._answer_bytes_out
+        size, in_memory, most = answer.size, answer.held_bytes, self.retention.answers_bytes
+        in_files = size - in_memory
+        memory = self._answers_in.in_memory - self._answers_out.in_memory
+        files = self._answers_in.in_files - self._answers_out.in_files
         if (
             self._closing
-            or (waiting and waiting + size > PENDING_ANSWER_BYTES)
-            or size > self.retention.answers_bytes
+            or size > most
+            or len(self._answers) >= PENDING_ANSWERS
+            or (memory and memory + in_memory > PENDING_ANSWER_BYTES)
+            or (files and files + in_files > most)
         ):
             self.dropped_answers += 1
             return
-        self._answer_bytes_in += size
+        self._answers_in.add(in_memory, in_files)
+        at = self._clock().wall_ms
         self._answers.append(
-            _PendingAnswer(record.turn_id, pieces, complete, content_type, self._clock().wall_ms, size, about)
+            _PendingAnswer(record.turn_id, answer, complete, content_type, at, in_memory, in_files, about)
         )
         self._wake.set()
 
@@ -475,21 +496,23 @@ class Journal:
 
     def _keep_next_answer(self) -> None:
         answer = self._answers[0]
-        pieces = scrub_error_event(answer.pieces)
-        size = sum(map(len, pieces))
-        self._attic.keep(
-            KeptAnswer(
-                answer.turn_id,
-                size,
-                answer.complete,
-                clean(answer.content_type),
-                answer.kept_wall_ms,
-                about=_safe_about(answer.about),
-            ),
-            pieces,
-        )
+        try:
+            self._attic.keep(
+                KeptAnswer(
+                    answer.turn_id,
+                    answer.in_memory + answer.in_files,
+                    answer.complete,
+                    clean(answer.content_type),
+                    answer.kept_wall_ms,
+                    about=_safe_about(answer.about),
+                ),
+                scrub_error_event(answer.answer.pieces()),
+            )
+        except AnswerLost as error:  # it will not be there at the next try either
+            self.dropped_answers += 1
+            log.warning("the answer of turn %s cannot be kept: %s", answer.turn_id, clean(scrub(str(error))))
         self._answers.popleft()
-        self._answer_bytes_out += answer.size
+        self._answers_out.add(answer.in_memory, answer.in_files)
         if self._attic.total_bytes() > self.retention.answers_bytes:
             self._attic.expire(self.retention.answers_s, self.retention.answers_bytes, self._clock().wall_ms)
 

@@ -7,6 +7,7 @@ from its own thread. A record holds no body and no credential.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -109,6 +110,46 @@ class About:
 NOTHING_KNOWN: Final = About()
 
 
+class AnswerLost(Exception):
+    """The bytes of an answer that was to be kept cannot be read any more."""
+
+
+class Answer(Protocol):
+    """An answer's exact bytes at one moment, wherever they lie: they are read later, piece by piece, by another thread."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How many of them are in memory."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of them, in order; from the beginning each time. Raises `AnswerLost`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An answer that is there as a whole."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+    @property
+    def held_bytes(self) -> int:
+        """All of them."""
+        return len(self.data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """In one."""
+        yield self.data
+
+
 class Recorder(Protocol):
     """Where the gateway puts what it noticed; `journal.Journal` writes it to disk, tests keep it in a list."""
 
@@ -118,13 +159,13 @@ class Recorder(Protocol):
     def keep_answer(
         self,
         record: TurnRecord,
-        pieces: list[bytes],
+        answer: Answer,
         *,
         complete: bool,
         content_type: str,
         about: About = NOTHING_KNOWN,
     ) -> None:
-        """Put an answer (its exact bytes) into the attic. Never waits, never raises."""
+        """Put an answer into the attic. Never waits, never raises."""
 
     def answer_handed_over(self, turn_id: str) -> None:
         """A retry took the kept answer of that turn. Never waits, never raises."""

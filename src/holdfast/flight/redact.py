@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -144,19 +145,26 @@ def _without_token(found: re.Match[str]) -> str:
     return f"{found['name']}{found['gap']}{REMOVED}"
 
 
-def scrub_error_event(pieces: list[bytes]) -> list[bytes]:
+def scrub_error_event(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """An answer's pieces, its error event scrubbed where it ends in one: some providers repeat the key they refuse.
 
-    All else in an answer is what the model said, and stays to the byte.
+    All else in an answer is what the model said, and stays to the byte. No more than its end is held.
     """
-    head, tail = list(pieces), b""
-    while head and len(tail) < LONGEST_SCRUBBED:
-        tail = head.pop() + tail
+    held: deque[bytes] = deque()
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        while size - len(held[0]) >= LONGEST_SCRUBBED:
+            size -= len(held[0])
+            yield held.popleft()
+    tail = b"".join(held)
     at = tail.rfind(b"event: error")
     if at < 0:
-        return pieces
-    said = scrub(tail[at:].decode("utf-8", "surrogateescape"))
-    return [*head, tail[:at], said.encode("utf-8", "surrogateescape")]
+        yield tail
+        return
+    yield tail[:at]
+    yield scrub(tail[at:].decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 ORDINARY_SEGMENT = 12

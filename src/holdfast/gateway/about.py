@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,16 +19,28 @@ from holdfast.gateway.rawjson import array_values, members
 PATHS = ("file_path", "notebook_path", "path")
 "Arguments in which the measured agents' tools name a file."
 
+_FURTHEST_BYTES = 8 * 1024 * 1024
+"How far from an answer's end the last call is looked for."
 _LOOKED_AT_BYTES = 64 * 1024
 "Of a call's arguments: the path comes first in what models write, the content after it."
 _BLOCKS = 100
 "How many blocks are gone back through to find the last call."
 
 
-def about(body: bytes | None, answer: bytes, *, model: str | None, request_bytes: int) -> About:
-    """A kept answer's question. `body` is the request's, None where it cannot be had; `answer` a stream's bytes."""
+class Bytes(Protocol):
+    """What is read in pieces: a stream log."""
+
+    size: int
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes; empty only at the end."""
+
+
+def about(body: bytes | None, answer: Bytes | None, *, model: str | None, request_bytes: int) -> About:
+    """A kept answer's question. `body` is the request's, None where it cannot be had; `answer` an event stream's bytes,
+    None where it is none. Raises what reading the answer raises."""
     found = members(body) if body is not None else None
-    tool, path = last_call(answer)
+    tool, path = last_call(answer) if answer is not None else (None, None)
     return About(
         model=model,
         messages=_count(found["messages"].raw) if found and "messages" in found else None,
@@ -44,20 +56,41 @@ def _count(raw: msgspec.Raw) -> int | None:
     return None if values is None else len(values)
 
 
-def last_call(answer: bytes) -> tuple[str | None, str | None]:
-    """The last tool that a stream calls, whole or not, and the file that the call names."""
-    end = len(answer)
+def last_call(answer: Bytes) -> tuple[str | None, str | None]:
+    """The last tool that a stream calls, whole or not, and the file that the call names.
+
+    One that began too far from the end is not found, nor one behind which too many blocks stand.
+    """
+    end = answer.size
     for _ in range(_BLOCKS):
-        at = answer.rfind(b"event: content_block_start", 0, end)
-        if at < 0:
+        at = _last(answer, b"event: content_block_start", end)
+        if at is None:
             return None, None
-        events = _events(answer[at : at + 2 * _LOOKED_AT_BYTES])
+        events = _events(_read(answer, at, 2 * _LOOKED_AT_BYTES))
         block = next(events, {}).get("content_block")
         if isinstance(block, dict) and str(block.get("type")).endswith("tool_use"):
             name = block.get("name")
             return (name if isinstance(name, str) else "tool"), _path(block, events)
         end = at
     return None, None
+
+
+def _last(answer: Bytes, words: bytes, end: int) -> int | None:
+    """Where these words begin for the last time before `end`."""
+    while end > max(0, answer.size - _FURTHEST_BYTES):
+        start = max(0, end - _LOOKED_AT_BYTES)
+        at = _read(answer, start, end - start + len(words) - 1).rfind(words)
+        if at >= 0:
+            return start + at
+        end = start
+    return None
+
+
+def _read(answer: Bytes, offset: int, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (piece := answer.read(offset + len(found), size - len(found))):
+        found += piece
+    return found
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:

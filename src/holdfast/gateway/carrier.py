@@ -1021,38 +1021,28 @@ class Carrier:
         worth = bool(self.log.size) and (self.streams or (complete and (self.status or 0) < 400))
         if not worth or self.engine.settings.record == "none" or (self.kept and not complete):
             return
-        limit = self.engine.settings.limits.orphan_bytes
-        pieces, size = [], 0
         try:
-            for piece in self.log.pieces():
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit:
-                    complete = False  # its beginning is better than nothing, and than all of memory
-                    break
+            known = self._about()
         except SpoolError as error:
             log.warning("an answer cannot be kept: %s", error)
             return
         self.kept = True
+        answer = self.log.lend()
         content_type = "text/event-stream" if self.streams else "application/json"
         self.engine.recorder.keep_answer(
-            self.record,
-            pieces,
-            complete=complete,
-            content_type=content_type,
-            about=self._about(pieces),
+            self.record, answer, complete=complete, content_type=content_type, about=known
         )
         self.engine.summary.kept += 1
-        self.note(m.AnswerKept(size, complete))
+        self.note(m.AnswerKept(answer.size, complete))
 
-    def _about(self, pieces: list[bytes]) -> About:
-        """What the answer was an answer to: numbers and names, no word of the request."""
+    def _about(self) -> About:
+        """What the answer was an answer to: numbers and names, no word of the request. Raises `SpoolError`."""
         try:
             body = self.body.whole()
         except SpoolError:
             body = None
         model, size = self.record.model, self.body.size
-        return about(body, b"".join(pieces) if self.streams else b"", model=model, request_bytes=size)
+        return about(body, self.log if self.streams else None, model=model, request_bytes=size)
 
     def _end(self) -> None:
         record = self.record

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from holdfast.flight.record import AnswerLost
+
 READ_SIZE = 64 * 1024
 
 
@@ -29,10 +31,70 @@ class SpoolError(OSError):
     """The spool file could not be written or read: the disk is full, or the directory is gone."""
 
 
+class _File:
+    """A file without a name. Whoever holds it may read it, in any thread; the last who lets go of it closes it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, directory: Path | None) -> None:
+        self._descriptor = -1
+        self._descriptor = _unlinked_file(directory)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Raises `SpoolError`, also where there is nothing."""
+        try:
+            data = os.pread(self._descriptor, limit, offset)
+        except OSError as error:
+            raise SpoolError(error.errno, f"reading the spool: {error.strerror}") from error
+        if not data:
+            raise SpoolError(0, "reading the spool: the file is shorter than what was written")
+        return data
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Raises `OSError`."""
+        data = memoryview(data)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], offset + written)
+
+
+class Lent:
+    """What a log held at one moment, to be read by another thread. It outlives the log, with the log's file."""
+
+    __slots__ = ("_file", "_pieces", "_spooled", "held_bytes", "size")
+
+    def __init__(self, file: _File | None, spooled: int, pieces: list[bytes]) -> None:
+        self._file = file
+        self._spooled = spooled
+        self._pieces = pieces
+        self.held_bytes = sum(map(len, pieces))
+        self.size = spooled + self.held_bytes
+
+    def __repr__(self) -> str:
+        return f"<Lent {self.size} bytes, {self.held_bytes} of them in memory>"
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, in order. Raises `AnswerLost`."""
+        offset = 0
+        while offset < self._spooled:
+            assert self._file is not None
+            try:
+                data = self._file.read(offset, min(READ_SIZE, self._spooled - offset))
+            except SpoolError as error:
+                raise AnswerLost(str(error)) from error
+            offset += len(data)
+            yield data
+        yield from self._pieces
+
+
 class StreamLog:
     """Bytes at offsets 0 to `size`. Offsets never change their byte."""
 
-    __slots__ = ("_budget", "_directory", "_file", "_memory_limit", "_pieces", "_spooled", "size")
+    __slots__ = ("_budget", "_directory", "_file", "_lent", "_memory_limit", "_pieces", "_spooled", "size")
 
     def __init__(self, budget: MemoryBudget, memory_limit: int, directory: Path | None) -> None:
         self._budget = budget
@@ -40,7 +102,9 @@ class StreamLog:
         self._directory = directory
         self._pieces: list[bytes] = []
         self._spooled = 0
-        self._file: int | None = None
+        self._file: _File | None = None
+        self._lent = False
+        "Whether somebody else may be reading the file."
         self.size = 0
 
     def __repr__(self) -> str:
@@ -59,13 +123,7 @@ class StreamLog:
         """Up to `limit` bytes from `offset`; empty only at the end. Raises `SpoolError`."""
         if offset < self._spooled:
             assert self._file is not None
-            try:
-                data = os.pread(self._file, min(limit, self._spooled - offset), offset)
-            except OSError as error:
-                raise SpoolError(error.errno, f"reading the spool: {error.strerror}") from error
-            if not data:
-                raise SpoolError(0, "reading the spool: the file is shorter than what was written")
-            return data
+            return self._file.read(offset, min(limit, self._spooled - offset))
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         start = offset - self._spooled
@@ -83,10 +141,17 @@ class StreamLog:
         """All of it as one value; for logs that are known to be small, or to be decoded as a whole."""
         return b"".join(self.pieces())
 
+    def lend(self) -> Lent:
+        """What there is now, for another thread to read; what the log does afterwards changes nothing in it."""
+        self._lent = self._file is not None
+        return Lent(self._file, self._spooled, list(self._pieces))
+
     def cut(self, size: int) -> None:
         """Forget what is behind `size` bytes: nobody has read it. Raises `SpoolError`."""
         if size >= self.size:
             return
+        if self._lent and size < self._spooled:
+            self._copy_file(size)  # what comes now is not written over what somebody else reads
         kept = b"" if size <= self._spooled else self.read(self._spooled, size - self._spooled)
         self._budget.free += self.size - self._spooled - len(kept)
         self._spooled = min(self._spooled, size)
@@ -98,18 +163,28 @@ class StreamLog:
         self._budget.free += self.size - self._spooled
         self.size = self._spooled = 0
         self._pieces = []
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file = None
+
+    def _copy_file(self, size: int) -> None:
+        assert self._file is not None
+        try:
+            file, offset = _File(self._directory), 0
+            while offset < size:
+                data = self._file.read(offset, min(READ_SIZE, size - offset))
+                file.write(offset, data)
+                offset += len(data)
+        except SpoolError:
+            raise
+        except OSError as error:
+            raise SpoolError(error.errno, f"writing the spool: {error.strerror}") from error
+        self._file, self._lent = file, False
 
     def _spool(self) -> None:
         data = memoryview(b"".join(self._pieces))
         try:
             if self._file is None:
-                self._file = _unlinked_file(self._directory)
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._file, data[written:], self._spooled + written)
+                self._file = _File(self._directory)
+            self._file.write(self._spooled, data)
         except OSError as error:
             raise SpoolError(error.errno, f"writing the spool: {error.strerror}") from error
         self._spooled += len(data)
