@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.case import Case, Coverage, Span
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
-from holdfast.report import diagnosis_html, pictures, plots
+from holdfast.report import diagnosis_html, drawing, pictures, plots
+from holdfast.report.plots import Figure
 from holdfast.sessions.corpus import update
-from holdfast.sessions.desktop import DesktopLog, Note
+from holdfast.sessions.desktop import Outage
 from holdfast.sessions.frames import frames
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
@@ -25,11 +30,11 @@ from tests.sessions.written import MORNING_MS, Pen
 DAY_MS = 86_400_000
 
 
-def diagnosed(home: Path, desktop: tuple[DesktopLog, ...] = ()) -> Diagnosis:
+def diagnosed(home: Path) -> Diagnosis:
     store = Store(None, now_ms=MORNING_MS)
     update(store, transcripts(roots(home))[0])
     reach = Coverage("transcripts", "12 sessions", MORNING_MS, MORNING_MS + 12 * DAY_MS)
-    return diagnose(Engine(frames(store)), desktop=desktop, coverage=[reach, Coverage("desktop log", "none")])
+    return diagnose(Engine(frames(store)), coverage=[reach, Coverage("desktop log", "none")])
 
 
 def a_fortnight(home: Path, project: str = "/work/atlas") -> None:
@@ -67,26 +72,65 @@ class Seen(HTMLParser):
             self.headings[-1] += data
 
 
-def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
-    """One style sheet, allowed by its hash; no script, no link, no inline style, and no event handler."""
-    a_fortnight(tmp_path)
-    page = diagnosis_html.page(diagnosed(tmp_path))
+def drawn(told: Diagnosis) -> Iterator[Figure]:
+    """Every picture that there can be of a diagnosis."""
+    every = [pictures.shares(told), pictures.coverage(told), *pictures.whole(told)]
+    every += [pictures.evidence(finding, told) for finding in told.findings]
+    every += [pictures.idle(told, set(), "c1"), pictures.calendar(told, set(), outages=True)]
+    yield from (one for one in every if one is not None)
+
+
+def svg(figure: Figure, width: int = plots.WIDE) -> ElementTree.Element:
+    """As it stands in the page."""
+    return ElementTree.fromstring(drawing.svg(figure.draws(width), "wide", "p1w", figure.title, figure.says))
+
+
+def said(picture: ElementTree.Element, tag: str, colour: str = "") -> list[str]:
+    """What the shapes of a kind, or of one colour, say when pointed at."""
+    return [
+        told.text or ""
+        for shape in picture.iter(tag)
+        for told in shape.findall("title")
+        if not colour or shape.get("fill") == f"var(--{colour})"
+    ]
+
+
+def words(picture: ElementTree.Element) -> list[str]:
+    """What is written in it."""
+    return [(one.text or "") + "".join(told.tail or "" for told in one) for one in picture.iter("text")]
+
+
+@pytest.fixture(scope="module")
+def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Diagnosis:
+    home = tmp_path_factory.mktemp("home")
+    a_fortnight(home)
+    return diagnosed(home)
+
+
+@pytest.fixture(scope="module")
+def page(fortnight: Diagnosis) -> str:
+    return diagnosis_html.page(fortnight)
+
+
+def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
+    """One style sheet, allowed by its hash; no script, no link, no inline style, no event handler, no address."""
     seen = Seen(page)
 
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
     assert style is not None
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     assert f"default-src &#39;none&#39;; style-src &#39;sha256-{digest}" in page.replace("'", "&#39;")
-    assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in seen.tags}
+    assert not {"script", "link", "img", "image", "use", "iframe", "object", "base", "form"} & {
+        tag for tag, _ in seen.tags
+    }
     for _, attributes in seen.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "href")]
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")]
+        assert not [name for name in attributes if "href" in name]
+    assert "url(" not in page and "http:" not in page and "https:" not in page
 
 
-def test_the_most_important_comes_first(tmp_path: Path) -> None:
-    """Verdict, what to do, how sure, why; then the counts; then what was looked at and what was left open."""
-    a_fortnight(tmp_path)
-    told = diagnosed(tmp_path)
-    page = diagnosis_html.page(told)
+def test_the_most_important_comes_first(page: str, fortnight: Diagnosis) -> None:
+    """Verdict, what to do, how sure, why; then the pictures and counts; then what was looked at and what was left open."""
     headings = Seen(page).headings
 
     assert headings[0].startswith("24 of 156 requests failed (15%)")
@@ -94,111 +138,250 @@ def test_the_most_important_comes_first(tmp_path: Path) -> None:
              "What was looked at", "What was not concluded"]  # fmt: skip
     assert [one for one in headings if one in order] == order
     why = headings.index("Why") + 1
-    assert headings[why : why + len(told.findings)] == [finding.title for finding in told.findings]
+    assert headings[why : why + len(fortnight.findings)] == [finding.title for finding in fortnight.findings]
 
 
-def test_each_cause_shows_its_evidence(tmp_path: Path) -> None:
+def test_every_picture_can_be_read_without_seeing_it(page: str) -> None:
+    """Title, description, a sentence below it, and the table of its numbers; each name is there once."""
+    figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
+    assert len(figures) >= 10
+    for figure in figures:
+        for kind in ("wide", "narrow"):
+            assert figure.count(f'<svg class="{kind}"') == 1
+        assert figure.count('role="img"') == 2
+        for name, title in re.findall(r'<title id="([^"]+)">([^<]+)</title>', figure):
+            assert title and f'aria-labelledby="{name}"' in figure
+        for name, told in re.findall(r'<desc id="([^"]+)">([^<]+)</desc>', figure):
+            assert told.endswith(".") and f'aria-describedby="{name}"' in figure
+            assert f"<p>{told}</p>" in figure
+        behind = figure[figure.index("<summary>The numbers") :]
+        assert behind.count("<tr>") >= 2 and "<th" in behind
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names)) == 4 * len(figures)
+
+
+def test_letters_stay_letters(fortnight: Diagnosis) -> None:
+    """Words in pictures are text in the page's own font, and colours are names that the style sheet knows."""
+    style = (Path(drawing.__file__).parent / "diagnosis.css").read_text(encoding="utf-8")
+    known = set(re.findall(r"(--[a-z0-9]+):", style))
+    for figure in drawn(fortnight):
+        for kind, _ in figure.key:
+            assert f".swatch.{kind} {{" in style
+        for width in (plots.WIDE, plots.NARROW):
+            told = drawing.svg(figure.draws(width), "wide", "p", figure.title, figure.says)
+            assert "<text" in told and "font-family" not in told
+            assert set(re.findall(r"var\((--[a-z0-9]+)\)", told)) <= known
+            assert not re.findall(r"#[0-9a-fA-F]{3}", re.sub(r"<(title|desc)[^>]*>[^<]*|>[^<]*<", "", told))
+
+
+@pytest.mark.parametrize("width", [plots.WIDE, plots.NARROW])
+def test_a_picture_is_about_as_wide_as_its_page(fortnight: Diagnosis, width: int) -> None:
+    """Nothing sticks out so far that the letters would be drawn smaller than those of the picture beside it."""
+    for figure in drawn(fortnight):
+        box = svg(figure, width).get("viewBox", "").split()
+        assert 0.9 * width <= float(box[2]) <= 1.04 * width, figure.title
+
+
+def test_each_cause_shows_its_evidence(fortnight: Diagnosis) -> None:
     """A limit is drawn at its age among all ages; what the provider said, over days and hours."""
-    a_fortnight(tmp_path)
-    told = diagnosed(tmp_path)
-    by_name = {finding.hypothesis: pictures.evidence(finding, told) for finding in told.findings}
+    by_name = {finding.hypothesis: pictures.evidence(finding, fortnight) for finding in fortnight.findings}
 
-    limit = next(drawn for name, drawn in by_name.items() if name in ("fixed-limit", "silence-limit"))
+    limit = next(one for name, one in by_name.items() if name in ("fixed-limit", "silence-limit"))
     assert limit is not None
-    assert [one.text for one in limit.wide.words if one.kind == "limit"] == ["300 s"]
-    [mine] = [one for one in limit.wide.rects if one.kind == "mine"]
-    [mark] = [one for one in limit.wide.rules if one.kind == "limit"]
-    assert mine.x - 3 <= mark.x1 <= mine.x + mine.width + 3
+    picture = svg(limit)
+    assert [text.text for text in picture.iter("text") if text.get("font-weight") == "bold"] == ["300 s"]
+    assert "12 came within 6 s of their median, 300 s" in limit.says
+    assert limit.head == ("how long", "this cause", "other failures")
+    assert sum(int(row[1]) for row in limit.rows) == 12
+
     overload = by_name["provider-overload"]
     assert overload is not None
-    assert sum(one.kind == "mine" for one in overload.wide.dots) == 12
-    assert sum(one.kind == "other" for one in overload.wide.dots) == 12
+    picture = svg(overload)
+    place = [finding.hypothesis for finding in fortnight.findings].index("provider-overload")
+    assert len(said(picture, "circle", plots.colour(place))) == 12
+    assert len(said(picture, "circle", "rest")) == 12
+    assert [row[1:] for row in overload.rows] == [("1", "1")] * 12
 
 
-def test_what_nobody_watched_is_shaded(tmp_path: Path) -> None:
+def test_the_year_is_told_by_code_beside_what_was_answered(fortnight: Diagnosis) -> None:
+    """One column a day with its codes, the requests below it, and both in the table."""
+    figure = pictures.timeline(fortnight)
+    assert figure is not None
+    assert figure.head == ("day", "ECONNRESET", "HTTP 529", "answered")
+    assert [row[1:] for row in figure.rows] == [("1", "1", "11")] * 12
+    told = said(svg(figure), "path")
+    assert told.count("Apr 14: 1 ECONNRESET, 1 HTTP 529; 11 answered") == 3  # two parts, and the strip below
+
+
+def test_versions_and_notes_are_on_the_timeline(tmp_path: Path) -> None:
+    """What changed stands where it changed."""
+    for day, version in enumerate(("2.1.87", "2.1.104")):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", version=version, at_ms=MORNING_MS + day * DAY_MS)
+        pen.asks().after(20).answers(f"msg_{day}").after(9).fails(1).after(3).answers(f"late_{day}").saved(
+            tmp_path
+        )
+    told = diagnosed(tmp_path)
+    marks = [{"since_ms": 0, "mark": ""}, {"since_ms": MORNING_MS + DAY_MS // 2, "mark": "moved <b>"}]
+    figure = pictures.timeline(replace(told, tables={**told.tables, "between marks": marks}))
+    assert figure is not None and "notes of yours" in figure.says
+    assert {"2.1.104", "moved <b>"} <= set(words(svg(figure)))
+    assert "2.1.87" not in words(svg(figure))
+
+
+def test_known_limits_stand_beside_the_ages(fortnight: Diagnosis) -> None:
+    """The atlas's timers are ticks; the one that failures pile up at is named, and that this names nobody is said."""
+    figure = pictures.ages(fortnight)
+    assert figure is not None
+    assert "most at 300 s, 12, which" in figure.says and "A number alone names nobody." in figure.says
+    assert "300 s" in words(svg(figure))
+    assert [row[1] for row in figure.rows if row[0].startswith("within 2% of 300 s: ")] == ["12"]
+
+
+def with_outages(told: Diagnosis, outages: list[Outage], watched: Span) -> Diagnosis:
+    return replace(told, case=replace(told.case, outages=outages, watched=[watched]))
+
+
+def test_failures_are_put_to_outages_beside_answered_requests(fortnight: Diagnosis) -> None:
+    """What share of failures came during an outage says nothing without the share of requests that did not fail."""
+    cut = [failure.at_ms for failure in fortnight.case.failures if failure.codes == {"ECONNRESET"}]
+    away = [Outage(at - 2_000, at + 2_000) for at in cut]
+    told = with_outages(fortnight, away, Span(MORNING_MS, MORNING_MS + 12 * DAY_MS))
+    figure = pictures.outages(told)
+    assert figure is not None
+    [during] = [row for row in figure.rows if row[0] == "during"]
+    assert during == ("during", "12", "50%", "0", "0%")
+    assert sum(int(row[3]) for row in figure.rows) == 132
+    assert "12 of 24 failures came while this machine was seen without network" in figure.says
+    assert pictures.outages(with_outages(fortnight, away, Span(0, 1))) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "near"),
+    [(0, -100), (99, -1), (100, 0), (150, 0), (200, 0), (201, 1), (349, 149), (351, -149), (600, 90)],
+)
+def test_how_far_the_nearest_outage_is(at: int, near: int) -> None:
+    """Before it negative, within it nothing, after it positive."""
+    assert pictures._from_outage(at, [(100, 200), (500, 510)]) == near
+
+
+def test_what_nobody_watched_is_shaded(fortnight: Diagnosis) -> None:
     """Times without network are drawn where they were, and times of which nothing is known are not left white."""
-    a_fortnight(tmp_path)
-    notes = [Note(MORNING_MS + 3_600_000 + second * 1000, "offline", "bridge") for second in range(0, 90, 15)]
-    log = DesktopLog(notes, lines=50, first_ms=MORNING_MS, last_ms=MORNING_MS + 5 * DAY_MS)
-    told = diagnosed(tmp_path, (log,))
-    drawn = pictures.calendar(told, set(), outages=True)
+    away = [Outage(MORNING_MS + 3_600_000, MORNING_MS + 3_700_000)]
+    told = with_outages(fortnight, away, Span(MORNING_MS, MORNING_MS + 5 * DAY_MS))
+    figure = pictures.calendar(told, set(), outages=True)
 
-    assert drawn is not None and "1 time without network" in drawn.says
-    kinds = [one.kind for one in drawn.wide.rects]
-    assert kinds.count("outage") == 1 and kinds.count("unwatched") >= 6
-    assert ("unwatched", "not watched") in drawn.key
+    assert figure is not None and "1 time without network" in figure.says
+    assert ("unwatched", "not watched") in figure.key and ("outage", "no network") in figure.key
+    fills = [shape.get("fill") for shape in svg(figure).iter("path")]
+    assert fills.count("var(--outage)") == 1 and fills.count("var(--unwatched)") >= 1
+
+
+def test_what_became_of_each_try_adds_up(fortnight: Diagnosis) -> None:
+    """Whoever failed a try recovered, gave up, was given up, or failed again."""
+    figure = pictures.ladder(fortnight)
+    assert figure is not None
+    for row in figure.rows:
+        assert int(row[1]) == sum(int(cell) for cell in row[2:7])
+    assert [row[7] for row in figure.rows] == ["50%", "50%"]
 
 
 def test_what_logs_hold_stays_text(tmp_path: Path) -> None:
-    """A directory may have any name, and a terminal's control characters are no page's."""
-    a_fortnight(tmp_path, project="/work/<script>alert(1)</script>\x1b[31m&\"'")
-    page = diagnosis_html.page(diagnosed(tmp_path))
-    assert "<script" not in page and "\x1b" not in page
-    assert "&lt;script&gt;" in page
+    """A directory may have any name, and a terminal's control characters are no page's; not in pictures either."""
+    evil = "/work/<script>alert(1)</script>\x1b[31m&\"'\x00]]>--><svg onload=x>"
+    a_fortnight(tmp_path, project=evil)
+    told = diagnosed(tmp_path)
+    page = diagnosis_html.page(told)
+    assert "<script" not in page and "\x1b" not in page and "\x00" not in page and "<svg onload" not in page
+    by_project = pictures.by_project(told)
+    assert by_project is not None
+    [name] = [told for told in words(svg(by_project)) if "/work/" in told]
+    assert name.startswith("/work/<script>alert(1)")
+
+
+def test_the_sieve_lets_shapes_and_words_pass_and_nothing_else() -> None:
+    """Whatever a renderer may write one day: no script, style, link, address or handler reaches the page."""
+    hostile = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9" onload="x()">'
+        "<script>x()</script><style>*{}</style><foreignObject><p>p</p></foreignObject>"
+        '<image xlink:href="http://x/"/><a xlink:href="javascript:x()"><text>linked</text></a>'
+        '<use href="#x"/><animate attributeName="href"/>'
+        '<g transform="translate(1,2)" style="fill:red" class="c">'
+        '<path d="M0,0h1v1Z" fill="url(http://x/)" stroke="var(--c1)"/>'
+        '<path d="M0,0h1" fill="var(--c1)" aria-label="&lt;b&gt;" onclick="x()"/>'
+        '<text fill="var(--c1);x" font-family="x">a &lt;i&gt;</text></g></svg>'
+    )
+    assert drawing.sieved(hostile, "wide", "p1w", "<t>", '"says"') == (
+        '<svg class="wide" viewBox="0 0 9 9" role="img" aria-labelledby="p1w-t" aria-describedby="p1w-d">'
+        '<title id="p1w-t">&lt;t&gt;</title><desc id="p1w-d">&quot;says&quot;</desc>'
+        '<g transform="translate(1,2)"><path d="M0,0h1v1Z" stroke="var(--c1)"/>'
+        '<path d="M0,0h1" fill="var(--c1)"><title>&lt;b&gt;</title></path><text>a &lt;i&gt;</text></g></svg>'
+    )
+
+
+_BOXED = '<svg viewBox="0 0 1 1"/>'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<svg", "<p/>", "<svg/>", '<!DOCTYPE x [<!ENTITY a "b">]>' + _BOXED, "<?x?>" + _BOXED]
+)
+def test_what_is_no_picture_is_refused(text: str) -> None:
+    """Declarations and entities have no place in a picture."""
+    with pytest.raises(ValueError, match=r"no SVG|declarations"):
+        drawing.sieved(text, "wide", "p", "t", "s")
+
+
+def test_the_same_diagnosis_is_the_same_page(fortnight: Diagnosis, page: str) -> None:
+    """To the byte: nothing is drawn by chance, by the clock or in the order of a set."""
+    assert diagnosis_html.page(fortnight) == page
+
+
+def test_a_page_is_light(page: str) -> None:
+    """With a dozen pictures in two sizes, and their tables."""
+    assert len(page) < 400_000
+
+
+def test_the_renderer_is_loaded_only_to_draw() -> None:
+    """Text and JSON do not wait for an engine of pictures."""
+    code = "import sys, holdfast.report.diagnosis_html; sys.exit('vl_convert' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_home_without_anything_has_a_page_too(tmp_path: Path) -> None:
     """Nothing to diagnose is said, and nothing is drawn."""
     page = diagnosis_html.page(diagnosed(tmp_path))
     assert "There is nothing to diagnose" in page and 'class="finding' not in page
+    assert "are not drawn" not in page
 
 
-@pytest.mark.parametrize("width", [plots.WIDE, plots.NARROW])
-def test_everything_lies_within_the_picture(tmp_path: Path, width: int) -> None:
-    """Whatever the counts are, no bar, dot or word is drawn outside."""
-    a_fortnight(tmp_path)
-    told = diagnosed(tmp_path)
-    figures = [pictures.evidence(finding, told) for finding in told.findings]
-    figures += [pictures.shares(told), pictures.ladder(told), pictures.per_day(told), pictures.per_hour(told)]
-    figures += [pictures.per_weekday(told), pictures.by_context(told), pictures.coverage(told)]
-    assert all(figures)
-    for figure in figures:
-        assert figure is not None
-        plot = figure.wide if width == plots.WIDE else figure.narrow
-        assert plot.width == width
-        for rect in plot.rects:
-            assert rect.x >= 0 and rect.x + rect.width <= width + 0.2
-            assert rect.y >= 0 and rect.y + rect.height <= plot.height
-        for dot in plot.dots:
-            assert 0 <= dot.x <= width and 0 <= dot.y <= plot.height
-        for word in plot.words:
-            room = len(word.text) * plots.LETTER * {"start": 1, "end": 0, "middle": 0.5}[word.anchor]
-            assert word.x >= 0 and word.x + room <= width + plots.LETTER, word
+def test_of_a_few_failures_no_habits_are_drawn(tmp_path: Path) -> None:
+    """Three accidents have no rate by weekday; that there is no picture is said."""
+    pen = Pen(at_ms=MORNING_MS).asks()
+    for number in range(3):
+        pen.after(5).fails(1).after(3).answers(f"msg_{number}").asks()
+    pen.saved(tmp_path)
+    page = diagnosis_html.page(diagnosed(tmp_path))
+    assert "Rates of fewer than 10 failures are not drawn" in page
+    assert "Failures over time, per day" in page and "By weekday" not in page
 
 
-@pytest.mark.parametrize(
-    ("most", "step"), [(1, 0.5), (4, 1), (7, 2), (60, 20), (99, 50), (1000, 500), (0, 5e-10)]
-)
-def test_axes_step_by_one_two_or_five(most: float, step: float) -> None:
-    """As people count."""
-    assert plots.nice(most) == pytest.approx(step)
+def test_one_picture_is_not_shown_twice(fortnight: Diagnosis) -> None:
+    """Where a cause's evidence is a rate, it stands with the cause."""
+    first, *rest = fortnight.examination.findings
+    findings = (replace(first, hypothesis="large-request"), *rest)
+    told = replace(fortnight.examination, findings=findings)
+    page = diagnosis_html.page(replace(fortnight, examination=told, advice=()))
+    assert page.count(">By the true size of the prompt</h") == 1
 
 
-def test_bars_are_as_high_as_what_they_count() -> None:
-    """Half the value is half the height, parts stand on each other, and the interval is where it says."""
-    rows = [
-        plots.Bar("a", (("mine", 5.0), ("other", 5.0)), "a"),
-        plots.Bar("b", (("mine", 5.0),), "b", 2.5, 7.5),
-    ]
-    plot = plots.bars(plots.WIDE, rows, "failures")
-    first, second, third = plot.rects
-    assert first.height == pytest.approx(second.height) == pytest.approx(third.height)
-    assert second.y + second.height == pytest.approx(first.y, abs=0.2)
-    [line] = [one for one in plot.rules if one.kind == "whisker" and one.x1 == one.x2]
-    assert abs(line.y2 - line.y1) == pytest.approx(first.height, abs=0.3)
-
-
-def test_what_came_together_stands_side_by_side() -> None:
-    """Failures of one half hour do not hide each other, stay in their day's column, and a cause's own are on top."""
-    points = [plots.Point(3, 9.1, "other", f"{number}") for number in range(6)] + [
-        plots.Point(3, 9.2, "mine", "own")
-    ]
-    plot = plots.calendar(plots.WIDE, 1, 10, points, [], str)
-    room = (plots.WIDE - plots.LEFT - plots.RIGHT) / 10
-    assert len({dot.x for dot in plot.dots}) == 7
-    assert plot.dots[-1].kind == "mine"
-    assert plot.dots[-1].x == pytest.approx(plots.LEFT + 2.5 * room, abs=0.2)
-    assert all(plots.LEFT + 2 * room <= dot.x <= plots.LEFT + 3 * room for dot in plot.dots)
+def test_a_long_time_is_counted_by_weeks_and_its_gaps_are_said(tmp_path: Path) -> None:
+    """Columns stay as wide as a finger, and what the client may have deleted is no trend."""
+    for day in range(0, 330, 6):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS)
+        pen.asks().after(9).answers(f"a{day}").after(9).fails(1).after(3).answers(f"b{day}").saved(tmp_path)
+    figure = pictures.timeline(diagnosed(tmp_path))
+    assert figure is not None and figure.title == "Failures over time, per week"
+    assert ("unwatched", "not all on record") in figure.key and "no trend" in figure.says
+    assert sum(int(row[1]) for row in figure.rows) == 55 and len(figure.rows) <= pictures.MOST_COLUMNS
 
 
 def test_a_long_table_says_how_much_of_it_is_elsewhere() -> None:
@@ -209,14 +392,23 @@ def test_a_long_table_says_how_much_of_it_is_elsewhere() -> None:
     assert diagnosis_html.table("Per day", lines[:3], True).left_out == 0
 
 
-def test_thousands_of_failures_are_thinned_and_that_is_said(tmp_path: Path) -> None:
+def test_numbers_stand_below_each_other_and_versions_do_not() -> None:
+    """A column of numbers is read from its right end, a version from its beginning."""
+    lines = [
+        ["version", "per 1,000", "may well be"],
+        ["2.1.104", "12.5", "9.1 to 16.0"],
+        ["2.1.87", "-", "-"],
+    ]
+    assert diagnosis_html.table("", lines, False).numbers == [False, True, True]
+
+
+def test_thousands_of_failures_are_thinned_and_that_is_said(fortnight: Diagnosis) -> None:
     """A page stays light; no dot is left out in silence."""
-    a_fortnight(tmp_path)
-    told = diagnosed(tmp_path)
-    [first, *_] = told.case.failures
+    [first, *_] = fortnight.case.failures
     many = [replace(first, id=f"f{number}", at_ms=first.at_ms + number * 60_000) for number in range(5_000)]
-    drawn = pictures.calendar(replace(told, case=Case(many)), {"f1", "f2"}, outages=False)
-    assert drawn is not None
-    assert sum(dot.kind == "mine" for dot in drawn.wide.dots) == 2
-    assert sum(dot.kind == "other" for dot in drawn.wide.dots) <= pictures.MOST_DOTS
-    assert drawn.says.endswith("One in 1 of this cause is drawn, and one in 5 of the others.")
+    figure = pictures.calendar(replace(fortnight, case=Case(many)), {"f1", "f2"}, outages=False)
+    assert figure is not None
+    picture = svg(figure)
+    assert len(said(picture, "circle", "c1")) == 2
+    assert len(said(picture, "circle", "rest")) <= pictures.MOST_DOTS
+    assert figure.says.endswith("One in 1 of this cause is drawn, and one in 5 of the others.")

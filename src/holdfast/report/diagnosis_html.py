@@ -6,15 +6,17 @@ Jinja2 escapes every value; the policy in the page allows its one style sheet by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, zip_longest
 
 from holdfast import __version__
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
-from holdfast.report import diagnosed, pictures
+from holdfast.report import diagnosed, drawing, pictures, plots
 from holdfast.report.plots import Figure
 from holdfast.report.sheet import sheet
 
@@ -22,6 +24,11 @@ OPEN = ("by code", "by version", "lost")
 "Tables that are not folded away."
 MOST_ROWS = 400
 "Of one table; the whole is in --format json."
+LONG = 40
+"Rows of a table that paper is not spent on."
+_VERSION = re.compile(r"\d+(?:\.\d+){2,}")
+MOST_EVIDENCE = 6
+"Causes with a picture of their own, the largest first: each takes a tenth of a second and some thousand letters."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,23 @@ class Table:
     left_out: int = 0
     "Rows that only --format json has."
 
+    @property
+    def long(self) -> bool:
+        return len(self.rows) > LONG
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure, drawn."""
+
+    title: str
+    says: str
+    wide: str
+    narrow: str
+    "SVG that has been through the sieve: it goes into the page as it is."
+    key: tuple[tuple[str, str], ...]
+    table: Table
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -43,9 +67,24 @@ class Card:
 
     title: str
     grade: str
+    kind: str
+    "Its colour, the same in every picture."
     count: str
-    figure: Figure | None
+    picture: Picture | None
     reasons: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """One thing to do."""
+
+    told: str
+    saves: str
+    against: str
+    "The title of the cause that it is for."
+    grade: str
+    kind: str
+    "The cause's colour."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +94,16 @@ class Page:
     verdict: str
     span: str
     numbers: list[tuple[str, str]]
-    advice: list[tuple[str, str]]
-    shares: Figure | None
+    advice: list[Advised]
+    shares: Picture | None
     unexplained: str
     since: list[str]
     findings: list[Card]
-    pictures: list[tuple[str, Figure]]
+    pictures: list[Picture]
+    too_few: str
+    "Why there are not more of them; empty where there are."
     tables: list[Table]
-    coverage: Figure | None
+    coverage: Picture | None
     sources: list[tuple[str, str]]
     environment: Table | None
     skipped: list[str]
@@ -71,26 +112,59 @@ class Page:
 
 
 def page(diagnosis: Diagnosis, around: Around = NOTHING) -> str:
-    """The whole file."""
-    return sheet("diagnosis", page=_page(diagnosis, around))
+    """The whole file. Raises ImportError where the renderer of pictures is not installed."""
+    return sheet("diagnosis", page=_page(diagnosis, around, Drawer()))
 
 
-def _page(diagnosis: Diagnosis, around: Around) -> Page:
+class Drawer:
+    """Draws figures for one page: every picture has a name there that no other has."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def drawn(self, figure: Figure | None) -> Picture | None:
+        """For a wide and for a narrow page."""
+        if figure is None:
+            return None
+        name = f"p{next(self._numbers)}"
+        wide, narrow = (
+            drawing.svg(
+                figure.draws(width), kind, name + kind[0], figure.title, figure.says, pointed=kind == "wide"
+            )
+            for width, kind in ((plots.WIDE, "wide"), (plots.NARROW, "narrow"))
+        )
+        behind = table(figure.title, [list(figure.head), *(list(row) for row in figure.rows)], False)
+        return Picture(figure.title, figure.says, wide, narrow, figure.key, behind)
+
+
+def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
     left = len(diagnosis.examination.unexplained)
+    evidence = [pictures.evidence(finding, diagnosis) for finding in diagnosis.findings[:MOST_EVIDENCE]]
+    shown = {figure.title for figure in evidence if figure and figure.title != pictures.CALENDAR}
     return Page(
         verdict=diagnosed.verdict(diagnosis),
         span=_span(diagnosis),
         numbers=_numbers(diagnosis),
-        advice=[(one.remedy, diagnosed.saves(one.least, one.most).strip("()")) for one in diagnosis.advice],
-        shares=pictures.shares(diagnosis),
+        advice=list(_advised(diagnosis)),
+        shares=drawer.drawn(pictures.shares(diagnosis)),
         unexplained=f"{counted(left, 'failure')} stay unexplained: no cause that is known here fits them."
         if left
         else "",
         since=around.since_lines(),
-        findings=[_card(finding, diagnosis) for finding in diagnosis.findings],
-        pictures=list(_pictures(diagnosis)),
+        findings=[
+            _card(finding, diagnosis, drawer.drawn(figure))
+            for finding, figure in zip_longest(diagnosis.findings, evidence)
+        ],
+        pictures=[
+            made
+            for figure in pictures.whole(diagnosis)
+            if figure.title not in shown and (made := drawer.drawn(figure))
+        ],
+        too_few=f"Rates of fewer than {pictures.LEAST_FAILURES} failures are not drawn; their counts are below."
+        if diagnosis.failures and not pictures.enough(diagnosis)
+        else "",
         tables=list(_tables(diagnosis)),
-        coverage=pictures.coverage(diagnosis),
+        coverage=drawer.drawn(pictures.coverage(diagnosis)),
         sources=[(one.source, diagnosed.covered(one)) for one in diagnosis.coverage],
         environment=table(
             "", [["what", "which"], *([name, value] for name, value in around.environment_rows())], True
@@ -103,11 +177,24 @@ def _page(diagnosis: Diagnosis, around: Around) -> Page:
     )
 
 
+def _advised(diagnosis: Diagnosis) -> Iterator[Advised]:
+    by_name = {finding.hypothesis: finding for finding in diagnosis.findings}
+    for one in diagnosis.advice:
+        finding = by_name[one.hypothesis]
+        yield Advised(
+            one.remedy,
+            diagnosed.saves(one.least, one.most).strip("()"),
+            finding.title,
+            finding.grade,
+            pictures.cause_colour(finding, diagnosis),
+        )
+
+
 def _span(diagnosis: Diagnosis) -> str:
     days = [row["day"] for row in diagnosis.tables["per day"]]
     if not days:
         return ""
-    return f"{pictures.day_name(min(days))} to {pictures.day_name(max(days))}, {counted(len(days), 'day')} in use"
+    return f"{pictures.date(min(days))} to {pictures.date(max(days))}, {counted(len(days), 'day')} in use"
 
 
 def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -123,32 +210,18 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     ]
 
 
-def _card(finding: Finding, diagnosis: Diagnosis) -> Card:
+def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Card:
     told = diagnosed.finding_line(
         finding, diagnosis.failures, diagnosis.intervals.get(finding.hypothesis)
     ).removeprefix(f"{finding.title}: ")
     return Card(
         finding.title,
         finding.grade,
+        pictures.cause_colour(finding, diagnosis),
         told,
-        pictures.evidence(finding, diagnosis),
+        picture,
         list(diagnosed.reasons(finding)),
     )
-
-
-def _pictures(diagnosis: Diagnosis) -> Iterator[tuple[str, Figure]]:
-    drawn = (
-        ("Per day", pictures.per_day(diagnosis)),
-        ("Per hour of the day", pictures.per_hour(diagnosis)),
-        ("Per weekday", pictures.per_weekday(diagnosis)),
-        ("By the true size of the prompt", pictures.by_context(diagnosis)),
-        ("By version of the client", pictures.by_version(diagnosis)),
-        ("By project", pictures.by_project(diagnosis)),
-        ("The client's retries, step by step", pictures.ladder(diagnosis)),
-    )
-    for title, figure in drawn:
-        if figure is not None:
-            yield title, figure
 
 
 def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
@@ -162,5 +235,10 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
 def table(title: str, lines: Sequence[list[str]], opened: bool) -> Table:
     """A table of texts, its head first; columns of numbers are known by what is in them."""
     head, *rows = lines
-    numbers = [all(diagnosed.is_number(row[place]) for row in rows) for place in range(len(head))]
+    numbers = [all(_is_number(row[place]) for row in rows) for place in range(len(head))]
     return Table(title, head, rows[:MOST_ROWS], numbers, opened, max(len(rows) - MOST_ROWS, 0))
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is one for the eye: a number with what belongs to it. A version is none, and is read from the left."""
+    return diagnosed.is_number(cell.replace(" to ", " ")) and not _VERSION.fullmatch(cell)

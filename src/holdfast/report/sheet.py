@@ -41,4 +41,6 @@ def _environment() -> Any:
     environment.filters["since"] = lambda seconds: f"{seconds:.3f} s"
     # Our own style sheet, and nothing else, goes in as it is: escaped, its hash would be another's.
     environment.globals["Style"] = markupsafe.Markup
+    # And pictures, which `drawing` let through its sieve.
+    environment.globals["Drawn"] = markupsafe.Markup
     return environment
