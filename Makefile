@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup run test lint clients matrix bench long soak check docs picture pins clean
+.PHONY: help setup run test lint beside alone clients matrix bench long soak check docs picture pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,12 @@ lint: $(STAMP) ## ruff and the type checker
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: lint ## lint, then every test but the long ones and those of real clients
+test: lint beside alone ## lint, then every test but the long ones and those of real clients
+
+beside: $(STAMP) ## those of them that may run beside each other, four at a time
 	$(BIN)/pytest -m "not client and not long and not alone" -n 4 --dist loadscope $(ARGS) || [ $$? -eq 5 ]
+
+alone: $(STAMP) ## those of them that load or measure the whole machine
 	$(BIN)/pytest -m "alone and not client and not long" $(ARGS) || [ $$? -eq 5 ]
 
 clients: $(STAMP) ## drive the real clients, two at a time (needs node and npm; skipped, and said so, where they are missing)
