@@ -23,7 +23,7 @@ from holdfast.flight.flights import counted
 from holdfast.probes.result import Grade, Result
 
 DAY_MS = 86_400_000
-BUILT_DAYS, MOMENT_DAYS = 90.0, 2.0
+BUILT_DAYS, MOMENT_DAYS = 180.0, 2.0
 HALVED_DAYS: Mapping[str, float] = {
     "idle": BUILT_DAYS,
     "mtu": BUILT_DAYS,

@@ -15,7 +15,14 @@ def waiting(
         story.went_well(day, 6, output_tokens=1_000, spread_s=spread_s)
         for number in range(2):
             age = 20.0 + 17 * day + 60 * number if spread_ages else 90.0
-            story.fails(day, 50 + 130 * number, age_s=age, mechanism=Mechanism.FIN, phase=phase)
+            story.fails(
+                day,
+                50 + 130 * number,
+                age_s=age,
+                mechanism=Mechanism.FIN,
+                phase=phase,
+                silence_s=age if phase is not Phase.IN_TEXT else 1.0,
+            )
     return story
 
 
@@ -26,6 +33,14 @@ def test_answers_in_one_piece_and_failures_before_their_first_word() -> None:
     assert len(found.explains) == 24
     assert "72 of 72 answers of 300 tokens or more came faster than 1500 tokens a second" in said(found)
     assert "proxy_buffering off" in found.remedy
+
+
+def test_a_box_with_a_limit_of_its_own_is_told_from_a_limit_alone() -> None:
+    """All fail at ninety seconds: three limits would do, were it not that answers come in one piece."""
+    found = waiting().found().findings[0]
+
+    assert (found.hypothesis, found.rivals, len(found.explains)) == ("buffering-proxy", (), 24)
+    assert "24 of 24 failures broke after 91 s: that box's own limit" in said(found)
 
 
 def test_where_answers_arrive_word_by_word_nobody_keeps_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.diagnosis.hypotheses.story import Story, said
 
@@ -75,12 +76,24 @@ def test_where_the_network_changed_with_the_place_it_says_so() -> None:
     assert "that network may be at fault" in said(story.finding("edge-location"))
 
 
-def test_the_only_address_of_a_family_is_no_place() -> None:
-    """All of IPv6 goes to one address: what fails there fails by IPv6, and no location is blamed."""
-    story = Story()
-    for day in range(12):
-        story.went_well(day, 12, family="4", edge="192.0.2.1", location="ORD")
-        story.went_well(day, 8, family="6", edge="2001:db8::1", location="ORD")
-        story.fails(day, 55, age_s=5.0 + 4 * day, family="6", edge="2001:db8::1", location="ORD")
+def test_a_family_is_no_place() -> None:
+    """All of IPv6 goes to one address, and fails wherever it ends: no place is blamed, letters or none."""
+    for letters in (("ORD", "DFW"), (None, None)):
+        story = Story()
+        for day in range(12):
+            story.went_well(day, 6, family="4", edge="192.0.2.1", location=letters[0])
+            story.went_well(day, 6, family="4", edge="192.0.2.1", location=letters[1])
+            story.went_well(day, 8, family="6", edge="2001:db8::1", location=letters[day % 2])
+            for number in range(2):
+                way: dict[str, Any] = {"family": "6", "edge": "2001:db8::1", "location": letters[number]}
+                story.fails(day, 55 + 130 * number, age_s=5.0 + 4 * day, **way)
 
-    assert story.names() == ["ipv6-path"]
+        assert story.names() == ["ipv6-path"]
+
+
+def test_without_letters_an_address_is_the_place() -> None:
+    """Two addresses of one family, and one of them breaks requests."""
+    story = told()
+    story.trips = [replace(one, location=None) for one in story.trips]
+
+    assert "went by the edge 192.0.2.2" in said(story.finding("edge-location"))

@@ -17,8 +17,9 @@ SHARE, LEAST_S = 0.02, 1.0
 "How exact such a limit is: timers of event loops fire up to a second late."
 HIT = 0.9
 MISS = 0.02
-OUTLIVED, OUTLIVED_LEAST = 0.3, 2.0**-12
+OUTLIVED, OUTLIVED_LEAST = 0.5, 2.0**-6
 "Of a request that lived on where it ought to have been cut; many are not as many proofs, for all may have gone another way."
+ENOUGH_OLD = 5
 SILENT, FLOWING = 0.8, 0.3
 "Of a try's age: a silence as long as the first is nearly all of it, and one as short as the second is a pause."
 AT_ONCE_MS = 5_000
@@ -38,6 +39,8 @@ class Aged(Hypothesis):
     def __init__(self) -> None:
         self.limit_s: float | None = None
         "What was found."
+        self.silent_share = 1.0
+        "Of requests that went well and were that old, how many had been silent for as long; 1 where nobody saw it."
 
     @abstractmethod
     def fits(self, *, lost: bool, answered: bool | None) -> float:
@@ -52,6 +55,7 @@ class Aged(Hypothesis):
         self.limit_s = commonest([one for one in ages if one is not None])
         if self.limit_s is None:
             return [0.0] * len(ages)
+        self.silent_share = _silent_share(case, self.limit_s)
         by_chance = _by_chance([one for one in ages if one is not None], self.limit_s)
         told = []
         for failure, one in zip(case.failures, ages, strict=True):
@@ -164,6 +168,12 @@ def _by_chance(ages: Sequence[float], limit: float) -> float:
     wide = math.log(min(limit * 2, AGES_S[1]) / max(limit / 2, AGES_S[0]))
     usual = (beside + 2) / (len(ages) + 4) * 2 * reach / max(wide - 2 * reach, reach)
     return max(usual, 2 * reach / math.log(AGES_S[1] / 0.3))
+
+
+def _silent_share(case: Case, limit: float) -> float:
+    old = [one.quiet_s for one in case.trips if not one.broke and one.age_s is not None and one.age_s > limit]
+    silent = sum(one is not None and one >= SILENT * limit for one in old)
+    return (silent + 1) / (len(old) + 2) if len(old) >= ENOUGH_OLD else 1.0
 
 
 def _answered(case: Case, failure: Failure) -> bool | None:

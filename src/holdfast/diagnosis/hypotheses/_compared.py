@@ -138,7 +138,13 @@ def _used(case: Case, kinds: Sequence[str]) -> Mapping[str, Mapping[int, Counter
 def _share(failure: Failure, mark: Mark, used: Mapping[str, Mapping[int, Counter[str]]]) -> float | None:
     """Of a day's requests; None where the day compares nothing."""
     of_day: Counter[str] = used[mark.kind].get(failure.at_ms // DAY_MS, Counter())
-    total = of_day.total()
+    # Addresses are compared within their family: between the two it would be the family that is compared.
+    alike = [
+        count
+        for value, count in of_day.items()
+        if mark.kind != "edge" or (":" in value) is (":" in mark.value)
+    ]
+    total = sum(alike)
     share = of_day[mark.value] / total if total >= ENOUGH else 0.0
     return share if SHARED[0] <= share <= SHARED[1] else None
 

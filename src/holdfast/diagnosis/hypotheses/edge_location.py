@@ -33,15 +33,11 @@ class EdgeLocation(Compared):
     kinds = ("location", "edge")
 
     def candidates(self, case: Case) -> list[Mark]:
-        families: dict[str, set[str]] = {}
-        for one in case.trips:
-            if one.edge and one.family:
-                families.setdefault(one.family, set()).add(one.edge)
-        # The only address of a family is no place: what it stands for is the family (`ipv6-path`).
-        alone = {address for known in families.values() if len(known) == 1 for address in known}
-        return [
-            mark for mark in of_trips(case.trips, self.kinds) if mark.value not in alone or len(families) < 2
-        ]
+        # An address stands for a family, a resolver's mood and a day's draw as well; letters stand for a place.
+        lettered = all(
+            any(one.location for one in case.trips if one.broke is broke) for broke in (True, False)
+        )
+        return of_trips(case.trips, ("location",) if lettered else ("edge",))
 
     def by(self, mark: Mark) -> str:
         return f"by the edge {'at ' if mark.kind == 'location' else ''}{mark.value}"

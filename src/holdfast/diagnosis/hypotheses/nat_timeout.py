@@ -43,7 +43,7 @@ class NatTimeout(Aged):
     rivals: ClassVar[Mapping[str, str]] = {"silence-limit": TELL, "fixed-limit": TELL}
 
     def fits(self, *, lost: bool, answered: bool | None) -> float:
-        return 0.05 if answered else 1.0
+        return 0.05 if answered else 1.0 if answered is None else 1 / self.silent_share
 
     def ratios(self, case: Case) -> Sequence[float]:
         found = super().ratios(case)

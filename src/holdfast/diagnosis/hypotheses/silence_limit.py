@@ -31,4 +31,6 @@ class SilenceLimit(Aged):
         )
 
     def fits(self, *, lost: bool, answered: bool | None) -> float:
-        return (0.05 if lost else 1.0) * (0.05 if answered else 1.0)
+        # That a request was silent is no news where most of that age are, and is some where few are.
+        silent = 1.0 if answered is None else 1 / self.silent_share
+        return (0.05 if lost else 1.0) * (0.05 if answered else silent)

@@ -1,0 +1,68 @@
+"""Limits on silence and on the whole time, by what flights and captures saw of requests that were cut and that were not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.diagnosis.case import Witness
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.witnessed import examined
+from holdfast.flight.endings import Mechanism, Phase, Side
+from tests.diagnosis.hypotheses.story import Story, said
+
+LIMIT_S = 200.0
+
+
+def cut(
+    *, silence_s: float, phase: Phase = Phase.AWAITING_HEADERS, older: tuple[float, float] | None = None
+) -> Story:
+    """Requests that end at two hundred seconds; on every day some that lived longer, and how silent those were."""
+    story = Story()
+    for day in range(14):
+        story.went_well(day, 6, age_s=30.0, quiet_s=4.0)
+        if older is not None:
+            story.went_well(day, 2, age_s=older[0], quiet_s=older[1])
+        story.fails(day, 60, age_s=LIMIT_S, phase=phase, silence_s=silence_s)
+        one = story.failures[-1]
+        aged = replace(one.tries[0], age_s=LIMIT_S + 0.05 * day)
+        story.failures[-1] = replace(one, tries=(aged,))
+    return story
+
+
+def test_bytes_that_flowed_until_the_cut_are_a_limit_on_the_whole_time() -> None:
+    """Half a second of silence before it."""
+    found = cut(silence_s=0.5, phase=Phase.IN_TEXT).found().findings[0]
+
+    assert (found.hypothesis, found.rivals) == ("fixed-limit", ())
+    assert "In 14 cases an answer was already coming." in said(found)
+
+
+def test_silence_alone_leaves_both_limits_where_nothing_lived_longer() -> None:
+    """Both would have cut just so. A box that forgets is out: the gateway's keepalives are more often than that."""
+    found = cut(silence_s=LIMIT_S).found().findings[0]
+
+    assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}
+
+
+def test_speaking_requests_that_lived_longer_leave_the_limit_on_silence() -> None:
+    """Whoever spoke lived for ten minutes; only the silent ones were cut."""
+    found = cut(silence_s=LIMIT_S, older=(600.0, 8.0)).found().findings[0]
+
+    assert (found.hypothesis, found.rivals) == ("silence-limit", ())
+
+
+def test_a_reset_that_neither_end_made_is_a_boxs() -> None:
+    """A capture shows it: no limit at the far end, which would have closed by itself."""
+    story = cut(silence_s=LIMIT_S)
+    story.trips = [one for one in story.trips if not one.broke]
+    seen = {
+        one.id: (
+            Witness(
+                one.at_ms, Side.PATH, Mechanism.RST, "capture client.pcap", "reset by something on the way"
+            ),
+        )
+        for one in story.failures
+    }
+    (found,) = examined(replace(story.case(), seen=seen), catalogue()).findings
+
+    assert (found.hypothesis, found.rivals) == ("nat-timeout", ())
