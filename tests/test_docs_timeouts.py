@@ -71,7 +71,7 @@ def test_every_size_has_a_row_with_its_default(field: Field[int]) -> None:
         f"unacknowledged for {orphans.LIFELESS_S:g} s, the new request takes over",
         f"or {leaving.SHARE_OF_LIMIT:.0%} of the limit",
         f"It is {Profile('').header_share:g} of the client's own limit",
-        f"One tenant can have {orphans.ORPHANS_PER_TENANT} orphans",
+        f"One tenant can have {orphans.ORPHANS_PER_TENANT} orphans, and more where more of its turns were lately followed",
     ],
 )
 def test_what_is_no_setting_is_told_with_its_number(sentence: str) -> None:

@@ -262,21 +262,7 @@ def gave_up_headers(number: int, *, key: str) -> dict[str, str]:
     return {**session_of(number), **sdk}
 
 
-@pytest.mark.parametrize(
-    "one_key",
-    [
-        pytest.param(False, id="a key each"),
-        pytest.param(
-            True,
-            id="one key for all",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="orphans are limited to 64 per tenant (orphans.ORPHANS_PER_TENANT), not to one per session and "
-                "agent: behind a shared key or access token the 65th client that gives up stops the oldest one's answer",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("one_key", [False, True], ids=["a key each", "one key for all"])
 def test_two_hundred_clients_give_up_at_their_limit_and_come_back(tmp_path: Path, one_key: bool) -> None:
     """A provider that is silent for everybody at once: their orphans all live until they come back."""
     count = 70 if one_key else 200

@@ -41,7 +41,7 @@ from holdfast.gateway.doomed import Doom, DoomedAnswer, Verdict
 from holdfast.gateway.guard import Head, Refusal, Said, admit
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.listener import Exchange
-from holdfast.gateway.orphans import ORPHANS_PER_TENANT
+from holdfast.gateway.orphans import Allowance
 from holdfast.gateway.outage import Outage
 from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.reaching import Reaching
@@ -131,6 +131,7 @@ class Engine:
         self._troubled: dict[sameness.HeadKey, float] = {}
         "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
+        self._allowance = Allowance(settings.timeouts.orphan_s)
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
         self._timers_of: dict[tuple[str | None, ...], Timers] = {}
@@ -460,18 +461,15 @@ class Engine:
             arrival.decide()
 
     def orphaned(self, carrier: Carrier) -> None:
-        """One more answer without a listener. An agent has one, a tenant a share; the oldest makes room."""
+        """One more answer without a listener. An agent has one, a tenant what its clients were; the oldest makes room."""
         for other in self.candidates(carrier.head_key):
             if other is not carrier and other.turn.state in _UNFOLLOWED and self._superseded(other, carrier):
                 other.outgrown("displaced")
         tenant = carrier.head_key.tenant
-        unfollowed = [
-            other
-            for others in self._turns.values()
-            for other in others
-            if other.head_key.tenant == tenant and other.turn.state in _UNFOLLOWED
-        ]
-        if len(unfollowed) > ORPHANS_PER_TENANT:
+        theirs = [other for key, others in self._turns.items() if key.tenant == tenant for other in others]
+        unfollowed = [other for other in theirs if other.turn.state in _UNFOLLOWED]
+        followed = sum(not other.unfollowed for other in theirs)
+        if len(unfollowed) > self._allowance.of(tenant, followed, self.loop.time()):
             oldest = min(unfollowed, key=lambda other: other.record.started.mono_s)
             oldest.outgrown("displaced")
 

@@ -18,7 +18,8 @@ LIFELESS_PROBES = 2
 "So many keepalive probes without an answer mean the same."
 
 ORPHANS_PER_TENANT = 64
-"Unfinished answers that one tenant may have without a listener; beyond it the oldest is stopped."
+"""Answers that one tenant may have without a listener in any case. One key may stand for a whole company: where more of
+its turns were followed at once, so many may be orphans, as a provider's silence makes all of them give up together."""
 
 
 class OldReader(Enum):
@@ -39,6 +40,37 @@ class Coming(Enum):
     WAIT = "wait"
     "Ask again after the twin grace: the old connection's close may be a moment behind the new request."
     SEPARATE = "separate"
+
+
+class Allowance:
+    """How many orphans each tenant may have: as many as it lately had turns that were followed, and 64 in any case.
+
+    So a crowd may leave and come back, and a single client that asks something else each time it gives up cannot keep
+    more than those 64 running. Tenants are told apart by their credential alone: behind one key, without session ids and
+    from one address, as behind a proxy, nothing else tells two clients from one.
+    """
+
+    __slots__ = ("_lasts_s", "_most")
+
+    def __init__(self, lasts_s: float) -> None:
+        """`lasts_s`: how long it counts that so many were there; an orphan's own life."""
+        self._lasts_s = lasts_s
+        self._most: dict[str, tuple[int, float]] = {}
+
+    def of(self, tenant: str, followed: int, now: float) -> int:
+        """For a tenant one of whose turns just lost its listener; `followed` others of its still have one."""
+        before, at = self._most.get(tenant, (0, now))
+        if followed + 1 >= before or now - at > self._lasts_s:
+            before, at = followed + 1, now
+        if len(self._most) >= _TENANTS:
+            self._most = {key: one for key, one in self._most.items() if now - one[1] <= self._lasts_s}
+        if len(self._most) < _TENANTS or tenant in self._most:
+            self._most[tenant] = before, at
+        return max(ORPHANS_PER_TENANT, before)
+
+
+_TENANTS = 1000
+"Whose crowds are remembered."
 
 
 def coming_back(state: State, old: OldReader, *, waited: bool) -> Coming:
