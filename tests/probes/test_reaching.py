@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +131,28 @@ def test_a_port_without_tls_is_no_certificate() -> None:
     assert found.grade is Grade.BROKEN and "TLS failed 2 of 2 times" in found.verdict
 
 
+def test_a_server_of_plain_http_is_sent_to_its_own_spelling() -> None:
+    """A host and port stand for https; whoever answers a greeting of TLS in plain words is to be asked by http://."""
+    refusals = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def refuse() -> None:
+            for _ in range(2):
+                with server.accept()[0] as asking:
+                    refusals.append(asking.recv(4096))
+                    asking.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        beside = threading.Thread(target=refuse, daemon=True)
+        beside.start()
+        port = server.getsockname()[1]
+        found = asked("handshake", Target("127.0.0.1", port), patience_s=5.0)
+        beside.join(5)
+
+    assert len(refusals) == 2 and found.grade is Grade.BROKEN
+    assert f"if it speaks plain http, write http://127.0.0.1:{port})" in found.verdict
+
+
 def test_a_closed_port_is_refused_and_not_slow() -> None:
     """Refused, each time; the family that was not offered is not measured."""
     found = asked("connect", Target("127.0.0.1", closed_port(), tls=False))
@@ -207,6 +231,15 @@ def test_an_early_refusal_shows_no_size() -> None:
     assert found.grade is not Grade.FINE and not found.facts["uploads"][0]["whole"]
 
 
+def test_sizes_that_were_refused_early_are_worth_a_word() -> None:
+    """What arrived before them is no reason to call the whole fine: of the largest nothing is known."""
+    whole = upload.Rung(10_000, 10_000, 401, 0.2, 0.1, "", 10_000, 0, 8, 0)
+    early = replace(whole, size_bytes=500_000, sent_s=None)
+    found = upload.verdict([whole, early, early], (10_000, 500_000, 500_000))
+
+    assert found.grade is Grade.NOTED and "1 of 3 uploads arrived whole" in found.verdict
+
+
 def test_an_upload_that_nobody_reads_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing moves it ends by patience, where too little moves by the clock; each says so."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -237,6 +270,8 @@ def test_loss_shows_in_what_was_sent_again() -> None:
     rung = upload.Rung(100_000, 100_000, 401, 1.0, 0.9, "", 100_000, 12, 84, 17_000)
 
     assert upload.verdict([rung]).grade is Grade.SUSPECTED
+    few = upload.verdict([replace(rung, retransmissions=1, segments=8)])
+    assert few.grade is Grade.FINE and "1 of 8 segments again (12%), too few to tell" in few.verdict
     assert "not measured" in upload.verdict([replace(rung, retransmissions=None)]).verdict
 
 
@@ -282,6 +317,23 @@ def test_what_is_no_target_is_refused_with_advice(text: str) -> None:
     with pytest.raises(ValueError) as refusal:
         parse(text)
     assert "pw" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("127.0.0.1:99999", "99999 in '127.0.0.1:99999' is no port; ports are 1 to 65535"),
+        ("http://x.example:0/y", "0 in 'x.example:0' is no port"),
+        ("x.example:hunter2", "what stands behind the host's colon is no port"),
+        ("https://me:hunter2@x.example:99999", "what stands behind the host's colon is no port"),
+        ("", "an empty target names nobody"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named(text: str, said: str) -> None:
+    """With what was typed, as far as it can be no half of a login."""
+    with pytest.raises(ValueError, match=re.escape(said)) as refusal:
+        parse(text)
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_targets_are_read_as_people_write_them() -> None:

@@ -79,6 +79,15 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "gone", NOON_S, everything)
 
 
+def test_what_was_named_is_said_again(tmp_path: Path) -> None:
+    """Whoever typed it has to find it: a folder's long name is no secret, and a directory is called one."""
+    place = tmp_path / "logs-of-2026-11-21T10h44m52s"
+    place.mkdir()
+    with pytest.raises(NotReadable) as refused:
+        is_capture(place)
+    assert str(refused.value) == f"{place} cannot be read: it is a directory; name the files in it"
+
+
 def test_a_busy_log_keeps_only_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's traffic reaches the bound first, and our three requests are found behind it."""
     monkeypatch.setattr(reading, "MOST_KEPT", 60)

@@ -342,7 +342,13 @@ def reach(
             except ssl.SSLError as error:
                 reason = (error.reason or str(error)).lower().replace("_", " ")
                 kind = "not TLS" if reason in ("wrong version number", "record layer failure") else "error"
-                raise NoConnection("tls", kind, safe(reason), now_s() - began) from None
+                text = safe(reason)
+                if kind == "not TLS":
+                    text += (
+                        f" (no TLS is spoken there; host:port stands for https, so if it speaks plain http, write "
+                        f"http://{safe(target.authority)})"
+                    )
+                raise NoConnection("tls", kind, text, now_s() - began) from None
             wire.opened.tls_s = now_s() - began
     except BaseException:
         wire.close()

@@ -80,23 +80,44 @@ def is_address(host: str) -> bool:
 
 def parse(text: str, chosen_by: str = "TARGET") -> Target:
     """`api.example`, `api.example:8443`, `http://127.0.0.1:8000/prefix`. Raises `ValueError` with advice."""
-    bad = f"{masked_url(text)!r} is nothing that can be asked; write a host, host:port or a base URL"
+    text = text.strip()
+    write = "write a host, host:port or a base URL"
+    if not text:
+        raise ValueError(
+            f"an empty target names nobody; {write}, or leave it out for the one in your settings"
+        )
+    bad = f"{masked_url(text)!r} is nothing that can be asked; {write}"
     try:
-        parts = urlsplit(text.strip() if "://" in text else f"https://{text.strip()}")
-        port = parts.port
+        parts = urlsplit(text if "://" in text else f"https://{text}")
     except ValueError:
         raise ValueError(bad) from None
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(_no_port(parts.netloc)) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in parts.netloc):
         raise ValueError(bad)
     if parts.username or parts.password:
         raise ValueError("a probe shows no login to anybody; leave out what stands before the @")
-    if port == 0 or not parts.hostname.isprintable() or len(parts.hostname) > 253:
+    if port == 0:
+        raise ValueError(_no_port(parts.netloc))
+    if not parts.hostname.isprintable() or len(parts.hostname) > 253:
         raise ValueError(bad)
     tls = parts.scheme == "https"
     prefix = parts.path.rstrip("/")
     if not prefix.isascii() or not prefix.isprintable() or " " in prefix:
         raise ValueError(bad)
     return Target(parts.hostname, port or (443 if tls else 80), tls, prefix, chosen_by=chosen_by)
+
+
+def _no_port(authority: str) -> str:
+    """What is wrong, and in what: a login is not repeated, and what is no number may be half of one."""
+    host, _, port = authority.rpartition("@")[2].rpartition(":")
+    if "@" in authority or not port.isdigit():
+        return "what stands behind the host's colon is no port; write host:port, a port being 1 to 65535"
+    return (
+        f"{clean(port, limit=20)} in {clean(f'{host}:{port}', limit=300)!r} is no port; ports are 1 to 65535"
+    )
 
 
 def proxy(url: str, said_by: str) -> Proxy:

@@ -26,6 +26,8 @@ DOES_NOT_SAY = (
 MUCH_LOSS = 0.02
 "From a share of this size TCP slows down to be felt; below it is everyday loss on wireless links."
 
+MERE_CHANCE = 2
+"So many segments sent again are no loss that can be weighed, whatever their share."
 SLOWEST_BYTES_S = 50_000
 
 
@@ -153,7 +155,7 @@ def verdict(rungs: list[Rung], wanted: tuple[int, ...] = ()) -> Finding:
             f"{len(early)} answered before the body had been sent "
             f"({', '.join(sorted({str(one.status) for one in early}))}): of their size nothing is shown"
         )
-        grades.append(Grade.NOTED if not good else Grade.FINE)
+        grades.append(Grade.NOTED)
     if broken:
         first = broken[0]
         parts.append(f"{size(first.size_bytes)} failed: {first.ended}, {size(first.body_bytes)} handed over")
@@ -167,7 +169,8 @@ def verdict(rungs: list[Rung], wanted: tuple[int, ...] = ()) -> Finding:
     elif segments:
         share = again / segments
         what = f"{again} of {segments} segments again ({percent(share)})" if again else "nothing again"
-        parts.append(f"TCP sent {what}")
-        if share >= MUCH_LOSS and again > 2:
-            grades.append(Grade.SUSPECTED)
+        few = again <= MERE_CHANCE and share >= MUCH_LOSS
+        parts.append(f"TCP sent {what}" + (", too few to tell a rate of loss" if few else ""))
+        if share >= MUCH_LOSS:
+            grades.append(Grade.FINE if few else Grade.SUSPECTED)
     return Finding(worst(grades), "; ".join(parts), facts, complete)

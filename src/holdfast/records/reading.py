@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from holdfast.flight.redact import clean, scrub
 from holdfast.records import har, mitmproxy
 from holdfast.records.align import FARTHEST_S, Clock, align, shown
 from holdfast.records.formats import Reader
@@ -101,7 +102,7 @@ def first_bytes(path: Path) -> bytes:
         with _opened(path) as content:
             return content.read(4096)
     except (OSError, EOFError, zlib.error) as error:
-        raise NotReadable(f"{detail(str(path))} cannot be read: {_why(error)}") from None
+        raise NotReadable(f"{_named(path)} cannot be read: {_why(error)}") from None
 
 
 def is_capture(path: Path) -> bool:
@@ -115,7 +116,14 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
 
 
+def _named(path: Path) -> str:
+    """A file as somebody typed it: unlike names in reports, a long folder's is not taken for a secret."""
+    return clean(scrub(str(path)), limit=1000)
+
+
 def _why(error: Exception) -> str:
+    if isinstance(error, IsADirectoryError):
+        return "it is a directory; name the files in it"
     return detail(
         (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
     )
@@ -137,7 +145,7 @@ def read(path: Path, near_s: float, keep: Keep = _every, rank: Rank = _first) ->
     head = first_bytes(path)
     pile = Pile()
     if head[:4] in CAPTURES:
-        raise NotReadable(f"{detail(str(path))} is a packet capture")
+        raise NotReadable(f"{_named(path)} is a packet capture")
     try:
         with _opened(path) as content:
             if _HAR.match(head):
@@ -146,7 +154,7 @@ def read(path: Path, near_s: float, keep: Keep = _every, rank: Rank = _first) ->
                 _read_flows(content, pile, keep, rank)
             elif b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
                 raise NotReadable(
-                    f"{detail(str(path))} is neither text nor a capture, HAR or mitmproxy file that is known"
+                    f"{_named(path)} is neither text nor a capture, HAR or mitmproxy file that is known"
                 )
             else:
                 _read_lines(content, head, pile, near_s, keep, rank)
