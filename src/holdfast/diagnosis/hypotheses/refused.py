@@ -16,8 +16,8 @@ CODES = frozenset({"ConnectionRefused", "ECONNREFUSED"})
 class Refused(Told):
     """The connection was refused: the host was reached, and no program listened on that port.
 
-    The provider's edge does not refuse. It is nearly always a proxy or gateway on this machine or network, named by
-    a base URL or a proxy variable, that does not run (any more).
+    It predicts: a refusal at once, of every try, until that program runs again. The provider's edge does not refuse: it is
+    nearly always a proxy or gateway on this machine or network, named by a base URL or a proxy variable.
     """
 
     name = "refused"
