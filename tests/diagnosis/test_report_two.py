@@ -340,6 +340,10 @@ def test_the_same_hour_is_no_coincidence(told: Told) -> None:
     assert sorted(hours[one] for one in away) == sorted(OVERLAPS.values())
     assert sum(hours[one] for one in away) == 115
 
+    rows = diagnosis.tables["overlap"]
+    assert sorted(row["errors"] for row in rows) == sorted(OVERLAPS.values())
+    assert [(row["hour"], row["outages"]) for row in rows] == [(22, 1), (7, 1), (8, 1), (22, 1), (12, 1)]
+    assert sum(row["at_the_time"] for row in rows) < 20 < sum(row["failures"] for row in rows)
     within = {
         failure.id
         for failure in diagnosis.case.failures

@@ -44,9 +44,22 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, and not to the terminal."
 )
+@click.option(
+    "--from",
+    "place",
+    metavar="PLACE",
+    help="Many machines' exported sessions instead of a home: a directory, a pattern, or a URL that the engine reads.",
+)
+@click.option(
+    "--backend",
+    metavar="URL",
+    help="The engine for --from: duckdb://, spark://local[4], spark://HOST:7077, sc://HOST:15002 [duckdb://].",
+)
 @adds
 def command(
     home: Path | None,
+    place: str | None,
+    backend: str | None,
     since: int | None,
     until: int | None,
     timezone: str | None,
@@ -61,6 +74,9 @@ def command(
     Transcripts are read where they are, and only what is new since the last time; nothing that anybody said is
     kept, and nothing leaves this machine.
 
+    With --from it diagnoses many machines together, by the sessions that holdfast export wrote on each: the same
+    tables, and what only a fleet shows. Days and hours are of UTC, or of --timezone.
+
     \b
     Examples:
       holdfast diagnose
@@ -69,10 +85,30 @@ def command(
       holdfast diagnose --format issue --out issue.md
       holdfast diagnose --add /var/log/nginx/access.log --add ring.pcapng
       holdfast diagnose --home /mnt/copy/of/a/home --timezone America/Chicago --format json
+      holdfast diagnose --from fleet/ --since 30d
+      holdfast diagnose --from s3://bucket/fleet --backend spark://HOST:7077 --format markdown --out fleet.md
 
     \b
     Exit codes: 0 whatever it finds, 2 it could not look.
     """
+    if place is not None:
+        if home is not None or add or clock is not None:
+            raise click.UsageError(
+                "--from has exported files: --home, --add and --clock go with a home; leave them out"
+            )
+        if form in ("html", "issue"):
+            raise click.UsageError(
+                f"--format {form} is for one home; a fleet's report is text, markdown or json"
+            )
+        from holdfast.cli.fleet import fleet_page
+
+        told_zone = zone(timezone) if timezone else None
+        write(fleet_page(place, backend, told_zone, since, until, form, out is None), out)
+        return
+    if backend is not None:
+        raise click.UsageError(
+            "--backend computes over exported files: name them by --from DIR (see holdfast export)"
+        )
     if form == "issue" and out is None:
         raise click.UsageError(
             "--format issue writes two files, a public and a private one: name the first by --out"
@@ -107,12 +143,19 @@ def write(page: str, out: Path | None) -> None:
 
 
 def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:
+    from holdfast.diagnosis import prior
     from holdfast.diagnosis.diagnosis import as_json
     from holdfast.report import diagnosed, diagnosis_html
 
     wide = page_width() if shown else None
     forms: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(as_json(diagnosis) | beside.as_json(), ensure_ascii=True, indent=1),
+        "json": lambda: json.dumps(
+            as_json(diagnosis)
+            | {"prior": prior.as_json(prior.held(diagnosis, beside.environment))}
+            | beside.as_json(),
+            ensure_ascii=True,
+            indent=1,
+        ),
         "html": lambda: diagnosis_html.page(diagnosis, beside).rstrip("\n"),
         "markdown": lambda: "\n".join(diagnosed.as_markdown(diagnosis, beside)),
         "text": lambda: "\n".join(diagnosed.text(diagnosis, wide, beside)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -17,8 +18,8 @@ from holdfast.report.diagnosis_issue import Trace, issue, private
 from holdfast.sessions.environment import account
 from holdfast.sessions.store import Store
 
-SHOWN = 12
-"Replacements that are previewed on the terminal."
+SHOWN = 3
+"Replacements of each kind that are previewed on the terminal."
 
 
 def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, out: Path) -> None:
@@ -26,7 +27,13 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
     names, found = Names(), traces(store)
     public = issue(diagnosis, beside, found, names)
     sheet = out.with_name(f"{out.name}.private.md")
-    write_private(sheet, private(diagnosis, found, names, [(one.name, one.value) for one in account(home)]))
+    known = [(one.name, one.value) for one in account(home)]
+    known += [
+        ("organization id, as the provider named it in a refusal", one)
+        for one in store.organizations()
+        if one not in {value for _, value in known}
+    ]
+    write_private(sheet, private(diagnosis, found, names, known))
     try:
         out.write_text(public, encoding="utf-8")
     except OSError as error:
@@ -34,16 +41,25 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
         raise Failed(f"cannot write {clean(str(out))} ({error.strerror}); choose another --out") from error
     counts = ", ".join(counted(number, kind) for kind, number in names.counts().items())
     click.echo(f"De-identified; replaced or removed: {counts or 'nothing had to be'}.", err=True)
-    replaced = list(names.key().items())
-    for pseudonym, original in replaced[:SHOWN]:
-        click.echo(f"  {pseudonym:<12} {clean(original, limit=60)}", err=True)
-    if len(replaced) > SHOWN:
-        click.echo(f"  ... {len(replaced) - SHOWN} more in the private sheet", err=True)
+    replaced = names.key()
+    shown = _some_of_each(replaced)
+    for pseudonym in shown:
+        click.echo(f"  {pseudonym:<16} {clean(replaced[pseudonym], limit=60)}", err=True)
+    if len(replaced) > len(shown):
+        click.echo(f"  ... {len(replaced) - len(shown)} more in the private sheet", err=True)
     click.echo(f"{clean(str(sheet))} leads back to all of it: keep it to yourself.", err=True)
     click.echo(
         "Read the public one before you send it: what is said of you in it is yours to judge.", err=True
     )
     click.echo(f"Written to {clean(str(out))}.")
+
+
+def _some_of_each(replaced: Mapping[str, str]) -> list[str]:
+    """Pseudonyms to preview: the first of every kind."""
+    by_kind: dict[str, list[str]] = {}
+    for pseudonym in replaced:
+        by_kind.setdefault(pseudonym.partition("-")[0], []).append(pseudonym)
+    return [one for same in by_kind.values() for one in same[:SHOWN]]
 
 
 def traces(store: Store) -> dict[str, Trace]:

@@ -126,6 +126,8 @@ def diagnose(
     together = joined(case, more)
     case = together.case
     examination = examined(case, catalogue())
+    if case.outages:
+        counted["overlap"] = _overlap(case, offsets)
     counted |= together.tables
     for name, by in RATED.items():
         counted[name] = _rated(counted[name], by, engine.rows(tables.daily(sources, by, offsets)))
@@ -148,6 +150,47 @@ def diagnose(
         case=case,
         intervals=dict(_shares(examination, case, offsets)),
     )
+
+
+AT_ONCE_MS = 5_000
+"Two clocks that are written by two programs, each after the fact."
+
+
+def _overlap(case: Case, offsets: Offsets) -> list[Mapping[str, Any]]:
+    """Local hours in which this machine or its line was without network: what failed in the hour, and what at the time.
+
+    Columns: day, hour, outages, errors, failures (of the hour), at_the_time (failures with a try
+    within five seconds of an outage). The same hour alone is no coincidence: an hour is long.
+    """
+
+    def hours(begun_ms: int, ended_ms: int) -> Iterator[tuple[int, int]]:
+        at = begun_ms
+        while True:
+            day = local_day(at, offsets)
+            hour = (at + ahead_ms(at, offsets)) % tables.DAY_MS // tables.HOUR_MS
+            yield day, hour
+            at += tables.HOUR_MS - (at + ahead_ms(at, offsets)) % tables.HOUR_MS
+            if at > ended_ms:
+                return
+
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for one in case.outages:
+        for day, hour in hours(one.begun_ms, one.ended_ms):
+            row = rows.setdefault(
+                (day, hour),
+                {"day": day, "hour": hour, "outages": 0, "errors": 0, "failures": 0, "at_the_time": 0},
+            )
+            row["outages"] += 1
+    for failure in case.failures:
+        met = {place for at in failure.times_ms for place in hours(at, at)}
+        for at in failure.times_ms:
+            if failure.tries and (hour_of := next(hours(at, at))) in rows:
+                rows[hour_of]["errors"] += 1
+        now = any(one.holds(at, slack_ms=AT_ONCE_MS) for one in case.outages for at in failure.times_ms)
+        for place in met & rows.keys():
+            rows[place]["failures"] += 1
+            rows[place]["at_the_time"] += now
+    return [rows[place] for place in sorted(rows)]
 
 
 def _advice(examination: Examination, case: Case) -> list[Advice]:
@@ -175,13 +218,18 @@ def _advice(examination: Examination, case: Case) -> list[Advice]:
     return sorted(made, key=order)
 
 
-def local_day(at_ms: int, offsets: Offsets) -> int:
-    """The local day, in days since 1970."""
+def ahead_ms(at_ms: int, offsets: Offsets) -> int:
+    """How far the local clock was ahead of UTC then."""
     ahead = 0
     for number, (begin, told) in enumerate(offsets):
         if not number or at_ms >= begin:
             ahead = told
-    return (at_ms + ahead) // tables.DAY_MS
+    return ahead
+
+
+def local_day(at_ms: int, offsets: Offsets) -> int:
+    """The local day, in days since 1970."""
+    return (at_ms + ahead_ms(at_ms, offsets)) // tables.DAY_MS
 
 
 def _rated(

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.diagnosis.case import Answer, Case, Failure
-from holdfast.diagnosis.diagnosis import Diagnosis, local_day
+from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms, local_day
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import face
 from holdfast.diagnosis.intervals import ratio
+from holdfast.diagnosis.tables import DAY_MS, HOUR_MS
 from holdfast.flight.flights import counted, percent
 from holdfast.sessions.environment import ANOTHERS, Environment
 
@@ -301,11 +302,10 @@ def _line_away(data: _Data) -> _Told:
     alike = data.alike("isp-outage")
     if alike is not None:
         return _Told(OPEN, alike)
-    ahead = data.diagnosis.offsets
+    offsets = data.diagnosis.offsets
 
     def peak(at_ms: int) -> bool:
-        local_ms = at_ms - local_day(at_ms, ahead) * 86_400_000 + _ahead(at_ms, ahead)
-        return local_ms // 3_600_000 in PEAK_HOURS
+        return (at_ms + ahead_ms(at_ms, offsets)) % DAY_MS // HOUR_MS in PEAK_HOURS
 
     hours = _compared(
         data,
@@ -336,14 +336,6 @@ def _undecided(when: str, log: str, hits: int, marks: Sequence[tuple[Failure, bo
     if len(marks) < ENOUGH:
         return f"{log} covers {counted(len(marks), 'failure')}: too few to tell."
     return f"{hits} of {counted(len(marks), 'failure')} came while {when}. That decides nothing yet."
-
-
-def _ahead(at_ms: int, offsets: Sequence[tuple[int, int]]) -> int:
-    found = 0
-    for number, (begin, told) in enumerate(offsets):
-        if not number or at_ms >= begin:
-            found = told
-    return found
 
 
 def _http2(data: _Data) -> _Told:

@@ -64,8 +64,8 @@ def percent(share: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 byte`, `2 bytes`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """`1 byte`, `2 bytes`, `2 addresses`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 _SUBJECT = {

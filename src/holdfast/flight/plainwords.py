@@ -9,28 +9,30 @@ from __future__ import annotations
 
 _WORDS = """
 1m a abandoned abort about above accept accepted access accessing accident accidents account acknowledged
-acknowledgement add added address addresses advertise aes after again age agent agents ages agree akamai
+acknowledgement active add added address addresses advertise aes after again age agent agents ages agree akamai
 alarm alarms alert alike all allocate allow alone already also although amazon amount an and another
-answer answered answers anthropic anthropic-python anthropic-typescript any api apis app apparently
-application are argument arguments array arrival arrive arrived arrives arriving as ask asked asking asks
+answer answered answers anthropic anthropic-python anthropic-typescript any anything apart api apis app apparently
+application approvals are argument arguments around array arrival
+arrive arrived arrives arriving as ask asked asking asks
 asleep assign async at attached attachments attempt attempted attempting attempts attic attribute
-authentication authority auto available avoided awaited awake away aws awselb axios azure back bad base basic
+authentication authority auto autonomous available avoided awaited
+awake away aws awselb axios azure back bad base basic
 batches be bearer because bedrock been before began begin beginning begins begun behind being beside beta
 better between beyond big billing bits block blocks bodies body boot both bounds box branch break breaker breaks
 bridged brief bring brings broke broken browser budget buffer
-buffering build bun burnt bursts busy but by bypass
-byte bytes cable cache cached cached-lookup caddy caffeinate call calls
+buffering build bun burnt burst bursts busy but by bypass
+bypasspermissions byte bytes cable cache cached cached-lookup caddy caffeinate call calls
 came can cancel canceled cancelled cannot capped
 capture captures careful carried carrier carries cases cause caused causes cellular cert certificate
 certificates chacha20 chance change changed changes channel character characters charset chat chatgpt
 check checking checkpoint child chunk chunked claude claude-cli clear cli client clients clock clocks
 close closed closes closing closings cloudflare cloudfront cnt coalesce code codec come comes coming
-command communication compact compacting compaction compare compared comparison complete completed
+command common communication compact compacting compaction compare compared comparison complete completed
 completions compressed compression concluded concurrency concurrent config configuration configured
 confirmed congestion connect connected connecting connection connections conntrack contain container
 contains content context continue control conversation core correct corrupted cost costs could count
 count_tokens counted counts covered covers cpu credit credits cross curl current cut cuts cycle cycles darwin
-data day days dead deadline deadlock debug decide decided declared decode decoding decompress default
+data day days dead deadline deadlock debug decide decided decides declared decode decoding decompress default
 defect defined delayed delete deleted deletes delivery delta deltas denied deno deny descriptor desired
 desktop destination detail details device diagnose dialect did died dies different differently differs
 digest directions directly directory disk dispatcher dns do docs document documentation documented
@@ -61,10 +63,10 @@ large larger largest last last_ack lasted latency
 later latest lay least leave leaves leaving left length less let level levels lib libraries library lie
 lies life lifetime light like likelier likely limit limits line lines link links linux list listen
 listening lists little lived ll load loaded local locally locks log logged login logs long longer longest
-look looked lookup loopback loses losing lost low machine macos made make many matching max maximum may
+look looked lookup loopback loses losing lost low machine macos made make managed many matching max maximum may
 mb mcp mean means meanwhile measured medium meet memory mended message messages method methods mid middle
 midst min minimum minute minutes mismatch miss missing mode model models moment moments month more most
-move moved moved_on ms much multibyte multihop multiple must name named names native near need needed
+move moved moved_on ms much multibyte multihop multiple must name named names nat native near need needed
 needs negotiate neither network networks never new newer next nginx nine no nobody node node.js nodename
 non none nor normal not note noted nothing noticed now null number numerical o oauth object occurred
 octet-stream odd of off often old older on once one ones online only open openai openai-python opened
@@ -74,7 +76,8 @@ overloaded own owner pace package packet packets page pages paid parallel parse 
 partial parts pass passed password past patch path patience pause pause_turn payload peer per percent
 perhaps permission permitted phase phases pid piece ping pings pinned pipe place plain plainly planned
 platform playing please plugins pmset policy poly1305 pool port possible post prefill premature prematurely
-present prevent previous price probes process processes profile program programs progress prompt prompts proof
+present prevent previous price print probes process processes
+profile program programs progress prompt prompts proof
 proper protected protocol protocols proved proven provider proxies proxy push put python query queue
 quickly quiet quota radio raise raised raises ran range rate rate_limited ratelimit rather raw re reach
 reached reaching read reader reading reads ready reason receive received receiving recent reconnect
@@ -88,7 +91,7 @@ runs s safe said same sampling saved saw say says scheduled schema scheme scope 
 seam second second's seconds secret section secure see seek seems
 seen sees segment segments self semaphores send
 sendable sending sends sent sequence server servers serves service session session-id sessions set
-setting settings seven several severed sha256 sha384 shared shell short shorten shortened shorter
+setting settings seven several severed sha256 sha384 share shared shares shell short shorten shortened shorter
 shortest shortly should shown shows shutdown side sign signature signed silence silences silent silently
 since six six-hundred size sized sizes sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
 software some something sonnet source space spare spared spawn speak speaks specific specified speed
@@ -113,7 +116,7 @@ uses utc utf utf-8 v1 vain valid validated validation value values varnish verce
 version versions very via violation virtual visible void vpn wait waited waiting waits waking wall wanted
 wants warning was wasted watch watchdog watchdogs way ways we we'll we're web week weekday well went were
 what when where whether which while who whole whose why wi-fi wide width wifi will window windows wire
-with withdrawn within without woke word worked worker working works worth would wrapper write writes
+with withdrawn within without woke word work worked worker working works worth would wrapper write writes
 writing written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
 """
 

@@ -24,6 +24,8 @@ ROWS = 12
 NARROWEST = 14
 "Letters that a column of text keeps on a narrow terminal."
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
+SHARES = frozenset({"still_failing", "share"})
+"Columns that hold a part of a whole."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 HEADS: Mapping[str, str] = {
@@ -41,6 +43,7 @@ HEADS: Mapping[str, str] = {
     "per day": "Per day (local)",
     "per hour": "Per hour of the day (local)",
     "per weekday": "Per weekday (local)",
+    "overlap": "Hours without network: what failed in them, and at the very time",
     "turn times": "How long turns took",
     "lost": "What it cost",
     "flights": "Turns that the gateway saw break, by ending",
@@ -172,7 +175,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows)
         if lines:
-            page += ["", HEADS[name], *_columns(lines[: ROWS + 1], width)]
+            page += ["", HEADS[name], *aligned(lines[: ROWS + 1], width)]
             if len(lines) > ROWS + 1:
                 page.append(f"  ... {len(lines) - ROWS - 1} more: --format json")
     page += ["", "What was looked at"]
@@ -221,7 +224,8 @@ def covered(one: Coverage) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _columns(rows: Sequence[Sequence[str]], wide: int | None) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], wide: int | None) -> list[str]:
+    """A table's rows as lines, head first, made to fit."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     # numbers to the right, names to the left
     left = [any(not is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
@@ -287,7 +291,7 @@ def _within(row: Mapping[str, Any], column: str) -> str:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None:
         return ""
-    return f" ({low:.0%}-{high:.0%})" if column == "still_failing" else f" ({low:.0f}-{high:.0f})"
+    return f" ({low:.0%}-{high:.0%})" if column in SHARES else f" ({low:.0f}-{high:.0f})"
 
 
 def _weight(value: Any) -> bool:
@@ -312,7 +316,7 @@ def _cell(column: str, value: Any) -> str:
         return _WEEKDAYS[value]
     if column.endswith("_ms"):
         return datetime.fromtimestamp(value / 1000, UTC).strftime("%m-%d %H:%M:%S")
-    if column == "still_failing":
+    if column in SHARES:
         return f"{value:.0%}"
     if isinstance(value, float):
         return f"{value:.1f}" if value != int(value) else f"{value:.0f}"

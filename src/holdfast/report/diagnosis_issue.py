@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import __version__
+from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.case import Failure
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.tables import KNOWN_CODES
+from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight import deidentify
 from holdfast.flight.deidentify import Names, Policy
 from holdfast.flight.flights import counted, percent
@@ -31,6 +33,9 @@ from holdfast.report.issue import LONGEST
 from holdfast.report.markdown import block, code, table, words
 
 LOOKALIKES = Path(__file__).with_name("lookalikes.toml")
+MESSAGES = 8
+_NUMBERED = re.compile(r"\b([a-z][a-z0-9]*(?:-[a-z]+)*)-\d+\b")
+"Texts that differ by whose they are alone are one."
 EXAMPLES = 5
 "Failures shown in full."
 MOST_IDS = 40
@@ -276,6 +281,8 @@ def _sections(
     for place, finding in enumerate(diagnosis.findings, 1):
         yield _Section(_hypothesis(place, finding, diagnosis, public), 1 + place // 6, f"cause {place}")
     yield _Section(_asks(diagnosis, traces, public))
+    yield _Section(_prior(diagnosis, around, public), 5, "the verdicts on earlier hypotheses")
+    yield _Section(_probes(diagnosis, public), 4, "what probes answered")
     yield _Section(_lookalikes(diagnosis), 3, "reports that look alike")
     if around.since is not None:
         lines = [f"- {words(public.text(one))}" for one in around.since_lines()]
@@ -304,7 +311,9 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
         return "[BUG] (no failure is on record)"
     share = percent(diagnosis.failures / diagnosis.requests)
     if diagnosis.findings:
-        return f"[BUG] {public.text(diagnosis.findings[0].title)}: {share} of requests fail, {diagnosis.died} turns died"
+        first, limit = diagnosis.findings[0], _limit(diagnosis)
+        at = f" ({limit:.0f} s)" if limit is not None and first.hypothesis in _OF_AGE else ""
+        return f"[BUG] {public.text(first.title)}{at}: {share} of requests fail, {diagnosis.died} turns died"
     return f"[BUG] {share} of requests fail, {diagnosis.died} turns died, cause unknown"
 
 
@@ -316,15 +325,38 @@ def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
             datetime.fromtimestamp(row["day"] * 86_400, UTC).strftime("%Y-%m-%d")
             for row in (days[0], days[-1])
         )
-        page += [f"Seen from {first} to {last} (local days), in use on {len(days)} of them.", ""]
+        page += [
+            f"Seen from {first} to {last} (local days), in use on {len(days)} of them. {_spread(diagnosis)}",
+            "",
+        ]
     for place, finding in enumerate(diagnosis.findings, 1):
         within = diagnosis.intervals.get(finding.hypothesis)
         line = diagnosed.finding_line(finding, diagnosis.failures, within).removeprefix(finding.title)
-        page.append(f"{place}. **{finding.grade}**: {words(public.text(finding.title) + line)}")
+        alike = ", or something that looks like it" if finding.rivals else ""
+        page.append(f"{place}. **{finding.grade}**: {words(public.text(finding.title) + alike + line)}")
     left = len(diagnosis.examination.unexplained)
     if left:
         page.append(f"{len(diagnosis.findings) + 1}. Unexplained: {counted(left, 'failure')}.")
     return [*page, ""]
+
+
+def _spread(diagnosis: Diagnosis) -> str:
+    """How wide it is, and what it cost."""
+    case = diagnosis.case
+    failed = {one.session for one in case.failures}
+    every = failed | {one.session for one in case.answers}
+    wide = [f"{len(failed)} of {counted(len(every), 'session')}"]
+    for name, what in (("by project", "project"), ("by version", "version")):
+        rows = diagnosis.tables[name]
+        wide.append(f"{sum(row['failures'] > 0 for row in rows)} of {counted(len(rows), what)}")
+    told = f"Failures came in {', '.join(wide)}."
+    lost = diagnosis.tables["lost"][0] if diagnosis.tables["lost"] else {}
+    least, most = lost.get("turns_least") or 0, lost.get("turns_most") or 0
+    if most:
+        turns = f"{least} to {counted(most, 'turn')}" if least < most else counted(most, "turn")
+        told += f" They cost {turns}, {(lost.get('minutes') or 0) / 60:.1f} hours of waiting"
+        told += f", {lost['tokens']:,} prompt tokens sent in vain." if lost.get("tokens") else "."
+    return told
 
 
 _SHOULD: Mapping[str, str] = {
@@ -350,13 +382,14 @@ def _should(diagnosis: Diagnosis) -> list[str]:
 
 
 def _messages(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    said: dict[str, int] = {}
+    said: dict[str, list[str]] = {}
     for failure in diagnosis.case.failures:
         if failure.text:
             told = public.text(failure.text)
-            said[told] = said.get(told, 0) + 1
+            said.setdefault(_NUMBERED.sub(r"\1-n", told), []).append(told)
     lines = [
-        f"{times} x  {told[:300]}" for told, times in sorted(said.items(), key=lambda item: -item[1])[:8]
+        f"{len(same)} x  {same[0][:300]}"
+        for same in sorted(said.values(), key=lambda same: -len(same))[:MESSAGES]
     ]
     codes = [row for row in diagnosis.tables["by code"] if row["errors"]]
     lines += [
@@ -520,9 +553,60 @@ def _about(diagnosis: Diagnosis) -> list[str]:
 
 def _hypothesis(place: int, finding: Finding, diagnosis: Diagnosis, public: _Public) -> list[str]:
     page = [f"#### {place}. {words(public.text(finding.title))} ({finding.grade})", ""]
+    if mechanism := _mechanisms().get(finding.hypothesis):
+        page += [words(mechanism), ""]
     for word, told in diagnosed.reasons(finding):
         page.append(f"- {word}: {words(public.joined(told))}")
     return [*page, ""]
+
+
+@cache
+def _mechanisms() -> Mapping[str, str]:
+    """What each cause is, by the first paragraph of its page: a sentence of ours that holds no value of anybody's."""
+    return {
+        one.name: " ".join((one.__doc__ or "").partition("\n\n")[0].split())
+        for one in (*catalogue(), *witnesses())
+    }
+
+
+def _prior(diagnosis: Diagnosis, around: Around, public: _Public) -> list[str]:
+    held = prior.held(diagnosis, around.environment)
+    if not held:
+        return []
+    page = [
+        f"<details><summary>{words(diagnosed.PRIOR)}, held against this data</summary>",
+        "",
+        "Each stands in other reports; here it is tested on this data alone.",
+        "",
+    ]
+    for one in held:
+        page.append(f"- report's {one.key}: {words(one.suspects)}: **{one.verdict}**")
+        page += [
+            f"  - {word}: {words(public.joined(told))}"
+            for word, told in prior.reasons(one)
+            if word != "settle"
+        ]
+    return [*page, "", "</details>", ""]
+
+
+def _probes(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    """What the network answered when it was asked, the latest of each question."""
+    latest = {
+        (one.name, one.target): one
+        for one in sorted(diagnosis.case.probes, key=lambda one: one.begun_wall_ms)
+    }
+    if not latest:
+        return []
+    rows = [
+        (_utc(one.begun_wall_ms)[:16], one.name, one.grade.value, words(public.text(one.verdict)))
+        for one in latest.values()
+    ]
+    return [
+        "#### What the network answered when it was asked",
+        "",
+        *table(("time (UTC)", "probe", "grade", "answer"), rows),
+        "",
+    ]
 
 
 # ----- the asks
@@ -535,10 +619,12 @@ def _asks(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) ->
         )
     )
     if diagnosis.examination.unexplained:
-        ids = _own_ids(diagnosis.examination.unexplained, traces, public)
+        left = set(diagnosis.examination.unexplained)
+        ids = _own_ids(diagnosis.examination.unexplained, traces, public) or _times(diagnosis, left)
         asked.append(
-            f"How did these end on your side{ids}? No cause that shows in the client's logs explains them."
+            f"How did these {len(left)} end on your side{ids}? No cause that shows in the client's logs explains them."
         )
+    asked += _general(diagnosis, traces)
     if not asked:
         return []
     return [
@@ -547,6 +633,29 @@ def _asks(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) ->
         *(f"{number}. {words(told)}" for number, told in enumerate(asked, 1)),
         "",
     ]
+
+
+def _general(diagnosis: Diagnosis, traces: Mapping[str, Trace]) -> Iterator[str]:
+    """What would let the next person tell more, whatever the cause."""
+    broken = [one for one in diagnosis.case.failures if one.tries and not one.statuses]
+    bare = sum(not traces.get(one.id, Trace()).request_ids for one in broken)
+    if bare:
+        yield (
+            f"Log the request id and the edge id of a try that breaks once headers had come: {bare} of {len(broken)} broken "
+            "requests here have none, so they cannot be looked up."
+        )
+        yield (
+            "Log how a connection ended and not the system's code alone: an end in order, a reset, a stream reset or GOAWAY "
+            "with its code, and who was first."
+        )
+    large = sum(one.context_tokens > prior.LARGE_TIER for one in diagnosis.case.answers)
+    if large:
+        yield (
+            f"Log which context tier a request asks for: {large:,} answered prompts here were beyond {prior.LARGE_TIER:,} "
+            "tokens, and of smaller ones the tier is not on record."
+        )
+    if any(one.hypothesis == "large-request" for one in diagnosis.findings):
+        yield "Does the large context tier go by other limits of time, size or connections than the standard one?"
 
 
 def _asked(
@@ -599,8 +708,16 @@ def _asked(
 
 
 def _own_ids(keys: Sequence[str], traces: Mapping[str, Trace], public: _Public) -> str:
-    found = [public.request(one) for key in keys for one in traces.get(key, Trace()).request_ids][:6]
+    """The newest of them; failures are in the order of time."""
+    found = [public.request(one) for key in reversed(keys) for one in traces.get(key, Trace()).request_ids][
+        :6
+    ]
     return f" ({', '.join(found)})" if found else ""
+
+
+def _times(diagnosis: Diagnosis, keys: Collection[str]) -> str:
+    found = [_utc(one.at_ms)[:19] for one in diagnosis.case.failures if one.id in keys]
+    return f" (the latest at {', '.join(found[-4:])} UTC; none has a request id)" if found else ""
 
 
 # ----- the rest

@@ -132,6 +132,8 @@ class FileFacts:
     compactions: list[Compacted] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
+    organizations: set[str] = field(default_factory=set)
+    "Ids of the account's organization, as the provider names it beside its refusals."
     lines: int = 0
     loose: int = 0
     "Lines that had a field of an unexpected type, and were used as far as they made sense."

@@ -50,6 +50,9 @@ _SQL = {str: "TEXT", int: "INTEGER", float: "REAL", bool: "BOOLEAN"}
 _REPORTS = "CREATE TABLE IF NOT EXISTS report (scan INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, found TEXT NOT NULL)"
 "What earlier reports found, for the next one to compare with. Of no analysis, so not among the tables above."
 REPORTS_KEPT = 20
+_ORGANIZATIONS = "CREATE TABLE IF NOT EXISTS organization (id TEXT PRIMARY KEY)"
+"""Whose account it is, for a private sheet alone: neither analysed nor exported, so not among the tables above. Transcripts
+that were read before this was kept do not tell it."""
 
 
 class StoreError(Exception):
@@ -176,12 +179,13 @@ class Store:
         version = run("PRAGMA user_version").fetchone()[0]
         if version == VERSION:
             run(_REPORTS)
+            run(_ORGANIZATIONS)
             return
         with self.transaction():
             names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in names:
                 run(f'DROP TABLE "{name}"')
-            for statement in (*_schema(), _REPORTS):
+            for statement in (*_schema(), _REPORTS, _ORGANIZATIONS):
                 run(statement)
             run(f"PRAGMA user_version = {VERSION}")
 
@@ -242,6 +246,10 @@ class Store:
             f"ON CONFLICT (path) DO UPDATE SET {', '.join(changes)} RETURNING file",
             tuple(row.values()),
         ).fetchone()[0]
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO organization VALUES (?)",
+            [(_kept(one),) for one in sorted(facts.organizations)],
+        )
         return self._rows(file, facts)
 
     def _rows(self, file: int, facts: FileFacts) -> int:
@@ -310,6 +318,10 @@ class Store:
         self.connection.execute(
             "UPDATE scan SET files = ?, bytes = ? WHERE scan = ?", (files, size, self.scan)
         )
+
+    def organizations(self) -> list[str]:
+        """The provider's ids of the organizations whose requests it refused."""
+        return [told for (told,) in self.connection.execute("SELECT id FROM organization ORDER BY id")]
 
     # -- reports -------------------------------------------------------------------------------------
 

@@ -330,6 +330,8 @@ class _Reading:
             file=self.file,
             line=self.facts.lines,
         )
+        if organization := _first(headers.get("anthropic-organization-id")):
+            self.facts.organizations.add(organization)
         chain = self.open.get(key)
         if chain is not None and chain.errors[-1].uuid == row.uuid:  # the same record, written twice
             return
