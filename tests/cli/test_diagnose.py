@@ -200,3 +200,13 @@ def test_without_its_packages_it_says_how_to_get_them(home: Path, monkeypatch: p
 
     assert f"{shlex.quote(sys.executable)} -m pip install 'ibis-framework[duckdb]" in said
     assert not list((home.parent / "state").glob("sessions-*"))
+
+
+def test_without_the_renderer_only_the_page_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever installed the extra before it drew pictures learns what to add, and that the text needs none."""
+    a_month_with_a_limit(home)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    said = diagnosed(home, "--format", "html", code=2).stderr
+
+    assert "vl_convert is missing" in said and f"{shlex.quote(sys.executable)} -m pip install" in said
+    assert "requests failed" in diagnosed(home).stdout

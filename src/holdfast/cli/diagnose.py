@@ -15,6 +15,7 @@ from holdfast.cli.errors import Misused
 from holdfast.cli.homes import diagnosed
 from holdfast.cli.viewing import page_width, when
 from holdfast.cli.zones import zone
+from holdfast.flight.extras import install_line
 from holdfast.flight.redact import clean
 
 if TYPE_CHECKING:
@@ -160,4 +161,10 @@ def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:
         "markdown": lambda: "\n".join(diagnosed.as_markdown(diagnosis, beside)),
         "text": lambda: "\n".join(diagnosed.text(diagnosis, wide, beside)),
     }
-    return forms[form]()
+    try:
+        return forms[form]()
+    except ImportError as error:
+        raise Misused(
+            f"the page's pictures need a package that is not installed ({error.name} is missing); every other --format "
+            f"goes without it, and this installs it: {install_line('diagnose')}"
+        ) from error
