@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.flight.endings import Mechanism, Phase, Side
 from tests.diagnosis.hypotheses.story import Story, said
 
-NOTHING_ACKED = {
+NOTHING_ACKED: dict[str, Any] = {
     "side": Side.PATH, "mechanism": Mechanism.UNACKNOWLEDGED, "phase": Phase.SENDING, "request_bytes": 160_000,
     "acked_bytes": 1_700, "unacked_bytes": 28_000, "sent_again": 6, "silence_s": 30.0,
 }  # fmt: skip

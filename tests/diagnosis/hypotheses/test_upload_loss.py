@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.flight.endings import Mechanism, Phase, Side
 from tests.diagnosis.hypotheses.story import Story, said
 
-CUT = {
+CUT: dict[str, Any] = {
     "side": Side.PATH, "mechanism": Mechanism.UNACKNOWLEDGED, "phase": Phase.SENDING, "request_bytes": 900_000,
     "acked_bytes": 310_000, "unacked_bytes": 40_000, "sent_again": 9, "silence_s": 20.0,
 }  # fmt: skip
@@ -54,6 +54,24 @@ def test_what_had_begun_to_be_answered_had_arrived() -> None:
 def test_what_was_acknowledged_whole_was_not_lost() -> None:
     """It was read for long, or refused: large prompts fail in other ways too."""
     story = lossy(phase=Phase.AWAITING_HEADERS, acked_bytes=900_000, unacked_bytes=0, sent_again=0)
+
+    assert "upload-loss" not in story.names()
+
+
+def test_a_way_that_goes_dark_under_answers_too_is_no_upload_that_is_lost() -> None:
+    """Nobody acknowledges any more, whatever is under way: a few requests that were going out say nothing then."""
+    story = Story()
+    for day in range(12):
+        story.went_well(day, 12, request_bytes=300_000)
+        for number in range(3):
+            story.fails(
+                day,
+                50 + 90 * number,
+                age_s=9.0 + day,
+                **{**CUT, "phase": Phase.IN_TEXT, "request_bytes": 300_000},
+            )
+        if day % 3 == 0:
+            story.fails(day, 330, age_s=9.0 + day, **{**CUT, "request_bytes": 320_000})
 
     assert "upload-loss" not in story.names()
 

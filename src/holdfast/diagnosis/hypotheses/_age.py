@@ -25,8 +25,8 @@ SILENT, FLOWING = 0.8, 0.3
 AT_ONCE_MS = 5_000
 "The desktop app notes a broken cycle when the client does."
 REMEDY = (
-    "Run the client behind holdfast run: a cut answer is gone on with, and the flight tells whether silence or "
-    "the whole time was the limit."
+    "Run the client behind holdfast run: where an answer is cut it goes on or asks again, and the flight tells whether "
+    "silence or the whole time was the limit."
 )
 
 
@@ -171,8 +171,13 @@ def _by_chance(ages: Sequence[float], limit: float) -> float:
 
 
 def _silent_share(case: Case, limit: float) -> float:
-    old = [one.quiet_s for one in case.trips if not one.broke and one.age_s is not None and one.age_s > limit]
-    silent = sum(one is not None and one >= SILENT * limit for one in old)
+    """Of requests that went well and were older than that, how many had been silent for about as long."""
+    old = [
+        one.quiet_s
+        for one in case.trips
+        if not one.broke and one.quiet_s is not None and one.age_s is not None and one.age_s > limit
+    ]
+    silent = sum(one >= SILENT * limit for one in old)
     return (silent + 1) / (len(old) + 2) if len(old) >= ENOUGH_OLD else 1.0
 
 

@@ -10,13 +10,15 @@ from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.hypotheses._alike import by_session_day
 from holdfast.diagnosis.hypotheses._sending import AGAIN, HANDSHAKE_BYTES, answering, how_far, stopped
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
-from holdfast.flight.endings import Phase
+from holdfast.flight.endings import Mechanism, Phase
 from holdfast.flight.flights import counted, size
 from holdfast.probes.result import Result
 
-CUT = 40.0
-"""Of an attempt that ended with a part of its request acknowledged and the rest sent again and again: eight in ten of this
-cause's failures look so, and one in fifty of others."""
+LOOK_SO, OTHERS_LOOK_SO = 0.8, 0.02
+"""Of this cause's failures, and of others: those that end with a part of their request acknowledged and the rest sent again
+and again. Where ways go dark in the midst of answers as well (nobody acknowledges), they go dark under uploads too, and
+others look so as often as that: a request is on its way out, or waited for, about half as long as it is answered."""
+DARK = frozenset({Mechanism.UNACKNOWLEDGED, Mechanism.KEEPALIVE_UNANSWERED})
 SENDING = 6.0
 "Of one that ended while it was being sent, where nothing tells of acknowledgements."
 ENOUGH = 10
@@ -49,7 +51,8 @@ class UploadLoss(Hypothesis):
 
     def ratios(self, case: Case) -> Sequence[float]:
         sizes = [one.request_bytes for one in case.trips if not one.broke and one.request_bytes]
-        return [_ratio(case, failure, sizes) for failure in case.failures]
+        cut = LOOK_SO / _otherwise(case)
+        return [_ratio(case, failure, sizes, cut) for failure in case.failures]
 
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session that is large and out of luck is one coincidence."""
@@ -119,22 +122,29 @@ class UploadLoss(Hypothesis):
         return Brief(tuple(pro), tuple(con), settle)
 
 
-def _ratio(case: Case, failure: Failure, sizes: Sequence[int]) -> float:
+def _otherwise(case: Case) -> float:
+    """How many of others' failures look like this cause's."""
+    known = [one for trips in case.trips_of.values() for one in trips if one.phase is not None]
+    dark = sum(answering(one) and one.mechanism in DARK for one in known)
+    return max(OTHERS_LOOK_SO, 0.5 * dark / len(known) if known else 0.0)
+
+
+def _ratio(case: Case, failure: Failure, sizes: Sequence[int], cut: float) -> float:
     trips = case.trips_of.get(failure.id, ())
     if failure.statuses:
         return 0.0
     if not trips:
         return 1.0
-    return _of(min(trips, key=lambda one: one.at_ms), sizes)
+    return _of(min(trips, key=lambda one: one.at_ms), sizes, cut)
 
 
-def _of(one: Trip, sizes: Sequence[int]) -> float:
+def _of(one: Trip, sizes: Sequence[int], cut: float) -> float:
     if answering(one) or one.phase in (Phase.RESOLVING, Phase.CONNECTING):
         return 0.0
     if stopped(one):
         if one.acked_bytes is not None and one.acked_bytes <= HANDSHAKE_BYTES:
             return 0.1  # nothing of the request got through, not a part of it
-        ratio = CUT
+        ratio = cut
     elif one.phase is Phase.SENDING and one.unacked_bytes is None:
         ratio = SENDING
     else:
