@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,8 @@ MOST_COLUMNS = 62
 "Of a timeline; a longer time is counted by weeks, or by so many days that they are no more."
 MOST_CODES = 5
 "Told apart by colour; the others are one part."
+SAMPLES = 20_000
+"Times that stand for all the time in use."
 _LOGARITHMIC = "On its axis 1 s to 10 s is as wide as 10 s to 100 s."
 CALENDAR = "On which days, at which hours"
 PILED_UP = 0.05
@@ -348,6 +350,7 @@ def timeline(diagnosis: Diagnosis) -> Figure | None:
     unit = "day" if step == 1 else "week" if step == 7 else f"{step} days"
     parts = [*kinds.values(), *(["rest"] if len(kinds) < len(of_codes) else [])]
     names = [*codes, *(["other codes"] if "rest" in parts else [])]
+    signs, shades = _signs(diagnosis), _outages(diagnosis)
     columns, table = [], []
     for start in range(first, last + 1, step):
         within = range(start, start + step)
@@ -367,10 +370,13 @@ def timeline(diagnosis: Diagnosis) -> Figure | None:
                 f"{when}: {said}; {requests:,} answered",
             )
         )
-        if requests or any(counts):
-            table.append((_date(start * DAY_MS), *(str(count) for count in counts), f"{requests:,}"))
-    signs = _signs(diagnosis)
-    shades = _outages(diagnosis)
+        changes = ", ".join(one.text for one in signs if one.at // DAY_MS in within)
+        away = sum(one.begun // DAY_MS in within for one in shades)
+        if requests or any(counts) or changes or away:
+            told = [str(count) for count in counts]
+            table.append(
+                (_date(start * DAY_MS), *told, f"{requests:,}", *([str(away)] if shades else []), changes)
+            )
     most = max(columns, key=lambda one: sum(count for _, count in one.parts))
     says = f"Failures per {unit} by what the client noted, above the requests that were answered"
     peak = day_name(most.begun // DAY_MS)
@@ -395,7 +401,7 @@ def timeline(diagnosis: Diagnosis) -> Figure | None:
     def drawn(width: int) -> plots.Spec:
         return plots.timeline(width, columns, signs, shades, doubtful)
 
-    head = ("from" if step > 1 else "day", *names, "answered")
+    head = ("from" if step > 1 else "day", *names, "answered", *(["no network"] if shades else []), "new")
     return Figure(f"Failures over time, per {unit}", says, drawn, head, tuple(table), tuple(key))
 
 
@@ -507,43 +513,43 @@ def _rate_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def outages(diagnosis: Diagnosis) -> Figure | None:
-    """How near to times without network failures came, against answered requests: chance would make them alike."""
+    """How near to times without network failures came, against all the time in use: chance would make them alike.
+
+    The comparison is with time and not with answered requests: without network nobody is answered.
+    """
     case = diagnosis.case
-    spans = sorted((one.begun_ms, one.ended_ms) for one in case.outages)
-    watched = sorted((one.begun_ms, one.ended_ms) for one in (*case.watched, *case.link_watched))
-    if not spans or not watched:
+    away = _merged((one.begun_ms, one.ended_ms) for one in case.outages)
+    watched = _merged((one.begun_ms, one.ended_ms) for one in (*case.watched, *case.link_watched))
+    in_use = _both(watched, [(one.begun_ms, one.ended_ms) for one in case.active])
+    if not away or not in_use:
         return None
-    failed = [
-        near
-        for one in case.failures
-        if _within(one.at_ms, watched)
-        for near in [min((_from_outage(at, spans) for at in one.times_ms), key=abs)]
-    ]
-    answered = [_from_outage(one.at_ms, spans) for one in case.answers if _within(one.at_ms, watched)]
-    if not failed or not answered:
+    failed = [_to_nearest(one.at_ms, away) for one in case.failures if not _to_nearest(one.at_ms, in_use)]
+    if not failed:
         return None
+    total = sum(ended - begun for begun, ended in in_use)
+    times = [_to_nearest(at, away) for at in _evenly(in_use, SAMPLES)]
     rows, table = [], []
     for place, (name, short, low, high) in enumerate(_NEAR):
         mine = sum(low <= near < high for near in failed)
-        control = sum(low <= near < high for near in answered)
-        share, expected = mine / len(failed), control / len(answered)
-        said = f"{name}: {mine} of {len(failed)} failures, {control} of {len(answered):,} answered requests"
-        rows.append(Pile(name, (("mine", share * 100), ("answered", expected * 100)), said, short=short))
+        share, expected = mine / len(failed), sum(low <= near < high for near in times) / len(times)
         side = (
             ""
             if name.endswith(("before", "after", _DURING))
-            else " before"
+            else "before"
             if place < len(_NEAR) // 2
             else "after"
         )
-        table.append((name + side, str(mine), _percent(mine, len(failed)), f"{control:,}",
-                      _percent(control, len(answered))))  # fmt: skip
+        told = f"{name.strip()} {side}".strip()
+        said = f"{told}: {mine} of {len(failed)} failures, {_percent(expected)} of the time in use"
+        rows.append(Pile(name, (("mine", share * 100), ("answered", expected * 100)), said, short=short))
+        table.append(
+            (told, str(mine), _percent(share), plots.span(expected * total / 1000), _percent(expected))
+        )
     during = next(row for row in table if row[0] == _DURING)
     says = (
-        f"{during[1]} of {counted(len(failed), 'failure')} came while this machine was seen without network, or within "
-        f"10 s of it ({during[2]}); of {counted(len(answered), 'answered request')} it was {during[4]}. If outages had "
-        "nothing to do with it, both bars of each pair would be alike. Only times that a log of outages covers are "
-        "counted."
+        f"{during[1]} of {counted(len(failed), 'failure')} began to fail while this machine was seen without network, or "
+        f"within 10 s of it ({during[2]}); of the time in use it was {during[4]}. If outages had nothing to do with it, "
+        "both bars of each pair would be alike. Only times that a log of outages covers are counted."
     )
     return Figure(
         "Overlap with times without network",
@@ -551,9 +557,9 @@ def outages(diagnosis: Diagnosis) -> Figure | None:
         lambda width: plots.piles(
             width, rows, "%", "before  ←  nearest time without network  →  after", side_by_side=True
         ),
-        ("before or after", "failures", "share", "answered", "share of answered"),
+        ("before or after", "failures", "share", "time in use", "share of it"),
         tuple(table),
-        (("mine", "failures"), ("answered", "answered requests")),
+        (("mine", "failures"), ("answered", "time in use")),
     )
 
 
@@ -573,20 +579,48 @@ _NEAR: tuple[tuple[str, str, int, int], ...] = (
 "How far from an outage (ms), negative before it. Names differ by their spaces: an axis has each but once."
 
 
-def _percent(part: int, whole: int) -> str:
-    return percent(part / whole) if part else "0%"
+def _percent(share: float) -> str:
+    return percent(share) if share else "0%"
 
 
-def _within(at_ms: int, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(begun <= at_ms <= ended for begun, ended in spans)
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """In order, those that touch made one."""
+    found: list[tuple[int, int]] = []
+    for begun, ended in sorted(spans):
+        if found and begun <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], ended))
+        else:
+            found.append((begun, ended))
+    return found
 
 
-def _from_outage(at_ms: int, spans: Sequence[tuple[int, int]]) -> int:
-    """Milliseconds to the nearest of them, negative before it; 0 within one. They are in the order of their beginning."""
+def _both(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """When both are; each in order and without overlaps."""
+    found, first, second = [], 0, 0
+    while first < len(spans) and second < len(others):
+        begun, ended = max(spans[first][0], others[second][0]), min(spans[first][1], others[second][1])
+        if begun < ended:
+            found.append((begun, ended))
+        if spans[first][1] < others[second][1]:
+            first += 1
+        else:
+            second += 1
+    return found
+
+
+def _evenly(spans: Sequence[tuple[int, int]], most: int) -> Iterator[int]:
+    """About so many times, evenly over all of them together."""
+    step = max(sum(ended - begun for begun, ended in spans) // most, 1)
+    over = 0
+    for begun, ended in spans:
+        yield from range(begun + over, ended, step)
+        over = (over - (ended - begun)) % step
+
+
+def _to_nearest(at_ms: int, spans: Sequence[tuple[int, int]]) -> int:
+    """Milliseconds from the nearest of them, negative before it; 0 within one. They are in order and do not overlap."""
     place = bisect_right(spans, (at_ms, _FAR))
-    near = _FAR
-    if place:
-        near = max(at_ms - max(ended for _, ended in spans[max(place - 8, 0) : place]), 0)
+    near = max(at_ms - spans[place - 1][1], 0) if place else _FAR
     if place < len(spans) and spans[place][0] - at_ms < near:
         near = at_ms - spans[place][0]
     return near
