@@ -15,12 +15,13 @@ import random
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from holdfast.flight.record import TurnRecord
 from tests.sessions.written import MORNING_MS, Pen
 
 ZONE = ZoneInfo("America/Chicago")
@@ -29,6 +30,22 @@ VERSIONS = ("2.1.87", "2.1.92", "2.1.104", "2.1.107", "2.1.112")
 PROJECTS = ("/work/atlas", "/work/borealis", "/work/cedar")
 MOST_REQUESTS = 2_500
 "A home has no more, whatever its story asks for."
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """The way that a request takes. The client writes nothing of it down; flights, captures and probes may."""
+
+    edge: str = "ORD"
+    "Where the edge stands."
+    family: int = 4
+    http: str = "1.1"
+    network: str = "home"
+    resolver: str = "192.0.2.53"
+    issuer: str = ""
+    "Who issued the certificate that was shown; empty is the provider's own authority."
+    buffered: bool = False
+    "Whether a box on the way keeps the answer until it is whole."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,7 @@ class Ask:
     "Other sessions at work."
     helpers: int
     "Other agents of this session at work."
+    road: Road = Road()
 
     @property
     def end_ms(self) -> int:
@@ -69,6 +87,57 @@ class Blow:
     "The client's own, where it gives up without a try on record."
     answered: bool = False
     "Whether something of the answer had come."
+    how: str = ""
+    "What there is to see of it on the way: `rst`, `forged`, `unacked`, ... (`HOWS`); empty is what the code says."
+    sending: bool = False
+    "Whether the request had not been sent yet."
+    hole: bool = False
+    "Whether nothing of it had arrived: the packets were too large."
+
+
+HOWS: dict[str, str] = {
+    "rst": "provider", "fin": "provider", "goaway": "provider", "rst_stream": "provider", "status": "provider",
+    "tls": "provider", "refused": "provider", "forged": "path", "unacked": "path", "dns": "path", "unreach": "path",
+    "slept": "machine", "abort": "machine", "local": "machine", "left": "client",
+}  # fmt: skip
+"How a connection ends -> who ended it. A box that forges a reset does it in the provider's name."
+
+_BY_CODE = {
+    "ENOTFOUND": "dns",
+    "EAI_AGAIN": "dns",
+    "ConnectionRefused": "refused",
+    "FailedToOpenSocket": "unreach",
+    "ETIMEDOUT": "unacked",
+    "SELF_SIGNED_CERT_IN_CHAIN": "tls",
+    "EMFILE": "local",
+    "ENOBUFS": "local",
+}
+
+
+def how(blow: Blow) -> str:
+    """What there is to see of it on the way."""
+    if blow.how:
+        return blow.how
+    if blow.status is not None:
+        return "status"
+    return "left" if blow.words is not None else _BY_CODE.get(blow.code or "", "rst")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One try of a request, as it was on the way."""
+
+    ask: Ask
+    ended_ms: int
+    blow: Blow | None
+    "None where it was answered."
+    session: str
+    agent: str | None
+    key: str
+    "Of the failure that it is part of; empty where it was answered."
+    request_id: str
+    output: int = 0
+    cancelled: bool = False
 
 
 Window = tuple[int, int]
@@ -89,6 +158,20 @@ class Cause:
     sleeps: bool = False
     reports: bool = False
     "Whether the desktop app notes the requests that it breaks."
+    seen: dict[str, frozenset[str]] = field(default_factory=dict)
+    "Source -> what a reader of that source, too, can know of it; the first that the home has counts."
+    as_well: dict[str, frozenset[frozenset[str]]] = field(default_factory=dict)
+    "Source -> what is right as well: a source that points at it and does not settle it."
+    probed: str | float = ""
+    "What a probe finds of it: a word of `homes_probes`, or after how many seconds silent connections are gone."
+    spared: bool = False
+    "Whether a gateway that runs keeps it from happening."
+    in_journal: bool = True
+    "Whether the machine's journal has what the desktop app's log shows of its windows."
+    roams: bool = False
+    "Whether that is the way to another access point."
+    logs: Callable[[Window], list[tuple[int, str]]] = lambda window: []
+    "What the machine's journal says of a window: ms after its beginning, and the text."
 
 
 @dataclass
@@ -104,19 +187,35 @@ class Home:
     truth: dict[str, set[str]]
     "Cause -> ids of the failures that it brought about; `accident` is no cause."
     causes: dict[str, Cause]
-    dirty: bool = False
+    dirty: int = 0
+    "How often everything was soiled."
+    exchanges: list[Exchange] = field(default_factory=list)
+    "Everything that was on the way, in the order in which it ended."
+    sources: frozenset[str] = frozenset()
+    "What there is beside the client's own files (`homes_sources`)."
+    flown_days: frozenset[int] = frozenset()
+    "The days on which a gateway ran, counted from the first."
+    days: int = 12
+    distraction: str | float = ""
+    "What a probe found that struck nobody."
+    flights_by: Callable[[Exchange, int, random.Random], TurnRecord] | None = None
+    "Who tells the gateway's turns; None is `homes_flights.turn`."
+
+    def flown(self, at_ms: int) -> bool:
+        """Whether a gateway ran then."""
+        return (at_ms - MORNING_MS) // DAY in self.flown_days
 
     def saved(self, home: Path) -> Path:
         """Write it; returns the home."""
         for number, pen in enumerate(self.pens):
-            if self.dirty:
-                _soil(pen, random.Random(f"{self.seed} {number}"))
-            pen.saved(home, project=pen.cwd.replace("/", "-"))
+            lines = pen.lines
+            for coat in range(self.dirty):
+                lines = _soiled(lines, random.Random(f"{self.seed} {number} {coat}"))
+            replace(pen, lines=lines).saved(home, project=pen.cwd.replace("/", "-"))
         for pen, name in self.copies:
             lines = [
                 json.dumps(json.loads(line) | {"sessionId": name}, separators=(",", ":"))
                 for line in pen.lines[: len(pen.lines) // 2]
-                if line.startswith("{") and line.endswith("}")
             ]
             place = home / ".claude" / "projects" / pen.cwd.replace("/", "-") / f"{name}.jsonl"
             place.write_text("".join(line + "\n" for line in lines))
@@ -133,7 +232,29 @@ class Home:
     @property
     def listed(self) -> dict[str, set[str]]:
         """The causes that a diagnosis could name, with their failures."""
-        return {name: ids for name, ids in self.truth.items() if ids and self.causes[name].truth}
+        return {name: ids for name, ids in self.truth.items() if ids and self.known(name)}
+
+    def known(self, name: str) -> frozenset[str]:
+        """What these sources can tell of a cause: its hypothesis, or all that predict the same."""
+        cause = self.causes[name]
+        return next((told for source, told in cause.seen.items() if source in self.sources), cause.truth)
+
+    def fits(self, name: str, names: frozenset[str]) -> bool:
+        """Whether a claim of these hypotheses is right of a cause."""
+        cause = self.causes[name]
+        pointed = [told for source, sets in cause.as_well.items() if source in self.sources for told in sets]
+        return bool(self.known(name)) and (names == self.known(name) or names in pointed)
+
+    def ended_by(self) -> dict[str, set[str]]:
+        """Failure -> the sides that ended its tries, as a flight and as a capture would say it."""
+        found: dict[str, set[str]] = {}
+        for one in self.exchanges:
+            if one.blow is not None and one.key:
+                way = how(one.blow)
+                found.setdefault(one.key, set()).update(
+                    {HOWS[way], *(["provider"] if way == "forged" else [])}
+                )
+        return found
 
 
 class Sketch(Pen):
@@ -164,6 +285,13 @@ class Life:
     "Whether some answers are silent for minutes, and some take very long."
     cancels: float = 0.02
     pen: type[Pen] = Pen
+    six: bool = False
+    "Whether there is IPv6, and half of the connections take it."
+    two: bool = False
+    "Whether half of the connections speak HTTP/2."
+    networks: tuple[str, ...] = ("home",)
+    "One per day, at random."
+    flown_days: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         self.draw = random.Random(f"life {self.seed}")
@@ -176,6 +304,8 @@ class Life:
         self.used: dict[int, int] = {}
         "Session -> when one of its agents last used a connection: they share the client's."
         self.requests = 0
+        self.exchanges: list[Exchange] = []
+        self.roads: dict[tuple[int, int], Road] = {}
         self.sleeps = [window for cause in self.causes if cause.sleeps for window in cause.windows]
 
     def lived(self) -> Life:
@@ -189,6 +319,28 @@ class Life:
             if next(story, self) is not self:
                 heapq.heappush(self.waiting, (pen.at_ms, place, story, pen))
         return self
+
+    def road(self, at_ms: int, session: int) -> Road:
+        """The way of a session's requests in an hour; the same whatever goes wrong."""
+        key = (session, at_ms // HOUR)
+        if key not in self.roads:
+            draw = random.Random(f"road {self.seed} {key}")
+            day = random.Random(f"network {self.seed} {at_ms // DAY}")
+            network = day.choice(self.networks)
+            self.roads[key] = Road(
+                edge=draw.choices(("ORD", "DFW", "IAD"), (5, 3, 2))[0],
+                family=draw.choice((4, 6)) if self.six else 4,
+                http=draw.choice(("1.1", "2")) if self.two else "1.1",
+                network=network,
+                resolver=draw.choice(("192.0.2.53", "198.51.100.53")),
+                issuer="Zscaler Intermediate Root CA" if network == "intercepted" else "",
+                buffered=network == "buffered",
+            )
+        return self.roads[key]
+
+    def flown(self, at_ms: int) -> bool:
+        """Whether a gateway runs then."""
+        return (at_ms - MORNING_MS) // DAY in self.flown_days
 
     def _pen(self, number: int, version: str, project: str, at_ms: int, agent: str | None = None) -> Pen:
         session = f"{self.seed % 0x10000:04x}{number:04x}-0000-4000-8000-000000000000"
@@ -265,7 +417,11 @@ class Life:
         if self.long_work and draw.random() < 0.1:
             work += draw.uniform(60, 900)
         if draw.random() < self.cancels:
+            begun_ms = pen.at_ms
             pen.after(draw.uniform(1, 20)).asks("[Request interrupted by user]")
+            road = self.road(begun_ms, number)
+            asked = Ask(begun_ms, 1, work, silent, size[0], pen.version, pen.cwd, number, 0.0, 0, 0, road)
+            self._went(asked, None, pen, "", "", cancelled=True)
             return
         if len(self.busy) > 60:
             self.busy = {at: one for at, one in self.busy.items() if one[1] > pen.at_ms - HOUR}
@@ -277,8 +433,14 @@ class Life:
                 max(pen.at_ms - self.used.get(number, pen.at_ms), 0) / 1000,
                 len({at[0] for at in others if at[0] != number}),
                 sum(at[0] == number and at[1] not in (0, agent) for at in others),
+                self.road(pen.at_ms, number),
             )  # fmt: skip
-            found = [(blow, cause) for cause in self.causes if (blow := cause.strike(ask, draw)) is not None]
+            flown = self.flown(pen.at_ms)
+            found = [
+                (blow, cause)
+                for cause in self.causes
+                if not (flown and cause.spared) and (blow := cause.strike(ask, draw)) is not None
+            ]
             if not found:
                 break
             blow, cause = min(found, key=lambda one: one[0].after_s)
@@ -293,6 +455,7 @@ class Life:
                     blow.words or f"API Error: Unable to connect to API ({blow.code or blow.status})"
                 )
                 self._note(cause, first or _last_id(pen))
+                self._went(ask, blow, pen, first or _last_id(pen), f"req_{_last_id(pen)}")
                 return
             wait = min(0.5 * 2 ** (attempt - 1), 32.0) * draw.uniform(1.0, 1.25)
             if blow.status is not None:
@@ -304,6 +467,8 @@ class Life:
             first = first or _last_id(pen)
             if attempt == 1:
                 self._note(cause, first)
+            said = f"req_{pen._number - 1}" if blow.status is not None else f"req_{_last_id(pen)}"
+            self._went(ask, blow, pen, first, said)
             if draw.random() < 0.03:
                 pen.after(wait * 0.5).asks("Never mind.")
                 return
@@ -319,8 +484,25 @@ class Life:
         size[0] += round(draw.lognormvariate(7.6, 0.9))
         message = f"msg_{self.seed}_{self.requests}_{number}_{agent}"
         self.used[number] = pen.at_ms
-        pen.answers(message, blocks=draw.choice((1, 1, 2)), context=size[0], output=draw.randrange(50, 2000))
+        blocks, output = draw.choice((1, 1, 2)), draw.randrange(50, 2000)
+        pen.answers(message, blocks=blocks, context=size[0], output=output)
+        self._went(ask, None, pen, "", f"req_{message}", output)
         done.append(True)
+
+    def _went(
+        self,
+        ask: Ask,
+        blow: Blow | None,
+        pen: Pen,
+        key: str,
+        request_id: str,
+        output: int = 0,
+        cancelled: bool = False,
+    ) -> None:
+        if self.pen is not Sketch:
+            self.exchanges.append(
+                Exchange(ask, pen.at_ms, blow, pen.session, pen.agent, key, request_id, output, cancelled)
+            )
 
     def _note(self, cause: Cause, key: str) -> None:
         if not any(key in ids for ids in self.struck.values()):
@@ -422,10 +604,10 @@ def _window_lines(shows: str, window: Window, draw: random.Random) -> list[tuple
 # ----- dirt
 
 
-def _soil(pen: Pen, draw: random.Random) -> None:
-    """What real files have: torn lines, unknown records, odd types, a record written twice, a last line without its end."""
+def _soiled(lines: list[str], draw: random.Random) -> list[str]:
+    """What real files have: torn lines, unknown records, odd types, a record written twice, a line of nothing."""
     made = []
-    for line in pen.lines:
+    for line in lines:
         made.append(line)
         chance = draw.random()
         if chance < 0.01:
@@ -438,7 +620,7 @@ def _soil(pen: Pen, draw: random.Random) -> None:
             made.append('{"type":"system","subtype":"turn_duration","durationMs":"12","timestamp":7}')
         elif chance < 0.04:
             made.append("")
-    pen.lines = made
+    return made
 
 
 # ----- who was struck

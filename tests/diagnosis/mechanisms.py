@@ -6,12 +6,21 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.diagnosis.homes import Ask, Blow, Cause, Life, Strike, Window, moments
 
 RESETS = ("ECONNRESET", "ECONNRESET", "ECONNRESET", "EPIPE", None)
 SAME_AGES = frozenset({"fixed-limit", "silence-limit", "nat-timeout"})
 "A limit on the whole time and one on silence, at an edge or in a middlebox, cut silent requests at the same age."
+
+NO_BOX = {"probes": frozenset({frozenset({"fixed-limit", "silence-limit"})})}
+"And where probes found that silent connections live, it is no box that forgets them."
+FROM_AFAR = {
+    **NO_BOX,
+    "capture": frozenset({frozenset({"fixed-limit", "silence-limit"}), frozenset({"silence-limit"})}),
+}
+"And where a capture has the far end's own reset or farewell, neither."
 
 Maker = Callable[[Life, float, random.Random], Cause]
 "A life, how hard the cause strikes (1 is usual), and chance -> the cause."
@@ -127,7 +136,9 @@ def link_away(life: Life, force: float, draw: random.Random) -> Cause:
             return Blow(draw.uniform(0.01, 3), draw.choice(("FailedToOpenSocket", "ECONNRESET", None)))
         begun = _breaking(ask, windows)
         return (
-            None if begun is None else Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 4), "ECONNRESET")
+            None
+            if begun is None
+            else Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 4), "ECONNRESET", how="unacked")
         )
 
     return Cause("link away", strike, frozenset({"local-link"}), windows, shows="away")
@@ -140,7 +151,7 @@ def flaps(life: Life, force: float, draw: random.Random) -> Cause:
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         begun = _breaking(ask, windows)
         if begun is not None:
-            return Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 2), draw.choice(RESETS))
+            return Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 2), draw.choice(RESETS), how="abort")
         return Blow(draw.uniform(0.1, 2), "FailedToOpenSocket") if _in(windows, ask.at_ms) else None
 
     return Cause("flaps", strike, frozenset({"link-flap"}), windows, shows="flap")
@@ -160,7 +171,9 @@ def line_away(life: Life, force: float, draw: random.Random) -> Cause:
         if begun is None:
             return None
         return Blow(
-            (begun[0] - ask.at_ms) / 1000 + draw.uniform(15, 80), draw.choice(("ETIMEDOUT", "ECONNRESET"))
+            (begun[0] - ask.at_ms) / 1000 + draw.uniform(15, 80),
+            draw.choice(("ETIMEDOUT", "ECONNRESET")),
+            how="unacked",
         )
 
     return Cause("line away", strike, frozenset({"isp-outage"}), windows, shows="line")
@@ -179,7 +192,9 @@ def sleeps(life: Life, force: float, draw: random.Random) -> Cause:
         if begun is None:
             return None
         return Blow(
-            (begun[1] - ask.at_ms) / 1000 + draw.uniform(0.2, 4), draw.choice(("ECONNRESET", "ETIMEDOUT"))
+            (begun[1] - ask.at_ms) / 1000 + draw.uniform(0.2, 4),
+            draw.choice(("ECONNRESET", "ETIMEDOUT")),
+            how="slept",
         )
 
     return Cause("sleeps", strike, frozenset({"machine-sleep"}), kept, sleeps=True)
@@ -194,7 +209,7 @@ def pool_dies(life: Life, force: float, draw: random.Random) -> Cause:
             return Blow(draw.uniform(0.03, 0.6), "ECONNRESET")
         return None
 
-    return Cause("pool dies", strike, frozenset({"idle-socket"}))
+    return Cause("pool dies", strike, frozenset({"idle-socket"}), spared=True)
 
 
 def seen_together(life: Life, force: float, draw: random.Random) -> Cause:
@@ -215,7 +230,10 @@ def seen_together(life: Life, force: float, draw: random.Random) -> Cause:
 
 def wall(life: Life, force: float, draw: random.Random) -> Cause:
     """An edge ends every request at one age."""
-    return _limit("wall", life, force, draw, SAME_AGES)
+    cause = _limit("wall", life, force, draw, SAME_AGES)
+    fixed = frozenset({"fixed-limit"})
+    cause.seen, cause.as_well = {"flights": fixed, "capture": fixed}, NO_BOX
+    return cause
 
 
 def wall_seen(life: Life, force: float, draw: random.Random) -> Cause:
@@ -225,7 +243,9 @@ def wall_seen(life: Life, force: float, draw: random.Random) -> Cause:
     return cause
 
 
-def _limit(name: str, life: Life, force: float, draw: random.Random, truth: frozenset[str]) -> Cause:
+def _limit(
+    name: str, life: Life, force: float, draw: random.Random, truth: frozenset[str], *, idle: bool = False
+) -> Cause:
     limit = math.exp(draw.uniform(math.log(55), math.log(600)))
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
@@ -233,7 +253,7 @@ def _limit(name: str, life: Life, force: float, draw: random.Random, truth: froz
             return Blow(limit + draw.uniform(0, 0.9), draw.choice(RESETS[:4]), answered=ask.silent_s < limit)
         return None
 
-    return Cause(name, strike, truth)
+    return Cause(name, strike, truth, probed=limit if idle else "")
 
 
 def forgets(life: Life, force: float, draw: random.Random) -> Cause:
@@ -245,12 +265,29 @@ def forgets(life: Life, force: float, draw: random.Random) -> Cause:
             return Blow(limit + draw.uniform(0, 0.9), "ETIMEDOUT")
         return None
 
-    return Cause("forgets", strike, frozenset({"nat-timeout"}))
+    return Cause("forgets", strike, frozenset({"nat-timeout"}), probed=limit, spared=True)
 
 
 def forgets_and_resets(life: Life, force: float, draw: random.Random) -> Cause:
     """It answers what comes later with a reset."""
-    cause = _limit("forgets and resets", life, force, draw, SAME_AGES)
+    cause = _limit("forgets and resets", life, force, draw, SAME_AGES, idle=True)
+    limited = cause.strike
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        blow = limited(ask, draw)
+        return None if blow is None or blow.answered else replace(blow, how="forged")
+
+    cause.strike = strike
+    cause.seen, cause.spared = {"capture": frozenset({"nat-timeout"})}, True
+    cause.as_well = {
+        "probes": frozenset({frozenset({"nat-timeout"}), frozenset({"silence-limit", "nat-timeout"})})
+    }
+    return cause
+
+
+def edge_silence(life: Life, force: float, draw: random.Random) -> Cause:
+    """The far end ends requests of which nothing has been answered for so long; probes of TCP do not help."""
+    cause = _limit("edge silence", life, force, draw, SAME_AGES)
     limited = cause.strike
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
@@ -258,6 +295,7 @@ def forgets_and_resets(life: Life, force: float, draw: random.Random) -> Cause:
         return None if blow is None or blow.answered else blow
 
     cause.strike = strike
+    cause.seen, cause.as_well = {"flights": frozenset({"silence-limit"})}, FROM_AFAR
     return cause
 
 
@@ -295,6 +333,152 @@ def many_helpers(life: Life, force: float, draw: random.Random) -> Cause:
     return _chance("many helpers", "subagents", lambda ask: 0.003 * force * ask.helpers**3)
 
 
+# ----- told by others than the client
+
+
+def bad_edge(life: Life, force: float, draw: random.Random) -> Cause:
+    """One place of the provider's edge breaks requests, the others do not."""
+    place = draw.choice(("DFW", "IAD"))
+    cause = _chance("bad edge", "", lambda ask: 0.1 * force * (ask.road.edge == place))
+    cause.seen = {"flights": frozenset({"edge-location"})}
+    return cause
+
+
+def goes_away(life: Life, force: float, draw: random.Random) -> Cause:
+    """HTTP/2 connections are given up by the far end with what is on them."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.road.http == "2" and draw.random() < 0.06 * force:
+            return Blow(
+                draw.uniform(0.02, 1.0) * ask.work_s,
+                draw.choice(RESETS[:3]),
+                how=draw.choice(("goaway", "goaway", "rst_stream")),
+            )
+        return None
+
+    return Cause("goes away", strike, frozenset(), seen={"flights": frozenset({"http2"})})
+
+
+def bad_six(life: Life, force: float, draw: random.Random) -> Cause:
+    """The path of IPv6 loses connections, that of IPv4 does not."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.road.family == 6 and draw.random() < 0.06 * force:
+            return Blow(_any_age(ask, draw), draw.choice(RESETS), how=draw.choice(("rst", "unacked")))
+        return None
+
+    seen = {source: frozenset({"ipv6-path"}) for source in ("flights", "capture")}
+    return Cause("bad six", strike, frozenset(), seen=seen, probed="v6")
+
+
+def black_hole(life: Life, force: float, draw: random.Random) -> Cause:
+    """For minutes the way takes small packets only: all connect, and nothing that is longer than one ever arrives."""
+    windows = moments(life, max(2, round(10 * force)), 60, 400)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if _in(windows, ask.at_ms):
+            return Blow(draw.uniform(12, 70), "ETIMEDOUT", how="unacked", sending=True, hole=True)
+        return None
+
+    seen = {source: frozenset({"mtu-black-hole"}) for source in ("flights", "capture")}
+    return Cause("black hole", strike, frozenset(), windows, seen=seen, probed="mtu")
+
+
+def lossy_upload(life: Life, force: float, draw: random.Random) -> Cause:
+    """The more there is to send, the likelier it does not arrive."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if draw.random() < min(0.05 * force * (ask.context / 100_000) ** 4, 0.6):
+            return Blow(draw.uniform(8, 60), "ETIMEDOUT", how="unacked", sending=True)
+        return None
+
+    seen = {source: frozenset({"upload-loss"}) for source in ("flights", "capture")}
+    return Cause("lossy upload", strike, frozenset({"large-request"}), seen=seen, probed="upload")
+
+
+def one_resolver(life: Life, force: float, draw: random.Random) -> Cause:
+    """One of two resolvers loses questions now and then; asked again, the other one answers."""
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.number == 1 and ask.road.resolver == "198.51.100.53" and draw.random() < 0.04 * force:
+            return Blow(draw.uniform(4.9, 5.2), "EAI_AGAIN")
+        return None
+
+    lone = frozenset({"name-resolution"})
+    return Cause(
+        "one resolver",
+        strike,
+        lone,
+        seen={"probes": frozenset({"resolver"})},
+        as_well={
+            "probes": frozenset({lone | {"resolver"}, lone})
+        },  # that it was names is true, and says less
+        probed="resolver",
+    )
+
+
+def intercepted(life: Life, force: float, draw: random.Random) -> Cause:
+    """A program opens TLS on the way, and for minutes shows a certificate that the client does not trust."""
+    windows = moments(life, max(1, round(10 * force)), 40, 400)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        return Blow(draw.uniform(0.05, 0.4), "SELF_SIGNED_CERT_IN_CHAIN") if _in(windows, ask.at_ms) else None
+
+    return Cause("intercepted", strike, frozenset({"tls-interception"}), windows, probed="interceptor")
+
+
+def buffered(life: Life, force: float, draw: random.Random) -> Cause:
+    """A box keeps each answer until it is whole; what takes longer than the box waits is cut, and nothing had come."""
+    limit = math.exp(draw.uniform(math.log(55), math.log(300)))
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.work_s > limit and draw.random() < min(force, 1.0):
+            return Blow(limit + draw.uniform(0, 0.9), draw.choice(RESETS[:4]), how="fin")
+        return None
+
+    seen = {"flights": frozenset({"buffering-proxy"})}
+    return Cause("buffered", strike, SAME_AGES, seen=seen, as_well=FROM_AFAR)
+
+
+def overloaded_machine(life: Life, force: float, draw: random.Random) -> Cause:
+    """The machine runs out of memory and files, for minutes."""
+    windows = moments(life, max(1, round(10 * force)), 40, 400)
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if _in(windows, ask.at_ms):
+            return Blow(draw.uniform(0.01, 3), draw.choice(("EMFILE", "ENOBUFS")))
+        return None
+
+    def logs(window: Window) -> list[tuple[int, str]]:
+        told = "Out of memory: Killed process 4711 (chrome) total-vm:8123456kB, anon-rss:4123456kB"
+        return [(900, told), (30_000, "Memory cgroup out of memory: Killed process 4720 (node)")]
+
+    return Cause("overloaded machine", strike, frozenset({"machine-overload"}), windows, logs=logs)
+
+
+def vpn_changes(life: Life, force: float, draw: random.Random) -> Cause:
+    """A tunnel goes up or down, and every connection with its route."""
+    cause = flaps(life, force, draw)
+
+    def logs(window: Window) -> list[tuple[int, str]]:
+        return [
+            (0, "<info>  [1776150000.1] device (tun0): state change: activated -> deactivating"),
+            (1_500, "<info>  [1776150001.6] device (tun0): state change: secondaries -> activated"),
+        ]
+
+    cause.name, cause.logs, cause.in_journal = "vpn changes", logs, False
+    cause.seen = {"system log": frozenset({"vpn"})}
+    return cause
+
+
+def roams(life: Life, force: float, draw: random.Random) -> Cause:
+    """From one access point to another, seconds later all is well."""
+    cause = flaps(life, force, draw)
+    cause.name, cause.roams = "roams", True
+    cause.seen = {"system log": frozenset({"wifi-roaming"})}
+    return cause
+
+
 # ----- not in anybody's list
 
 
@@ -317,11 +501,30 @@ def accident(life: Life, force: float, draw: random.Random) -> Cause:
 LISTED: dict[str, Maker] = {
     maker.__name__: maker
     for maker in (
-        overload, server_error, rate_limited, edge_gives_up, no_names, proxy_down, impatient, link_away, flaps, line_away,
-        sleeps, pool_dies, seen_together, wall, wall_seen, forgets, forgets_and_resets, large, bad_version, crowded,
-        many_helpers,
+        overload, server_error, rate_limited, edge_gives_up, no_names, proxy_down, impatient, link_away, flaps,
+        line_away, sleeps, pool_dies, seen_together, wall, wall_seen, forgets, forgets_and_resets, edge_silence, large,
+        bad_version, crowded, many_helpers, bad_edge, goes_away, bad_six, black_hole, lossy_upload, one_resolver,
+        intercepted, buffered, overloaded_machine, vpn_changes, roams,
     )
 }  # fmt: skip
 UNLISTED: dict[str, Maker] = {maker.__name__: maker for maker in (one_project, bad_sessions, accident)}
-STATISTICAL = frozenset({"large", "bad_version", "crowded", "many_helpers", "seen_together", "flaps"})
+STATISTICAL = frozenset(
+    {
+        "large", "bad_version", "crowded", "many_helpers", "seen_together", "flaps", "bad_edge", "goes_away", "bad_six",
+        "lossy_upload", "vpn_changes", "roams",
+    }
+)  # fmt: skip
 "Not to be seen in six failures by anybody, and hardly in twenty: there is no small home of them."
+
+NEEDS = {
+    "bad_edge": "flights", "goes_away": "flights", "bad_six": "flights", "black_hole": "flights",
+}  # fmt: skip
+"What a home has to have, for anybody to know."
+TWINS = (
+    ("flaps", "seen_together"), ("wall", "forgets"), ("wall", "edge_silence"), ("line_away", "no_names"),
+    ("sleeps", "link_away"), ("pool_dies", "flaps"), ("large", "lossy_upload"), ("one_resolver", "no_names"),
+    ("roams", "vpn_changes"), ("buffered", "impatient"), ("bad_edge", "bad_six"), ("goes_away", "seen_together"),
+    ("black_hole", "line_away"), ("overloaded_machine", "link_away"), ("crowded", "many_helpers"),
+    ("wall_seen", "edge_gives_up"),
+)  # fmt: skip
+"Pairs that look alike from afar."

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.diagnosis.homes import Home, Life, Sketch, desktop_log
-from tests.diagnosis.mechanisms import LISTED, STATISTICAL, UNLISTED
+from tests.diagnosis.mechanisms import LISTED, NEEDS, STATISTICAL, TWINS, UNLISTED
 from tests.sessions.written import Pen
 
-LONG_WORK = frozenset({"wall", "wall_seen", "forgets", "forgets_and_resets", "impatient", "edge_gives_up"})
+LONG_WORK = frozenset(
+    {
+        "wall",
+        "wall_seen",
+        "forgets",
+        "forgets_and_resets",
+        "impatient",
+        "edge_gives_up",
+        "buffered",
+        "edge_silence",
+    }
+)
 TOGETHER = frozenset({"crowded", "seen_together", "rate_limited"})
 BUSY = frozenset({"crowded", "seen_together", "bad_version"})
+SOURCES = {"flights": 0.3, "capture": 0.25, "proxy log": 0.15, "system log": 0.35, "probes": 0.35}
+"What a home may have beside the client's own files, and how often."
 "Causes that only a home with many sessions a day can show: others to compare with, or to fail together with."
+
+
+TOLD_BY_FLIGHTS = frozenset({"wall", "edge_silence", "lossy_upload", "buffered"})
+"What they are is known by flights alone: a home that has any has them of all its days."
+
+
+SPARED = frozenset({"pool_dies", "forgets", "forgets_and_resets"})
+"What does not happen behind a gateway: it keeps no connection idle, and its probes of TCP keep boxes from forgetting."
+
+
+HARDEST = 6.0
+"Of a cause that is to strike often: nobody's link goes away a hundred times a day."
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +49,43 @@ class Plot:
     dirty: bool = False
     gaps: float = 0.0
     "Share of the days on which the desktop app did not run; 1 is no log."
+    sources: frozenset[str] = frozenset()
+    part: float = 1.0
+    "Share of the days on which a gateway ran, where there are flights."
+    distraction: str | float = ""
+    "What a probe found that struck nobody, as in `Cause.probed`."
 
 
 def plot(seed: int) -> Plot:
-    """Every seed has its own; a run of 50 has all kinds."""
+    """Every seed has its own; a run of 150 has all causes and kinds."""
+    told = _plot(seed)
+    draw = random.Random(f"sources {seed}")
+    sources = {name for name, share in SOURCES.items() if draw.random() < share}
+    part = draw.choice((1.0, 1.0, 0.5))
+    names = {name for name, _ in told.causes}
+    if told.name == "not in the list":
+        sources -= {"flights", "capture"} if names & set(NEEDS) else set()
+    elif needed := {NEEDS[name] for name in names if name in NEEDS}:
+        sources |= needed
+        part = 1.0
+    if names & SPARED:
+        sources -= {"flights"}
+    if names & TOLD_BY_FLIGHTS:
+        part = 1.0
+    distraction = draw.choice(("", "", "mtu", "upload", "resolver", "interceptor", 100.0))
+    if names & LONG_WORK and isinstance(distraction, float):  # it would strike
+        distraction = ""
+    return replace(told, sources=frozenset(sources), part=part, distraction=distraction)
+
+
+def _plot(seed: int) -> Plot:
     draw = random.Random(f"plot {seed}")
     names = sorted(LISTED)
     kind, dirty, gaps = seed % 10, draw.random() < 0.4, draw.choice((0.0, 0.0, 0.2))
     if kind == 0:
         return Plot("healthy", (("accident", draw.choice((0, 0, 3))),), dirty, gaps)
     if kind == 1:
-        unknown = draw.choice(("one_project", "bad_sessions", "accident"))
+        unknown = draw.choice(("one_project", "bad_sessions", "accident", "bad_edge", "bad_six"))
         return Plot("not in the list", ((unknown, draw.choice((12, 40, 80))),), dirty, gaps)
     if kind == 2:
         small = [name for name in names if name not in STATISTICAL]
@@ -43,7 +94,10 @@ def plot(seed: int) -> Plot:
         one = names[(seed // 10 * 3 + kind) % len(names)]
         counts = (40, 60, 80) if one in STATISTICAL else (25, 40, 60)
         return Plot("one", ((one, draw.choice(counts)), ("accident", draw.choice((0, 6, 15)))), dirty, gaps)
-    if kind in (6, 7):
+    if kind == 7:
+        first, second = TWINS[seed // 10 % len(TWINS)]
+        return Plot("twins", ((first, 60), (second, 40), ("accident", draw.choice((0, 8)))), dirty, gaps)
+    if kind == 6:
         first, second = draw.sample(names, 2)
         return Plot("two", ((first, 60), (second, 30), ("accident", draw.choice((5, 15)))), dirty, gaps)
     if kind == 8:
@@ -68,7 +122,7 @@ def home(seed: int, told: Plot | None = None) -> Home:
         if not wrong:
             break
         for name, count in wanted:
-            force[name] *= min(max(count / max(got[name], 1), 0.2), 4.0)
+            force[name] = min(force[name] * min(max(count / max(got[name], 1), 0.2), 4.0), HARDEST)
         short = any(force[name] > 3 for name, _ in wanted)
         days = round(days * (1.5 if short else 1.0))
     life = _life(seed, told, force, days, Pen)
@@ -81,8 +135,10 @@ def home(seed: int, told: Plot | None = None) -> Home:
     causes = {cause.name: cause for cause in life.causes}
     log = desktop_log(life, told.gaps) if told.gaps < 1 else None
     return Home(
-        seed, told.name, life.pens, copies if told.dirty else [], log, life.struck, causes, told.dirty
-    )
+        seed, told.name, life.pens, copies if told.dirty else [], log, life.struck, causes, int(told.dirty),
+        life.exchanges, told.sources,
+        life.flown_days, life.days, told.distraction,
+    )  # fmt: skip
 
 
 def _days(total: int) -> int:
@@ -102,7 +158,13 @@ def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[P
         sessions_a_day=6 if names & BUSY else 3,
         pen=pen,
         turns=3 if helpers else 4 if "bad_version" in names else 8,
+        six="bad_six" in names or seed % 3 == 0,
+        two="goes_away" in names or seed % 4 == 0,
+        networks=("buffered",) if "buffered" in names else ("home", "office"),
     )
+    if "flights" in told.sources:
+        draw = random.Random(f"flown {seed}")
+        life.flown_days = frozenset(day for day in range(days + 1) if draw.random() < told.part)
     makers = LISTED | UNLISTED
     for name, strength in force.items():
         life.causes.append(makers[name](life, strength, random.Random(f"{name} {seed}")))
