@@ -64,7 +64,7 @@ def diagnosed(
     `home` None is this user's own, on this machine: then its flights, marks and system log count as well.
     """
     # Before months of transcripts are read, for which nothing could then be done.
-    with _extra():
+    with weighing():
         from holdfast.diagnosis.diagnosis import diagnose
         from holdfast.diagnosis.engine import Engine
         from holdfast.sessions.frames import frames
@@ -74,7 +74,7 @@ def diagnosed(
     found, refused = transcripts(places)
     with _stored(where) as store:
         done = _updated(store, found)
-        with _extra():
+        with weighing():
             engine = Engine(frames(store))
         now_ms = round(time.time() * 1000)
         asked = Asked(add, clock_s, zone, since_ms, until_ms, own=own, roots=tuple(places), now_ms=now_ms)
@@ -93,7 +93,7 @@ def diagnosed(
 
 
 @contextmanager
-def _extra() -> Iterator[None]:
+def weighing() -> Iterator[None]:
     """What weighs logs needs packages that a plain installation is without."""
     try:
         yield

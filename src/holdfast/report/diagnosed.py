@@ -197,14 +197,14 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
 
 
 def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
-    """What there is to say about a finding: word (`or`, `for`, `against`, `tell`, `wrong if`, `settle`) and sentence."""
+    """What there is to say about a finding: word (`or`, `for`, `against`, `tell`, `refutes`, `settle`) and sentence."""
     if finding.rivals:
         yield "or", rivals(finding)
     yield from (("for", one.text) for one in finding.brief.pro)
     yield from (("against", one.text) for one in finding.brief.con)
     if finding.tell_apart:
         yield "tell", finding.tell_apart
-    yield "wrong if", finding.falsifier
+    yield "refutes", finding.falsifier
     if finding.brief.settle:
         yield "settle", finding.brief.settle
 
