@@ -172,3 +172,18 @@ def test_a_list_that_is_not_the_whole_says_so(tmp_path: Path) -> None:
 
     assert "for more: holdfast flights -n 10" in typed(tmp_path, "flights", "-n", "2").stderr
     assert "for more" not in typed(tmp_path, "flights").stderr
+
+
+def test_requests_that_were_refused_stand_between_the_turns(tmp_path: Path) -> None:
+    """They are no turns; an operator whose clients are all refused must still see why."""
+    journal = Journal(tmp_path, clock=lambda: at(30))
+    journal.tell("refused", "refused 3 requests: 401 this gateway wants its access token (3)")
+    assert journal.close(10)
+    alone = typed(tmp_path, "flights")
+    assert alone.exit_code == 0 and "401 this gateway wants its access token (3)" in alone.stdout
+    assert typed(tmp_path, "flights", "--json").exit_code == 1
+
+    recorded(tmp_path, short_turn(turn_id="aaa"), short_turn(at(60), turn_id="bbb"))
+    lines = typed(tmp_path, "flights").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["TURN", "aaa", "refused", "bbb"]
+    assert typed(tmp_path, "flights", "--json").stdout.count("\n") == 2

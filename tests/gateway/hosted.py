@@ -28,6 +28,8 @@ class Kept:
     records: dict[str, TurnRecord] = field(default_factory=dict)
     answers: list[tuple[TurnRecord, bytes, bool]] = field(default_factory=list)
     handed_over: list[str] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    "Of the gateway as a whole: name and text."
 
     def changed(self, record: TurnRecord) -> None:
         self.records[record.turn_id] = record
@@ -42,6 +44,9 @@ class Kept:
         about: About = NOTHING_KNOWN,
     ) -> None:
         self.answers.append((record, b"".join(answer.pieces()), complete))
+
+    def tell(self, name: str, text: str) -> None:
+        self.told.append((name, text))
 
     def answer_handed_over(self, turn_id: str) -> None:
         self.handed_over.append(turn_id)

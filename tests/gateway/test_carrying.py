@@ -168,6 +168,8 @@ def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> N
         assert second.response.status == 429
         assert second.response.getheader("retry-after") == "7"
         assert len(provider.requests) == 1
+        [told] = gateway.kept.moments(m.AnsweredLocally)
+        assert told.status == 429 and len(gateway.kept.records) == 1
 
 
 def test_tools_are_unbuffered_for_upstream_and_the_clients_words_stay() -> None:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -18,8 +19,7 @@ from holdfast.cli.viewing import columns, json_line, local_time, opened_library,
 from holdfast.diagnosis import loops
 from holdfast.flight import flights, instant, marks
 from holdfast.flight.instant import Instant
-from holdfast.flight.marks import Mark
-from holdfast.flight.reading import StoredTurn
+from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 
 HEAD = ("TURN", "WHEN", "CLIENT", "MODEL", "ENDED", "TOOK", "QUIET", "NOTE")
@@ -70,7 +70,8 @@ def command(
     ENDED is done, running, waiting for its client (finished and not yet heard), or the code of an ending:
     holdfast explain C.rst.tool.
     QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
-    Marks (holdfast mark) stand where they fall; below the list, requests that came again and ended alike.
+    Marks (holdfast mark) stand where they fall, and so does what gateways noted about themselves: requests that
+    they refused, records that they had to drop. Below the list, requests that came again and ended alike.
     With --add, NOTE says which line of which file saw the turn too, and whether it agrees.
 
     \b
@@ -90,16 +91,17 @@ def command(
         raise click.UsageError("--clock is for the files of --add")
     with opened_library() as library:
         turns = library.recent(limit, since or 0)[::-1]
-        if not turns and not follow:
+        whole = since is None and len(turns) < limit
+        set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)
+        noted = [] if as_json else _noted(library, 0 if whole else set_since, set_since)
+        if not turns and not noted and not follow:
             click.echo("No turn is recorded" + (" since then." if since else " yet."), err=True)
             raise SystemExit(FAILED)
         beside = adding.look(add, turns, clock) if add else None
         widths = _widths(turns)
         if not as_json:
             click.echo(_line(HEAD, widths))
-        set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)
-        marked = [] if as_json else marks.marks(library.connection, set_since)
-        _show(turns, widths, as_json, beside, marked)
+        _show(turns, widths, as_json, beside, noted)
         if not as_json:
             _loops(turns)
             if len(turns) == limit:
@@ -116,9 +118,9 @@ def command(
             time.sleep(POLL_S)
             recent = library.recent(1000, min(start, _oldest_running(turns, start)))[::-1]
             news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
-            later = [] if as_json else marks.marks(library.connection, start)
-            _show(news, widths, as_json, marked=[mark for mark in later if mark not in marked])
-            marked += [mark for mark in later if mark not in marked]
+            later = [] if as_json else _noted(library, start, start)
+            _show(news, widths, as_json, noted=[one for one in later if one not in noted])
+            noted += [one for one in later if one not in noted]
             shown |= {turn.record.turn_id: turn.ending_code for turn in news}
 
 
@@ -137,20 +139,20 @@ def _show(
     widths: list[int],
     as_json: bool,
     beside: adding.Beside | None = None,
-    marked: Sequence[Mark] = (),
+    noted: Sequence[Noted] = (),
 ) -> None:
-    now, waiting = instant.now(), deque(marked)
+    now, waiting = instant.now(), deque(noted)
     for turn in turns:
         while waiting and waiting[0].wall_ms < turn.record.started.wall_ms:
-            click.echo(_mark(waiting.popleft(), widths))
+            click.echo(_note(waiting.popleft(), widths))
         if as_json:
             seen = {"seen": adding.turn_json(beside, turn)} if beside else {}
             click.echo(json_line(flights.as_json(turn) | seen))
         else:
             seen_by = adding.seen_by(beside, turn) if beside else ""
             click.echo(_line(row(turn, now, seen_by), widths))
-    for mark in waiting:
-        click.echo(_mark(mark, widths))
+    for one in waiting:
+        click.echo(_note(one, widths))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -163,8 +165,26 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"{first}\n  {below}" if below and cells is not HEAD else first
 
 
-def _mark(mark: Mark, widths: list[int]) -> str:
-    return columns([(f"mark {mark.id}", local_time(mark.wall_ms), clean(mark.text))], [*widths[:2], 0])[0]
+class Noted(NamedTuple):
+    """A line between the turns: a mark, or what a gateway noted about itself."""
+
+    wall_ms: int
+    name: str
+    text: str
+
+
+def _noted(library: Library, since_ms: int, marks_since_ms: int) -> list[Noted]:
+    """What is to stand between the turns, the oldest first."""
+    found = [
+        Noted(mark.wall_ms, f"mark {mark.id}", mark.text)
+        for mark in marks.marks(library.connection, marks_since_ms)
+    ]
+    found += [Noted(*note) for note in library.notes(since_ms) if note[1] != marks.NAME]
+    return sorted(found, key=lambda one: one.wall_ms)
+
+
+def _note(one: Noted, widths: list[int]) -> str:
+    return columns([(clean(one.name), local_time(one.wall_ms), clean(one.text))], [*widths[:2], 0])[0]
 
 
 def _loops(turns: list[StoredTurn]) -> None:

@@ -327,8 +327,8 @@ class Journal:
         """A retry took the kept answer: it is marked in the attic and will not be offered again."""
         self._handed_over.append(turn_id)
 
-    def note(self, name: str, text: str) -> None:
-        """Something about the gateway as a whole, not about one turn: the machine slept, records were dropped."""
+    def tell(self, name: str, text: str) -> None:
+        """Something about the gateway as a whole, not about one turn: requests were refused, records were dropped."""
         self._notes.append((self._clock().wall_ms, name, clean(scrub(text))))
 
     def settle(self, timeout_s: float = 5.0) -> bool:

@@ -167,5 +167,8 @@ class Recorder(Protocol):
     ) -> None:
         """Put an answer into the attic. Never waits, never raises."""
 
+    def tell(self, name: str, text: str) -> None:
+        """Something about the gateway as a whole, not about one turn. Never waits, never raises."""
+
     def answer_handed_over(self, turn_id: str) -> None:
         """A retry took the kept answer of that turn. Never waits, never raises."""

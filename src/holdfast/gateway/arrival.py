@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway import sameness
-from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.guard import Refusal
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import Coming, coming_back
 from holdfast.gateway.profiles import Profile, Timers
@@ -78,9 +78,7 @@ class Arrival:
         try:
             self.body.append(data)
         except SpoolError as error:
-            self._refuse(
-                503, "api_error", f"holdfast has no room for the request ({error}); make room on its disk"
-            )
+            self._refuse(503, "api_error", f"no room for the request ({error}); make room on its disk")
 
     def body_ended(self) -> None:
         if not self._gone:
@@ -108,7 +106,7 @@ class Arrival:
         try:
             self._decide(self.body.whole())
         except SpoolError as error:
-            self._refuse(503, "api_error", f"holdfast cannot read what it has spooled ({error}); ask again")
+            self._refuse(503, "api_error", f"what was spooled cannot be read ({error}); ask again")
 
     def _decide(self, body: bytes) -> None:
         if self._engine.give_late_failure(self, body):
@@ -170,7 +168,7 @@ class Arrival:
 
     def _refuse(self, status: int, kind: str, message: str) -> None:
         self._drop()
-        self.exchange.refuse(status, anthropic.error_body(kind, message))
+        self.exchange.refuse(status, self._engine.refused(Refusal(status, kind, message)))
 
     def stop(self) -> None:
         """The gateway is closing."""

@@ -46,6 +46,7 @@ from holdfast.gateway.outage import Outage
 from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.readers import Reader
+from holdfast.gateway.refusals import Refusals
 from holdfast.gateway.relay import Relay
 from holdfast.gateway.retry import FORGET_S, Again, Broke, Change, Ledger, No
 from holdfast.gateway.settings import Settings
@@ -72,6 +73,7 @@ LATE_FAILURE_S: Final = 30.0
 class _LateFailure:
     """An upstream error that a client could only be told inside a stream; its next request gets it as it was."""
 
+    record: TurnRecord
     head_key: sameness.HeadKey
     body: StreamLog
     status: int
@@ -132,6 +134,7 @@ class Engine:
         "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
         self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
         self._allowance = Allowance(settings.timeouts.orphan_s)
+        self.refusals = Refusals(loop, self._tell_refusals)
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
         self._timers_of: dict[tuple[str | None, ...], Timers] = {}
@@ -147,8 +150,8 @@ class Engine:
             log.error("a request failed: %s", defect(error))
             if exchange.receiver is None:
                 exchange.received_by(_Discard())
-            message = f"holdfast failed at {defect(error)}; please report it"
-            exchange.refuse(500, anthropic.error_body("api_error", message))
+            message = f"failed at {defect(error)}; please report it"
+            exchange.refuse(500, self.refused(Refusal(500, "api_error", message)))
 
     def _arrived(self, exchange: Exchange) -> None:
         head = exchange.head
@@ -157,7 +160,7 @@ class Engine:
             admitted = Refusal(503, "api_error", "this gateway is stopping; ask again")
         if isinstance(admitted, Refusal):
             exchange.received_by(_Discard())
-            exchange.refuse(admitted.status, render_error(admitted))
+            exchange.refuse(admitted.status, self.refused(admitted))
             return
         exchange.target = admitted
         path = admitted.partition(b"?")[0]
@@ -175,6 +178,15 @@ class Engine:
             relay = Relay(self, exchange, record)
             self._relays.add(relay)
             relay.start()
+
+    def refused(self, refusal: Refusal) -> bytes:
+        """Count a request that becomes no turn; returns the answer's body, in the client's dialect."""
+        self.refusals.count(refusal.status, refusal.message)
+        return render_error(refusal)
+
+    def _tell_refusals(self, said: str) -> None:
+        log.warning("%s", said)
+        self.recorder.tell("refused", said)
 
     def _turn_arrived(self, exchange: Exchange, head: Head, path: bytes) -> None:
         said = Said(head)
@@ -423,6 +435,7 @@ class Engine:
             return
         body, carrier.body = carrier.body, StreamLog(self.budget, 0, None)
         failure = _LateFailure(
+            record=carrier.record,
             head_key=carrier.head_key,
             body=body,
             status=carrier.status or 502,
@@ -440,6 +453,9 @@ class Engine:
             asked = failure.body.whole()
             if sameness.same(asked, body) or sameness.same_but_fallback(asked, body):
                 self._forget_failure(failure)
+                why = "the client asked again, and was given the error that could only be said inside its stream"
+                failure.record.note(instant_now(), m.AnsweredLocally(failure.status, why))
+                self.recorder.changed(failure.record)
                 exchange = arrival.exchange
                 exchange.start(failure.status, failure.headers, length=len(failure.answer))
                 exchange.end(failure.answer)
@@ -589,6 +605,7 @@ class Engine:
             self._forget_failure(failure)
         if self.witness is not None:
             self.witness.close()
+        self.refusals.close()
         self.alarms.close()
         self.reaching.close()
 

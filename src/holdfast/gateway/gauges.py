@@ -27,6 +27,8 @@ class Gauges:
     memory_used_bytes: int = 0
     memory_limit_bytes: int = 0
     connections: int = 0
+    refused: Mapping[int, int] = field(default_factory=dict)
+    "Requests that became no turn, by the status they were answered with; since the start."
 
 
 def read(engine: Engine, connections: int) -> Gauges:
@@ -43,4 +45,5 @@ def read(engine: Engine, connections: int) -> Gauges:
         budget.total - budget.free,
         budget.total,
         connections,
+        dict(engine.refusals.by_status),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from holdfast.flight.record import Recorder, TurnRecord
 from holdfast.gateway import gauges
 from holdfast.gateway.accounts import Summary
-from holdfast.gateway.engine import Engine, render_error
+from holdfast.gateway.engine import Engine
 from holdfast.gateway.gauges import Gauges
 from holdfast.gateway.listener import Listener
 from holdfast.gateway.settings import Settings
@@ -59,7 +59,7 @@ class Gateway:
             self.settings.timeouts,
             self.settings.limits,
             engine.on_request,
-            render_error,
+            engine.refused,
             keepalive=self.settings.sockets.keepalive,
         )
         handshake = self.settings.timeouts.request_head_s if ssl is not None else None

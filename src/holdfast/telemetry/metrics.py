@@ -72,6 +72,10 @@ class Gauges(Protocol):
     def connections(self) -> int:
         """Open client connections."""
 
+    @property
+    def refused(self) -> Mapping[int, int]:
+        """Requests that became no turn, by the status they were answered with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -317,6 +321,14 @@ def standing(gauges: Gauges, health: Health) -> Iterator[Metric]:
         turns.add_metric([state], count)
     yield turns
     yield gauge("holdfast_open_connections", "Open client connections.", gauges.connections)
+    refused = CounterMetricFamily(
+        "holdfast_refused_requests",
+        "Requests that the gateway refused, by the status they were answered with.",
+        labels=["status"],
+    )
+    for status, count in sorted(gauges.refused.items()):
+        refused.add_metric([str(status)], count)
+    yield refused
     if gauges.upstream_up is not None:
         # Until it was reached for the first time, it is neither.
         yield gauge(

@@ -293,7 +293,11 @@ NOTE = Table(
         Column("id", "BIGINT", "Its number."),
         Column("instance_id", "VARCHAR", "The gateway process."),
         Column("wall_ms", "BIGINT", "When."),
-        Column("name", "VARCHAR", "Its kind, such as `dropped`."),
+        Column(
+            "name",
+            "VARCHAR",
+            "Its kind: `refused` (requests), `dropped` (records), or `mark`, which is a person's.",
+        ),
         Column("text", "VARCHAR", "A sentence."),
     ),
     source="note",
