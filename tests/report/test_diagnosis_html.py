@@ -18,7 +18,16 @@ import pytest
 from holdfast.diagnosis.case import Case, Coverage, Span
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
-from holdfast.report import diagnosis_html, drawing, pictures, plots
+from holdfast.report import (
+    diagnosis_html,
+    drawing,
+    pictures,
+    pictures_away,
+    pictures_rates,
+    pictures_tries,
+    pictures_when,
+    plots,
+)
 from holdfast.report.plots import Figure
 from holdfast.sessions.corpus import update
 from holdfast.sessions.desktop import Outage
@@ -76,7 +85,7 @@ def drawn(told: Diagnosis) -> Iterator[Figure]:
     """Every picture that there can be of a diagnosis."""
     every = [pictures.shares(told), pictures.coverage(told), *pictures.whole(told)]
     every += [pictures.evidence(finding, told) for finding in told.findings]
-    every += [pictures.idle(told, set(), "c1"), pictures.calendar(told, set(), outages=True)]
+    every += [pictures_tries.idle(told, set(), "c1"), pictures_when.calendar(told, set(), outages=True)]
     yield from (one for one in every if one is not None)
 
 
@@ -205,7 +214,7 @@ def test_each_cause_shows_its_evidence(fortnight: Diagnosis) -> None:
 
 def test_the_year_is_told_by_code_beside_what_was_answered(fortnight: Diagnosis) -> None:
     """One column a day with its codes, the requests below it, and both in the table."""
-    figure = pictures.timeline(fortnight)
+    figure = pictures_when.timeline(fortnight)
     assert figure is not None
     assert figure.head == ("day", "ECONNRESET", "HTTP 529", "answered", "new")
     assert [row[1:] for row in figure.rows] == [("1", "1", "11", "")] * 12
@@ -222,7 +231,7 @@ def test_versions_and_notes_are_on_the_timeline(tmp_path: Path) -> None:
         )
     told = diagnosed(tmp_path)
     marks = [{"since_ms": 0, "mark": ""}, {"since_ms": MORNING_MS + DAY_MS // 2, "mark": "moved <b>"}]
-    figure = pictures.timeline(replace(told, tables={**told.tables, "between marks": marks}))
+    figure = pictures_when.timeline(replace(told, tables={**told.tables, "between marks": marks}))
     assert figure is not None and "notes of yours" in figure.says
     assert {"2.1.104", "moved <b>"} <= set(words(svg(figure)))
     assert [row[-1] for row in figure.rows] == ["moved <b>", "2.1.104"]
@@ -231,7 +240,7 @@ def test_versions_and_notes_are_on_the_timeline(tmp_path: Path) -> None:
 
 def test_known_limits_stand_beside_the_ages(fortnight: Diagnosis) -> None:
     """The atlas's timers are ticks; the one that failures pile up at is named, and that this names nobody is said."""
-    figure = pictures.ages(fortnight)
+    figure = pictures_tries.ages(fortnight)
     assert figure is not None
     assert "most at 300 s, 12, which" in figure.says and "A number alone names nobody." in figure.says
     assert "300 s" in words(svg(figure))
@@ -247,14 +256,14 @@ def test_failures_are_put_to_outages_beside_the_time_in_use(fortnight: Diagnosis
     cut = [failure.at_ms for failure in fortnight.case.failures if failure.codes == {"ECONNRESET"}]
     away = [Outage(at - 2_000, at + 2_000) for at in cut]
     told = with_outages(fortnight, away, Span(MORNING_MS, MORNING_MS + 12 * DAY_MS))
-    figure = pictures.outages(told)
+    figure = pictures_away.outages(told)
     assert figure is not None
     [during] = [row for row in figure.rows if row[0] == "during"]
     assert during[:3] == ("during", "12", "50%")
     # 24 s around each outage, of a quarter of an hour around 500 s of work
     assert 0.008 < float(during[4].rstrip("%")) / 100 < 0.012
     assert "12 of 24 failures began to fail while this machine was seen without network" in figure.says
-    assert pictures.outages(with_outages(fortnight, away, Span(0, 1))) is None
+    assert pictures_away.outages(with_outages(fortnight, away, Span(0, 1))) is None
 
 
 @pytest.mark.parametrize(
@@ -263,14 +272,14 @@ def test_failures_are_put_to_outages_beside_the_time_in_use(fortnight: Diagnosis
 )
 def test_how_far_the_nearest_outage_is(at: int, near: int) -> None:
     """Before it negative, within it nothing, after it positive."""
-    assert pictures._to_nearest(at, [(100, 200), (500, 510)]) == near
+    assert pictures_away._to_nearest(at, [(100, 200), (500, 510)]) == near
 
 
 def test_what_nobody_watched_is_shaded(fortnight: Diagnosis) -> None:
     """Times without network are drawn where they were, and times of which nothing is known are not left white."""
     away = [Outage(MORNING_MS + 3_600_000, MORNING_MS + 3_700_000)]
     told = with_outages(fortnight, away, Span(MORNING_MS, MORNING_MS + 5 * DAY_MS))
-    figure = pictures.calendar(told, set(), outages=True)
+    figure = pictures_when.calendar(told, set(), outages=True)
 
     assert figure is not None and "1 time without network" in figure.says
     assert ("unwatched", "not watched") in figure.key and ("outage", "no network") in figure.key
@@ -280,7 +289,7 @@ def test_what_nobody_watched_is_shaded(fortnight: Diagnosis) -> None:
 
 def test_what_became_of_each_try_adds_up(fortnight: Diagnosis) -> None:
     """Whoever failed a try recovered, gave up, was given up, or failed again."""
-    figure = pictures.ladder(fortnight)
+    figure = pictures_tries.ladder(fortnight)
     assert figure is not None
     for row in figure.rows:
         assert int(row[1]) == sum(int(cell) for cell in row[2:7])
@@ -294,7 +303,7 @@ def test_what_logs_hold_stays_text(tmp_path: Path) -> None:
     told = diagnosed(tmp_path)
     page = diagnosis_html.page(told)
     assert "<script" not in page and "\x1b" not in page and "\x00" not in page and "<svg onload" not in page
-    by_project = pictures.by_project(told)
+    by_project = pictures_rates.by_project(told)
     assert by_project is not None
     [name] = [told for told in words(svg(by_project)) if "/work/" in told]
     assert name.startswith("/work/<script>alert(1)")
@@ -380,10 +389,10 @@ def test_a_long_time_is_counted_by_weeks_and_its_gaps_are_said(tmp_path: Path) -
     for day in range(0, 330, 6):
         pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS)
         pen.asks().after(9).answers(f"a{day}").after(9).fails(1).after(3).answers(f"b{day}").saved(tmp_path)
-    figure = pictures.timeline(diagnosed(tmp_path))
+    figure = pictures_when.timeline(diagnosed(tmp_path))
     assert figure is not None and figure.title == "Failures over time, per week"
     assert ("unwatched", "not all on record") in figure.key and "no trend" in figure.says
-    assert sum(int(row[1]) for row in figure.rows) == 55 and len(figure.rows) <= pictures.MOST_COLUMNS
+    assert sum(int(row[1]) for row in figure.rows) == 55 and len(figure.rows) <= pictures_when.MOST_COLUMNS
 
 
 def test_a_long_table_says_how_much_of_it_is_elsewhere() -> None:
@@ -408,9 +417,17 @@ def test_thousands_of_failures_are_thinned_and_that_is_said(fortnight: Diagnosis
     """A page stays light; no dot is left out in silence."""
     [first, *_] = fortnight.case.failures
     many = [replace(first, id=f"f{number}", at_ms=first.at_ms + number * 60_000) for number in range(5_000)]
-    figure = pictures.calendar(replace(fortnight, case=Case(many)), {"f1", "f2"}, outages=False)
+    figure = pictures_when.calendar(replace(fortnight, case=Case(many)), {"f1", "f2"}, outages=False)
     assert figure is not None
     picture = svg(figure)
     assert len(said(picture, "circle", "c1")) == 2
-    assert len(said(picture, "circle", "rest")) <= pictures.MOST_DOTS
+    assert len(said(picture, "circle", "rest")) <= pictures_when.MOST_DOTS
     assert figure.says.endswith("One in 1 of this cause is drawn, and one in 5 of the others.")
+
+
+def test_prior_hypotheses_are_on_the_page(fortnight: Diagnosis) -> None:
+    """Each of the report's by its number, with its verdict, what speaks for and against it, and what settles it."""
+    made = diagnosis_html.page(fortnight)
+    for key in ("H1", "H5", "H8a", "H8g"):
+        assert f"report&#39;s {key}: " in made or f"report's {key}: " in made
+    assert "cannot be told here" in made and "holdfast probe connect: both families" in made

@@ -100,7 +100,7 @@ def test_it_helps_the_vendor() -> None:
     ids = {one for trace in found.values() for one in trace.request_ids}
     assert ids and all(one in page for one in ids) and "9ddf33cfda64f790-ORD" in page
     for finding in diagnosis.findings:
-        assert f"- wrong if: {finding.falsifier.split(';')[0][:20]}" in page
+        assert f"- refutes: {finding.falsifier.split(';')[0][:20]}" in page
     assert "near 300.4 s? 12 of these 12 requests were 300.4 to 300.4 s old." in page
     assert "| 67091 |" in page and "| 89608 |" not in page
     assert (field(page, "Platform"), field(page, "Operating System")) == ("Anthropic API", "macOS 26.3")
@@ -180,7 +180,7 @@ def test_it_fits_and_says_what_was_left_out(sessions: int) -> None:
     )
     assert len(page) < LONGEST
     assert "Left out, because an issue may not be longer than 65,536 characters: the table" in page
-    assert "#### What would help" in page and "#### What this cannot tell" in page and "- wrong if:" in page
+    assert "#### What would help" in page and "#### What this cannot tell" in page and "- refutes:" in page
 
 
 def test_every_lookalike_belongs_to_a_cause() -> None:

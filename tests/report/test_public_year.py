@@ -41,7 +41,7 @@ def test_a_year_makes_two_files(
     )
     assert "1. **either**: Requests were cut at a fixed age, or something that looks like it" in wrong
     for part in (
-        "req_011C", "-ORD", "- wrong if: ", "- settle: holdfast run", "#### What would help", "near 300.", "| 67091 |",
+        "req_011C", "-ORD", "- refutes: ", "- settle: holdfast run", "#### What would help", "near 300.", "| 67091 |",
         "report's H1: ", "report's H8g: ", "have none, so they cannot be looked up", "#### What this cannot tell",
     ):  # fmt: skip
         assert part in page, part

@@ -27,11 +27,11 @@ from holdfast.sessions.environment import ANOTHERS, Environment
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot be told here"
 
 TWICE = 2.0
-"How much more often failures have to bear a mark than answers do, for it to be worth a suspicion."
+"How much more often requests that bear a mark have to fail than others do, for it to be worth a suspicion."
 ENOUGH, ENOUGH_ANSWERS = 10, 50
 "Failures and answers, at least, to compare."
-TOO_COMMON = 0.5
-"A mark that so many answers bear cannot be twice as common among failures."
+TOO_COMMON = 0.9
+"Of a mark that nearly all answers bear nothing can be told by comparing."
 FEW = 0.2
 "What explains fewer failures than this is not the cause of them."
 YOUNG_S, OLD_S = 10.0, 60.0
@@ -139,6 +139,8 @@ class _Share:
     verdict: str
     text: str
     "With its numbers."
+    usual: float = 0.0
+    "The share of answers that bear the mark."
 
 
 def _compared(
@@ -147,7 +149,7 @@ def _compared(
     failed: Callable[[Failure], bool | None],
     answered: Callable[[Answer], bool | None],
 ) -> _Share:
-    """Whether failures bear a mark twice as often as answers do. `what` is the mark, as in `n failures came after ...`.
+    """Whether requests that bear a mark fail twice as often as others. `what` is the mark, as in `n came after ...`.
 
     None of a failure or an answer is not known.
     """
@@ -173,10 +175,12 @@ def _compared(
             "requests did."
         )
     low, high = _range(data, marks)
-    if hits and low > TWICE * expected:
-        return _Share(SUPPORTED, said)
-    if high < TWICE * expected or (hits <= expected * len(marks) and high < FEW):
-        return _Share(CONTRADICTED, said)
+    # the share that failures would have if requests with the mark failed twice as often as those without
+    twice = TWICE * expected / (1 + (TWICE - 1) * expected)
+    if hits and low > twice:
+        return _Share(SUPPORTED, said, expected)
+    if high < twice or (hits <= expected * len(marks) and high < FEW):
+        return _Share(CONTRADICTED, said, expected)
     return _Share(OPEN, f"{said} That decides nothing yet.")
 
 
@@ -313,7 +317,7 @@ def _line_away(data: _Data) -> _Told:
         lambda one: peak(one.at_ms),
         lambda one: peak(one.at_ms),
     )
-    con = (hours.text,) if hours.verdict == CONTRADICTED else ()
+    con = (hours.text,) if hours.verdict == CONTRADICTED and hours.usual else ()
     spans = [one for one in data.case.outages if face(one) == "beyond"]
     covered = [one for one in data.case.failures if data.case.watched_at(one.at_ms)]
     marks = [

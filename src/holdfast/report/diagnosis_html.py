@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from itertools import count, zip_longest
 
 from holdfast import __version__
+from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
-from holdfast.report import diagnosed, drawing, pictures, plots
+from holdfast.report import diagnosed, drawing, pictures, pictures_when, plots
 from holdfast.report.plots import Figure
 from holdfast.report.sheet import sheet
 
@@ -88,6 +89,16 @@ class Advised:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A prior hypothesis."""
+
+    key: str
+    suspects: str
+    verdict: str
+    reasons: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Everything that the template shows, in words and pictures."""
 
@@ -99,6 +110,8 @@ class Page:
     unexplained: str
     since: list[str]
     findings: list[Card]
+    prior_title: str
+    prior: list[Suspicion]
     pictures: list[Picture]
     too_few: str
     "Why there are not more of them; empty where there are."
@@ -140,7 +153,7 @@ class Drawer:
 def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
     left = len(diagnosis.examination.unexplained)
     evidence = [pictures.evidence(finding, diagnosis) for finding in diagnosis.findings[:MOST_EVIDENCE]]
-    shown = {figure.title for figure in evidence if figure and figure.title != pictures.CALENDAR}
+    shown = {figure.title for figure in evidence if figure and figure.title != pictures_when.CALENDAR}
     return Page(
         verdict=diagnosed.verdict(diagnosis),
         span=_span(diagnosis),
@@ -151,6 +164,11 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         if left
         else "",
         since=around.since_lines(),
+        prior_title=diagnosed.PRIOR,
+        prior=[
+            Suspicion(one.key, one.suspects, one.verdict, list(prior.reasons(one)))
+            for one in prior.held(diagnosis, around.environment)
+        ],
         findings=[
             _card(finding, diagnosis, drawer.drawn(figure))
             for finding, figure in zip_longest(diagnosis.findings, evidence)
@@ -194,7 +212,7 @@ def _span(diagnosis: Diagnosis) -> str:
     days = [row["day"] for row in diagnosis.tables["per day"]]
     if not days:
         return ""
-    return f"{pictures.date(min(days))} to {pictures.date(max(days))}, {counted(len(days), 'day')} in use"
+    return f"{pictures_when.date(min(days))} to {pictures_when.date(max(days))}, {counted(len(days), 'day')} in use"
 
 
 def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -225,7 +243,7 @@ def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Ca
 
 
 def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
-    for name, rows in diagnosis.tables.items():
+    for name, rows in diagnosed.worth_showing(diagnosis):
         lines = diagnosed.shown(name, rows)
         if lines:
             title = diagnosed.HEADS.get(name, name.capitalize())

@@ -23,8 +23,8 @@ class EdgeTimeout(Told):
     name = "edge-timeout"
     title = "An edge gave up waiting for the provider's answer"
     remedy = (
-        "Ask for less at a time (less thinking, smaller prompts); a gateway of your own on the way has its limit raised: "
-        "its name is in the answer's Server header."
+        "Ask for less at a time (less thinking, smaller prompts). If the answer's Server header names a proxy of your own, "
+        "raise its limit."
     )
     falsifier = (
         "the same status at once, without any wait: then something on the way is broken, not impatient"

@@ -20,7 +20,7 @@ class LinkFlap(Away):
     remedy = "Use a wired link, or fix the machine to one access point; behind holdfast run a turn survives the change."
     falsifier = "failures stay as frequent on a wired link, or no change of the link is logged at their times"
     rivals: ClassVar[Mapping[str, str]] = {
-        "local-link": "how long the outage lasted: the system's own log of the link (holdfast doctor)"
+        "local-link": "how long the link was away, by the system's own log (journalctl -u NetworkManager, log show)"
     }
     face = "flap"
     after_ms = 10_000
