@@ -52,6 +52,7 @@ def judged(seeds: range, kept: Path) -> Iterator[Judged]:
                 continue  # the last line of a run that was killed
             known[one.seed] = one
     with kept.open("ab") as file:
+        file.write(b"\n" if file.tell() else b"")
         for seed in seeds:
             if seed not in known:
                 told = home(seed)

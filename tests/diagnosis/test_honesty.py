@@ -21,6 +21,14 @@ WATCHED = [
 ]
 "Homes with several sources beside the client's own files."
 STRUCK = [seed for seed in TUNING_SEEDS[:60] if plot(seed).name in ("one", "twins")]
+AWAY = [
+    seed
+    for seed in TUNING_SEEDS[:400]
+    if "system log" not in plot(seed).sources
+    and plot(seed).name in ("one", "twins")
+    and {name for name, _ in plot(seed).causes} & {"link_away", "flaps", "line_away", "roams", "vpn_changes"}
+]
+"Homes in which the network goes away, and nothing but the desktop app's log tells of it."
 FINDS = ("", "mtu", "upload", "resolver", "interceptor", "v6", 100.0)
 "What probes may find, `homes_probes`."
 
@@ -88,6 +96,18 @@ def test_a_source_less_makes_nothing_false(seed: int) -> None:
         found = judge(less, *diagnosed(less))
 
         assert [one for one in found.findings if one.grade == "strong" and not one.true] == [], gone
+
+
+@pytest.mark.parametrize("seed", AWAY[:4])
+def test_without_the_desktop_log_an_outage_is_nobody_s(seed: int) -> None:
+    """What the app would have told of the network stays open: at most that several sessions failed at once, which is so."""
+    told = home(seed)
+    true = {label(told.known(name)) for name in told.listed} | {"shared-outage"}
+    _, found = diagnosed(told, frozenset({"desktop log"}))
+    claimed = [one for one in found.findings if one.grade == "strong" and not one.hypothesis.startswith(SEEN)]
+
+    assert {label(named(one)) for one in claimed} <= true
+    assert not any(one.hypothesis in ("local-link", "link-flap", "isp-outage") for one in claimed)
 
 
 @pytest.mark.parametrize("finds", FINDS)
