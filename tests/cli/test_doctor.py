@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def test_a_limit_that_a_setting_moves_is_moved(home: Path) -> None:
     assert shown.startswith("strong: The client gave up waiting, by its own limit. It cost 12 turns.")
     assert '+    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000"' in shown
     assert "900 s instead of 300 s" in shown and "hunter2" not in shown
+    assert '     "MY_KEY": "(hidden)"' in shown.replace("-    ", "     ")
+    assert "(hidden) stands for a value that may be a key" in shown and " characters, " not in shown
     assert "holdfast doctor --yes" in shown and settings(home).read_text() == before
 
     assert "holdfast doctor --undo" in run(home, "--yes").stdout
@@ -76,7 +79,12 @@ def test_a_limit_that_a_setting_moves_is_moved(home: Path) -> None:
         "MY_KEY": "hunter2",
         "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000",
     }
-    assert "CLAUDE_STREAM" not in run(home).stdout, "another limit now, and no setting proposed twice"
+    again = " ".join(run(home).stdout.split())
+    assert "the longer patience is set already: CLAUDE_STREAM_IDLE_TIMEOUT_MS=900000" in again
+    assert re.search(
+        r"by the doctor, on .* what failed since: holdfast diagnose --since \d{4}-\d\d-\d\dT", again
+    )
+    assert "no setting was measured" not in again and "+++" not in again, "it is not proposed twice"
 
     assert "as it was before" in run(home, "--undo").stdout
     assert settings(home).read_text() == before
@@ -173,10 +181,17 @@ def test_json_asks_nothing_and_tells_what_it_did(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--now", "--yes"], ["--now", "--undo"], ["--pid", "7"], ["--watch", "5"], ["--now", "--watch", "0"]],
+    [
+        ["--now", "--yes"],
+        ["--now", "--undo"],
+        ["--now"],
+        ["--pid", "7"],
+        ["--watch", "5"],
+        ["--now", "--watch", "0"],
+    ],
 )
 def test_options_that_do_not_go_together(home: Path, options: list[str]) -> None:
-    """Looking and changing are two things."""
+    """Looking and changing are two things, and a frozen client is not in a copied home, which `run` names."""
     assert "--now" in run(home, *options, code=2).stderr or "--watch" in run(home, *options, code=2).stderr
 
 

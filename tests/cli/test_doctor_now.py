@@ -120,6 +120,33 @@ def test_without_a_transcript_it_cannot_be_told(frozen: Frozen) -> None:
     assert any("no transcript" in one for one in told["against"])
 
 
+def test_watching_tells_in_full_only_what_is_new(frozen: Frozen) -> None:
+    """Then one line a look, with what moves; and who watches is not told to watch."""
+    command = [
+        sys.executable,
+        "-m",
+        "holdfast",
+        "doctor",
+        "--now",
+        "--watch",
+        "0.2",
+        "--pid",
+        str(frozen.pid),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=frozen.environment(), stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        lines = [line.rstrip() for _, line in zip(range(40), watching.stdout, strict=False)]
+        watching.terminate()
+
+    said = "\n".join(lines)
+    assert said.count("It cannot be told") == 1 and said.count("  client   ") == 1
+    assert "--watch" not in said and "  settle   watch on" in said
+    same = [line for line in lines if re.match(r"\d\d:\d\d:\d\d  the same: ", line)]
+    assert len(same) > 5 and all("last acknowledged something" in line for line in same)
+
+
 def test_watching_ends_with_the_client(frozen: Frozen) -> None:
     """Look after look, one line each, until the process is gone."""
     frozen.writes(frozen.pen().asks())
@@ -304,8 +331,7 @@ def test_a_path_that_is_dead(tmp_path: Path) -> None:
 
         def told() -> dict[str, Any]:
             said = wire.here.output(
-                sys.executable, "-m", "holdfast", "doctor", "--now", "--json", "--home", str(home),
-                "--pid", str(frozen.pid),
+                sys.executable, "-m", "holdfast", "doctor", "--now", "--json", "--pid", str(frozen.pid),
             )  # fmt: skip
             found: dict[str, Any] = json.loads(said)
             return found

@@ -16,6 +16,7 @@ from holdfast.cli.settings_file import (
     Refused,
     apply,
     changes,
+    difference,
     edit_between,
     find,
     picture,
@@ -183,7 +184,7 @@ def test_a_file_that_was_changed_since_is_left_alone(home: Home) -> None:
     said = str(refused.value)
     assert '-        "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000"' in said
     assert '+        "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "60000"' in said
-    assert "haiku" not in said and "(5 characters," in said
+    assert "haiku" not in said and "(hidden)" in said and " characters," not in said
     assert "haiku" in home.path.read_text()
 
     home.path.write_text(changed)
@@ -253,3 +254,11 @@ def test_a_picture_shows_what_changed_and_no_value_that_may_be_a_key() -> None:
     assert "https://***@gate.example/v1" in shown and "pw" not in shown and "abc" not in shown
     assert shown.count("\n") == text.count("\n") and '"n": 5' in shown
     assert picture(text.replace("abc", "abd")) != shown
+
+
+def test_a_difference_tells_nothing_of_what_it_hides() -> None:
+    """Not how long it is and no part of a fingerprint; that it is another one can be seen. Tabs are spaces."""
+    text = '{\n\t"K": "abc",\n\t"n": 5\n}'
+    told = difference(picture(text), picture(text.replace("abc", "abcd")), "s")
+
+    assert told[3:] == [" {", '-    "K": "(hidden)",', '+    "K": "(hidden)",', '     "n": 5', " }"]

@@ -348,3 +348,12 @@ def test_the_connection_that_asked_is_chosen() -> None:
     assert asking([resting, asked, closed], 200.0) is asked
     assert asking([asked, VANISHING], 200.0) is VANISHING
     assert asking([closed], 200.0) is None
+
+
+@pytest.mark.parametrize("timer", ["keepalive", ""])
+def test_a_path_that_was_just_alive_is_not_called_old(timer: str) -> None:
+    """Without a transcript it is not known whether anything is asked; that is what lacks, and nothing of the path."""
+    told = judge(scene(None, conn(acked_ago_s=0.91, timer=timer)))
+
+    assert told.verdict == "unclear" and told.pro == ("192.0.2.1:443 last acknowledged something 0.91 s ago",)
+    assert told.con == ("no transcript of this client was found, so what it waits for is not known",)

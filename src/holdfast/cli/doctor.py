@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import click
 from holdfast.cli import claude, settings_file
 from holdfast.cli.errors import FAILED, Failed, Misused
 from holdfast.cli.viewing import json_line, local_time
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import counted, duration
 from holdfast.flight.instant import now
 from holdfast.flight.redact import clean
 from holdfast.flight.state import StateError, state_path
@@ -78,6 +79,8 @@ def command(
     the versions in use, it is put into the user's settings file, and the rest of that file stays as it is, to the byte.
     Where it is none, the line to type is shown. With nothing wrong nothing is changed.
 
+    It needs what diagnose needs, the packages of the extra `diagnose`; --now needs none of them.
+
     With --now it looks at a freeze that goes on: at the client's process, its connections, the end of its transcript
     (kinds and times of records, never what they say), and the flight of a gateway of yours. It sends nothing.
 
@@ -95,7 +98,12 @@ def command(
     if right_now:
         if yes or undo:
             raise click.UsageError("--now changes nothing; use --yes and --undo without it")
-        _now(home or Path.home(), pid, watch, as_json)
+        if home is not None:
+            raise click.UsageError(
+                "--home has somebody's logs, and a frozen client runs here: --now finds its home by itself; leave "
+                "--home out"
+            )
+        _now(Path.home(), pid, watch, as_json)
         return
     if pid is not None or watch is not None:
         raise click.UsageError("--pid and --watch belong to --now; write: holdfast doctor --now")
@@ -163,7 +171,9 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
         return
     told["diff"] = _difference(place, text)
     if not as_json:
-        _say(told, False, [*_lines(fix), "", *told["diff"]])
+        hidden = any(settings_file.HIDDEN in line for line in told["diff"])
+        note = ["", f"{settings_file.HIDDEN} stands for a value that may be a key; none of them changes."]
+        _say(told, False, [*_lines(fix), "", *told["diff"], *(note if hidden else [])])
     if not (
         yes
         or (
@@ -277,7 +287,7 @@ def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways
     environment = dict(os.environ) if own else {}
     versions = _versions(home, environment)
     gateway, no_gateway = _by_gateway(mine, managed, environment, own)
-    patience, no_patience = _by_patience(versions, mine, managed, environment)
+    patience, no_patience = _by_patience(versions, mine, managed, environment, path)
     return Ways(gateway, no_gateway, patience, no_patience)
 
 
@@ -343,7 +353,11 @@ def _by_gateway(
 
 
 def _by_patience(
-    versions: list[str], mine: claude.Source, managed: list[claude.Source], environment: Mapping[str, str]
+    versions: list[str],
+    mine: claude.Source,
+    managed: list[claude.Source],
+    environment: Mapping[str, str],
+    path: Path,
 ) -> tuple[Setting | None, str]:
     """A longer limit of the client's own, where each version in use was measured to follow the variable."""
     from holdfast.cli.doctor_now import profile_of
@@ -362,6 +376,9 @@ def _by_patience(
     for variable in ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS"):
         if any(variable in source.env for source in managed):
             continue
+        already = claude.look_up(variable, environment, sources)
+        if already is not None and already.value.isdigit() and int(already.value) >= LONGER_MS:
+            return None, _waits_already(variable, already, path)
         raised = []
         for version in versions:
             profile = profile_of(version)
@@ -376,10 +393,26 @@ def _by_patience(
                 f"let the client wait longer in a silent stream, {after:.0f} s instead of {before:.0f} s ({variable}). "
                 "A connection that is dead is then noticed as much later."
             )
-            told = f"on {', '.join(versions)}, behind a base URL as yours; 420 s were waited out, 900 s were not."
+            told = (
+                f"on {', '.join(versions)}, behind a base URL as yours, that the limit follows this variable: set to "
+                f"420 s, 420 s were waited out. {LONGER_MS / 1000:.0f} s were not tried."
+            )
             return Setting({variable: str(LONGER_MS)}, says, told), ""
     return None, (
         f"no setting was measured to lengthen the patience of the versions in use ({clean(', '.join(versions))})"
+    )
+
+
+def _waits_already(variable: str, found: claude.Found, path: Path) -> str:
+    """Why it is not proposed again, and how to see what came of it."""
+    said = f"the longer patience is set already: {variable}={found.value} ({clean(found.place)})"
+    made = [one for one in settings_file.made(state_path(), path) if variable in one.added]
+    if not made:
+        return f"{said}; what failed before it was set stays in the record"
+    at = local_time(made[0].at_ms, "%Y-%m-%dT%H:%M")
+    return (
+        f"{said}, by the doctor, on {local_time(made[0].at_ms, '%Y-%m-%d %H:%M')}. What failed before stays in the "
+        f"record; what failed since: holdfast diagnose --since {at}"
     )
 
 
@@ -411,6 +444,7 @@ def _now(home: Path, pid: int | None, watch: float | None, as_json: bool) -> Non
             "a freeze can be looked at on Linux only so far; here, behind holdfast run, see: holdfast flights"
         )
     client = _the_client(pid, as_json)
+    before: Verdict | None = None
     while True:
         told = _look(client, home)
         if told is None:
@@ -422,15 +456,29 @@ def _now(home: Path, pid: int | None, watch: float | None, as_json: bool) -> Non
         looked, verdict = told
         if as_json:
             click.echo(json_line(_as_json(looked, verdict)))
-        else:
-            if watch is not None:
-                click.echo(local_time(looked.scene.now_ms, "%H:%M:%S"))
+        elif watch is None:
             _say({}, False, _told(looked, verdict))
+        else:
+            _say({}, False, _seen_again(looked, verdict, before))
         if watch is None:
             return
-        if not as_json:
-            click.echo("")
+        before = verdict
         time.sleep(watch)
+
+
+WATCHING = "holdfast doctor --now --watch"
+
+
+def _seen_again(looked: Looked, verdict: Verdict, before: Verdict | None) -> list[str]:
+    """One look of several: in full where the verdict is new, else what moves, in one line."""
+    at = local_time(looked.scene.now_ms, "%H:%M:%S")
+    if before is not None and (before.verdict, before.grade) == (verdict.verdict, verdict.grade):
+        left = f"hangs up in {duration(verdict.left_s)}" if verdict.left_s is not None else ""
+        return [f"{at}  the same: {'; '.join(one for one in (left, *verdict.pro) if one)}"]
+    if verdict.settle.startswith(WATCHING):
+        _, colon, what = verdict.settle.partition(": ")
+        verdict = replace(verdict, settle=f"watch on: {what}" if colon else "watch on")
+    return [*([""] if before is not None else []), at, *_told(looked, verdict)]
 
 
 def _the_client(pid: int | None, as_json: bool) -> Client:

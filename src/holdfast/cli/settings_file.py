@@ -215,6 +215,11 @@ SHOWN_NAMES = frozenset(
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*")(\s*:)?')
 
 
+HIDDEN = "(hidden)"
+_MARK = re.compile(r'"\(\d+ characters, [0-9a-f]{4}\)"')
+"What a picture has for a value that may be a key."
+
+
 def picture(text: str) -> str:
     """The text for a person's eyes and for the state directory: no key in it, and the same lines.
 
@@ -240,11 +245,14 @@ def picture(text: str) -> str:
 
 
 def difference(before: str, after: str, name: str) -> list[str]:
-    """A unified diff of two pictures, line by line, safe for a terminal."""
+    """A unified diff of two pictures, line by line, safe for a terminal; of what they hide not even how long it is."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), f"{name} (now)", f"{name} (then)", lineterm="", n=3
     )
-    return [clean(line) for _, line in zip(range(LINES), lines, strict=False)]
+    return [
+        clean(line[:1] + _MARK.sub(f'"{HIDDEN}"', line[1:]).expandtabs(4))
+        for _, line in zip(range(LINES), lines, strict=False)
+    ]
 
 
 # ----- how it is done
@@ -378,6 +386,17 @@ def changes(state_dir: Path) -> list[Path]:
     with suppress(OSError):
         return sorted((state_dir / SETTINGS).glob("*.json"), reverse=True)
     return []
+
+
+def made(state_dir: Path, path: Path) -> list[Change]:
+    """The changes of this file that can be undone, the latest first; those that cannot be read left out."""
+    found = []
+    for kept in changes(state_dir):
+        with suppress(Refused):
+            change = _read_change(kept)
+            if change.path == str(path):
+                found.append(change)
+    return found
 
 
 def _read_change(kept: Path) -> Change:

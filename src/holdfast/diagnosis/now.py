@@ -502,6 +502,8 @@ def _unclear(scene: Scene) -> Verdict:
             lacks.append(
                 f"{size(path.unacked_bytes)} are not acknowledged yet, but were hardly sent again: too early to tell"
             )
+        elif _fresh(path):
+            pass  # the path is alive; what is missing is whether anything is asked on it, and was said above
         elif path.timer != "keepalive":
             lacks.append(
                 "nothing has asked the path since, because the connection has no keepalive: a thinking API and a dead "
