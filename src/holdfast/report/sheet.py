@@ -38,9 +38,22 @@ def _environment() -> Any:
         keep_trailing_newline=True,
     )
     environment.filters["clean"] = lambda text: clean(text, limit=2000)
+    environment.filters["steps"] = steps
     environment.filters["since"] = lambda seconds: f"{seconds:.3f} s"
     # Our own style sheet, and nothing else, goes in as it is: escaped, its hash would be another's.
     environment.globals["Style"] = markupsafe.Markup
     # And pictures, which `drawing` let through its sieve.
     environment.globals["Drawn"] = markupsafe.Markup
     return environment
+
+
+def steps(told: str) -> list[tuple[str, str]]:
+    """What is to be done, one thing after the other: the line to type, or nothing, and the words around it.
+
+    `holdfast probe ping: loss; the router's log` -> `holdfast probe ping` and `: loss`, then `the router's log`.
+    """
+    found = []
+    for one in told.split("; "):
+        line, mark, means = one.partition(": ") if one.startswith("holdfast ") else ("", "", one)
+        found.append((line, mark + means))
+    return found
