@@ -86,7 +86,7 @@ def test_every_format_says_where_it_ran(home: Path, form: str) -> None:
     (home / ".claude" / "settings.json").write_text(json.dumps(settings))
     told = diagnosed(home, "--format", form).stdout.replace("\\_", "_")
     assert "API_TIMEOUT_MS" in told and "plan" in told and "planted-1" not in told
-    assert "claude --version, on that machine" in told
+    assert "claude --version" in told
 
 
 def test_an_issue_is_two_files(home: Path, tmp_path: Path) -> None:

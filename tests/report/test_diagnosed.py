@@ -15,7 +15,7 @@ from holdfast.report import diagnosed
 from holdfast.sessions.environment import Environment, Fact, Skipped
 
 EMPTY = Diagnosis(
-    3, 9, 0, Examination((), (), (), ()), (), {}, (Coverage("transcripts", "none"),), (), case=Case(())
+    30, 90, 0, Examination((), (), (), ()), (), {}, (Coverage("transcripts", "none"),), (), case=Case(())
 )
 ROWS = [
     {

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.diagnosis.since import Since, told
-from holdfast.sessions.environment import Environment, Skipped
+from holdfast.sessions.environment import ANOTHERS, Environment, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Around:
         told = []
         for why, same in by_reason.items():
             lines = "; ".join(one.line for one in same if one.line)
+            where = "type on that one" if why == ANOTHERS else "type"
             told.append(
-                f"{', '.join(one.name for one in same)}: {why}" + (f"; type: {lines}" if lines else "")
+                f"{', '.join(one.name for one in same)}: {why}" + (f"; {where}: {lines}" if lines else "")
             )
         return told
 

@@ -303,7 +303,7 @@ def _refusals(
                 else ""
             )
         )
-    if len(counted["per day"]) > DELETED_AFTER_DAYS:
+    if case.failures and len(counted["per day"]) > DELETED_AFTER_DAYS:
         said.append(
             f"No trend is drawn: the client deletes sessions after {DELETED_AFTER_DAYS} days without use, so of older "
             "days only sessions that were still in use later are left."
@@ -313,7 +313,10 @@ def _refusals(
         said.append(
             f"No rate for version {', '.join(unrated[:5])}: no answered request of it is on record to compare with."
         )
-    if len([row for row in counted["by version"] if row["failures"] or row["requests"]]) > 1:
+    if (
+        case.failures
+        and len([row for row in counted["by version"] if row["failures"] or row["requests"]]) > 1
+    ):
         said.append(
             "Versions are not compared with each other as causes: each logs failures differently, and each was used at "
             "another time."

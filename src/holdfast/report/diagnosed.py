@@ -23,6 +23,10 @@ ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
 NARROWEST = 14
 "Letters that a column of text keeps on a narrow terminal."
+TO_FIND_OUT = (
+    "To find out: holdfast run -- claude, for the next failures (its flights tell who ended a connection, and after which "
+    "silence); holdfast probe: what the network does now; then again: holdfast diagnose."
+)
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
 SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
@@ -143,6 +147,8 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             page += paragraph(told, width, f"  {grade:<11} {count:>5}  ", " " * 21)
         grades = dict.fromkeys(one.grade for one in diagnosis.findings)
         page += paragraph("; ".join(f"{one}: {GRADES[one]}" for one in grades) + ".", width, "  ", "  ")
+    elif diagnosis.failures:
+        page += ["", *paragraph(TO_FIND_OUT, width)]
     if diagnosis.advice:
         page += ["", "What to do, and how many lost turns it would have saved"]
         for number, one in enumerate(diagnosis.advice, 1):
@@ -165,8 +171,16 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             page += paragraph(told, width, f"  {word:<8} ", " " * 11)
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
-        page += ["", f"unexplained  {counted(number, 'failure')}: no cause that is known here explains them."]
-    if held := prior.held(diagnosis, around.environment):
+        them = "it" if number == 1 else "them"
+        page += [
+            "",
+            f"unexplained  {counted(number, 'failure')}: no cause that is known here explains {them}.",
+        ]
+    held = prior.held(diagnosis, around.environment)
+    if held and diagnosis.failures < prior.ENOUGH:
+        few = f"{', '.join(one.key for one in held)}: {counted(diagnosis.failures, 'failure')} are too few to tell."
+        page += ["", PRIOR, *paragraph(few, width, "  ", "  ")]
+    elif held:
         page += ["", PRIOR]
         for suspicion in held:
             head = f"  {suspicion.key:<4} {suspicion.verdict:<19}  "
@@ -334,6 +348,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     if diagnosis.findings:
         known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
         page += [*markdown.table(("how sure", "failures", "cause"), known), ""]
+    elif diagnosis.failures:
+        page += [markdown.words(TO_FIND_OUT), ""]
     if diagnosis.advice:
         page += ["## What to do, and how many lost turns it would have saved", ""]
         page += [
@@ -358,7 +374,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         page += [
             "## Unexplained",
             "",
-            f"{counted(number, 'failure')}: no cause that is known here explains them.",
+            f"{counted(number, 'failure')}: no cause that is known here explains {'it' if number == 1 else 'them'}.",
             "",
         ]
     if held := prior.held(diagnosis, around.environment):

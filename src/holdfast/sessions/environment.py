@@ -142,7 +142,7 @@ def look(
             ("client", "claude --version"), ("interface", "ip route get 1.1.1.1"),
             ("proxy settings", "env | cut -d= -f1 | grep -i proxy"),
         ):  # fmt: skip
-            notes.made.skipped.append(Skipped(name, ANOTHERS, f"{line}, on that machine"))
+            notes.made.skipped.append(Skipped(name, ANOTHERS, line))
     else:
         _machine(notes, system or os.uname().sysname, variables, runs, root)
         _client(notes, home, runs)

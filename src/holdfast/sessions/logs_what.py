@@ -107,16 +107,14 @@ def told(sessions: Sequence[tuple[str, Mode, int, int]]) -> list[dict[str, Any]]
 
 
 def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the versions on record keep to themselves, a clause each, without those that log every try."""
-    said = []
+    """What the versions on record keep to themselves, a clause for those alike; without those that log every try."""
+    said: dict[str, list[str]] = {}
     for row in rows:
         cell = logs_what(row["version"], row["mode"])
         if cell is None:
-            said.append(f"{row['version']} {row['mode']} mode was not measured")
+            said.setdefault(f"{row['mode']} mode was not measured", []).append(row["version"])
         elif cell.tries != "logged":
             own = cell.sentence.removeprefix(f"{cell.version} ")
-            said.append(
-                f"{row['version']} {own}"
-                + ("" if cell.version == row["version"] else f" (as {cell.version})")
-            )
-    return said
+            measured = "" if cell.version == row["version"] else f" (as {cell.version})"
+            said.setdefault(own + measured, []).append(row["version"])
+    return [f"{', '.join(versions)} {told}" for told, versions in said.items()]
