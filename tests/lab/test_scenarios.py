@@ -11,8 +11,8 @@ from holdfast.lab.provider import Provider
 from holdfast.lab.scenarios import CATALOGUE, CLIENT_LIMIT_S, GIANT_TOOL, SILENCES, Scenario
 
 SPEED = 4000.0
-SLOWER = 1500.0
-"Where the client's limit must run out before the silence does, on a busy machine too: 200 ms before 267 ms."
+SLOWER = 500.0
+"Where the client's limit must run out before the silence does, on a busy machine too: 600 ms before 800 ms."
 
 
 def play(scenario: Scenario, agent: AgentModel, speed: float = SPEED) -> tuple[Report, Provider]:
