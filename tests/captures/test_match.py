@@ -164,6 +164,80 @@ def test_two_that_fit_alike_are_put_to_nobody(tmp_path: Path) -> None:
     assert "2 of them because they fit several equally" in " ".join(found.notes())
 
 
+def with_ports(*, client: int | None = CLIENT[1], upstream: int | None = MINE[1]) -> TurnRecord:
+    """The same turn, of a gateway that tells its ports."""
+    record = gave_up()
+    record.moments[:] = [(when, _with_ports(moment, client, upstream)) for when, moment in record.moments]
+    return record
+
+
+def _with_ports(moment: m.Moment, client: int | None, upstream: int | None) -> m.Moment:
+    match moment:
+        case m.ReaderJoined():
+            return m.ReaderJoined(moment.reader, moment.how, 0, client, GATEWAY[1])
+        case m.Connected():
+            return m.Connected(1, moment.address, moment.took_s, False, moment.tls, moment.http, upstream)
+        case _:
+            return moment
+
+
+def encrypted_client_side(port: int, *, begins: float = -0.01) -> Talk:
+    """A client's connection over TLS: no head names the turn."""
+    talk = Talk((CLIENT[0], port), GATEWAY)
+    talk.opens(begins)
+    talk.says(begins + 0.01, True, b"\x17\x03\x03\x00\x05hello")
+    talk.packet(301.0, True, 20)
+    return talk
+
+
+def test_ports_tell_connections_apart_that_are_alike_in_all_else(tmp_path: Path) -> None:
+    """Three connections to the provider and three to the gateway, begun and ended at the same times, all encrypted."""
+    (turn,) = stored(with_ports())
+    alike = [upstream_side(port=MINE[1] + number) for number in (-1, 0, 1)]
+    alike += [encrypted_client_side(CLIENT[1] + number) for number in (-1, 0, 1)]
+    found = beside(file(tmp_path / "c.pcap", *alike), [turn])
+
+    assert sorted(
+        (one.leg.name, one.report.connection.client.endpoint[1], one.why) for one in found.matches
+    ) == [
+        ("attempt 1", MINE[1], "both its ports are those of our connection to that address"),
+        ("the client's connection", CLIENT[1], "both its ports are those of that client's connection"),
+    ]
+    assert found.notes() == ["4 of its 6 connections fit none of the turns"]
+
+    without = beside(file(tmp_path / "d.pcap", *alike), stored(gave_up()))
+    assert not without.matches
+
+
+def test_a_connection_with_another_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """Its times fit; the turn's own connection is seen, and has another port."""
+    first, second = with_ports(), with_ports(client=None, upstream=MINE[1] + 5)
+    second.turn_id = "abc2"
+    found = beside(
+        file(tmp_path / "c.pcap", upstream_side(), upstream_side(port=MINE[1] + 9)), stored(first, second)
+    )
+    assert [(one.leg.turn_id, one.report.connection.client.endpoint[1]) for one in found.matches] == [
+        ("abc1", MINE[1])
+    ]
+
+
+def test_behind_a_nat_address_and_times_still_serve(tmp_path: Path) -> None:
+    """A router's capture has other ports than ours, and none of ours."""
+    (turn,) = stored(with_ports())
+    found = beside(file(tmp_path / "c.pcap", upstream_side(port=61000)), [turn])
+    assert [one.why for one in found.matches] == ["its address and times are those of attempt 1"]
+
+
+def test_a_port_that_came_again_is_another_connection(tmp_path: Path) -> None:
+    """Ports are used again: only who was there at the time counts."""
+    (turn,) = stored(with_ports())
+    later = Talk(MINE, API)
+    later.opens(500.0)
+    later.packet(501.0, True, 17)
+    found = beside(file(tmp_path / "c.pcap", upstream_side(), later), [turn])
+    assert [one.report.connection.number for one in found.matches] == [1]
+
+
 def test_a_provider_that_did_not_do_it_is_cleared(tmp_path: Path) -> None:
     """We held a reset for upstream's; the packets show that upstream spoke on behind it."""
     record = tell(

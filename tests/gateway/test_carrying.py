@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from holdfast.gateway.settings import Settings, Timeouts, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider, Request
 from tests.gateway.bare import UNHEALED
-from tests.gateway.hosted import Call, body, hosted
+from tests.gateway.hosted import HEADERS, Call, body, hosted
 
 QUICK = Timeouts(keepalive_s=0.1, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5)
 
@@ -128,6 +129,37 @@ def test_an_answer_that_breaks_is_never_passed_off_as_whole(end: s.End) -> None:
         assert (kept, complete) == (told_bytes(provider), False)
 
 
+def test_the_ports_of_both_connections_are_told() -> None:
+    """By them a capture's connections are known, encrypted or not."""
+    with Provider(s.answer(s.text("x"))).running() as provider, hosted(settings(provider)) as gateway:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
+        connection.connect()
+        mine = connection.sock.getsockname()[1]
+        for _ in range(2):
+            connection.request("POST", "/v1/messages", json.dumps(body()), HEADERS)
+            connection.getresponse().read()
+        connection.close()
+
+        joined = gateway.kept.moments(m.ReaderJoined)
+        assert [(one.client_port, one.own_port) for one in joined] == [(mine, gateway.port)] * 2
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/models"])
+def test_our_own_port_towards_upstream_is_the_one_it_sees(path: str) -> None:
+    """Of a turn's attempt and of what is carried opaque."""
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        told = Settings(
+            upstream=Upstream.parse(f"http://127.0.0.1:{upstream.getsockname()[1]}"), timeouts=QUICK
+        )
+        with hosted(told) as gateway:
+            call = Call(gateway.port, path=path)
+            accepted, seen = upstream.accept()
+            [connected] = gateway.kept.wait_for(m.Connected)
+            assert connected.own_port == seen[1]
+            call.leave()
+            accepted.close()
+
+
 def test_an_upstream_that_is_not_there_is_said_with_advice() -> None:
     """The client gets an error it retries, with what to look at."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -168,7 +200,7 @@ def test_a_late_error_is_said_in_the_stream_and_then_with_its_true_status() -> N
         assert second.response.status == 429
         assert second.response.getheader("retry-after") == "7"
         assert len(provider.requests) == 1
-        [told] = gateway.kept.moments(m.AnsweredLocally)
+        [told] = gateway.kept.moments(m.ErrorRepeated)
         assert told.status == 429 and len(gateway.kept.records) == 1
 
 

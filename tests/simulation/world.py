@@ -530,8 +530,8 @@ class World:
 
     def _check_record(self, record: TurnRecord, generations: int) -> None:
         told = Counter(type(moment) for _, moment in record.moments)
-        # What was watched for when it ended may still be noticed: a reset behind a close, a witness.
-        late = (m.ReaderReset, m.EdgeWitnessed)
+        # Later comes what was watched for when it ended: a reset behind a close, a witness, the client's next request.
+        late = (m.ReaderReset, m.EdgeWitnessed, m.ErrorRepeated)
         last = next(type(x) for _, x in reversed(record.moments) if not isinstance(x, late))
         if record.ending is None or told[m.TurnEnded] != 1 or last is not m.TurnEnded:
             self.violate(8, f"a turn has {told[m.TurnEnded]} ends: {moments_of(record)}")

@@ -1,7 +1,8 @@
 """A capture beside turns: which connections are whose, how far its clock is from ours, and what it adds to a story.
 
-The strongest tie is an id in plain heads: `holdfast-turn` is the gateway's own. Next is upstream's address and port
-together with the times of an attempt. A client's connection without any of these is only taken where both its begin
+The strongest tie is an id in plain heads: `holdfast-turn` is the gateway's own. Next are the ports of both ends, which our
+moments name: at one time no two connections have the same. Then upstream's address and port together with the times of an
+attempt. A client's connection without any of these is only taken where both its begin
 and its end fit, or its end alone where it was open before the capture. What fits several legs equally is put to none,
 and said.
 """
@@ -53,6 +54,10 @@ class Leg:
     ended_s: float | None
     address: str = ""
     "Upstream's, as `ip:port`; empty for a client's connection."
+    client_port: int | None = None
+    "Of the end that connected: the client's, or ours towards upstream. None in flights of older versions."
+    server_port: int | None = None
+    "For a client's connection: the gateway's."
     reused: bool = False
     ids: frozenset[str] = frozenset()
     "The provider's and the edge's ids that this attempt was given."
@@ -71,22 +76,24 @@ def legs_of(turn: StoredTurn) -> list[Leg]:
     record = turn.record
     over_s = record.ended.wall_ms / 1000 if record.ended else None
     readers: dict[int, float] = {1: record.started.wall_ms / 1000}
+    ports: dict[int, tuple[int | None, int | None]] = {}
     left: dict[int, tuple[float, Ending | None]] = {}
     started: dict[int, float] = {}
-    connected: dict[int, tuple[str, bool, float]] = {}
+    connected: dict[int, tuple[str, bool, float, int | None]] = {}
     ended_at: dict[int, tuple[float, Ending | None]] = {}
     ids: dict[int, frozenset[str]] = {}
     for at, moment in record.moments:
         wall_s = at.wall_ms / 1000
         match moment:
-            case m.ReaderJoined(reader=reader):
+            case m.ReaderJoined(reader=reader, client_port=theirs, own_port=ours):
                 readers.setdefault(reader, wall_s)
+                ports[reader] = theirs, ours
             case m.ReaderLeft(reader=reader, ending=left_by):
                 left[reader] = wall_s, left_by
             case m.AttemptStarted(attempt=attempt):
                 started.setdefault(attempt, wall_s)
-            case m.Connected(attempt=attempt, address=address, took_s=took_s, reused=reused):
-                connected[attempt] = address, reused, wall_s - (0 if reused else took_s)
+            case m.Connected(attempt=attempt, address=address, took_s=took_s, reused=reused, own_port=ours):
+                connected[attempt] = address, reused, wall_s - (0 if reused else took_s), ours
             case m.HeadersArrived(attempt=attempt, request_id=request_id, edge_id=edge_id):
                 ids[attempt] = frozenset(one for one in (request_id, edge_id) if one)
             case m.UpstreamStopped(attempt=attempt):
@@ -102,16 +109,19 @@ def legs_of(turn: StoredTurn) -> list[Leg]:
             number,
             began_s,
             left.get(number, (over_s, None))[0],
+            client_port=ports.get(number, (None, None))[0],
+            server_port=ports.get(number, (None, None))[1],
             ids=frozenset({record.turn_id}),
             ending=left[number][1] if number in left else None,
         )
         for number, began_s in readers.items()
     ]
     for number, began_s in started.items():
-        address, reused, dialled_s = connected.get(number, ("", False, began_s))
+        address, reused, dialled_s, ours = connected.get(number, ("", False, began_s, None))
         end_s, broke = ended_at.get(number, (over_s, None))
         known = ids.get(number, frozenset())
-        found.append(Leg(record.turn_id, False, number, dialled_s, end_s, address, reused, known, broke))
+        leg = Leg(record.turn_id, False, number, dialled_s, end_s, address, ours, None, reused, known, broke)
+        found.append(leg)
     return found
 
 
@@ -317,10 +327,15 @@ def match(name: str, heard: Sequence[_Heard], legs: Sequence[Leg]) -> Beside:
     by_id = _by_ids(heard, legs)
     ahead_s, clock = _clock(by_id, heard, legs)
     found = Beside(name, clock, ahead_s, [one for one, _ in by_id])
+    if ahead_s is not None:
+        found.matches += _by_ports(heard, legs, found.matches, ahead_s)
     taken = {(one.leg.turn_id, one.leg.client, one.leg.number) for one in found.matches}
     if ahead_s is not None:
         open_legs = [leg for leg in legs if (leg.turn_id, leg.client, leg.number) not in taken]
         ports = {one.report.connection.server.endpoint[1] for one in found.matches if one.leg.client}
+        # Taken where our own ports are seen, what has another port is another connection.
+        near = {one.leg.client for one in found.matches if one.why in _BY_PORTS}
+        open_legs = [leg for leg in open_legs if leg.client_port is None or leg.client not in near]
         upstream = [leg for leg in open_legs if not leg.client and leg.address]
         found.matches += _by_fit(
             heard,
@@ -342,6 +357,46 @@ def match(name: str, heard: Sequence[_Heard], legs: Sequence[Leg]) -> Beside:
             + (f", {unclear} of them because they fit several equally" if unclear else "")
         )
     return found
+
+
+_BY_PORTS: Final = (
+    "both its ports are those of our connection to that address",
+    "both its ports are those of that client's connection",
+)
+
+
+def _by_ports(
+    heard: Sequence[_Heard], legs: Sequence[Leg], known: Sequence[Match], ahead_s: float
+) -> list[Match]:
+    """Connections with the very ports of a leg, that were there while the leg was; behind a NAT there are none."""
+    taken = {(one.leg.turn_id, one.leg.client, one.leg.number) for one in known}
+    found: list[Match] = []
+    for leg in legs:
+        if leg.client_port is None or (leg.turn_id, leg.client, leg.number) in taken:
+            continue
+        fits = [one for one in heard if _has_ports(one, leg) and _was_there(one, leg, ahead_s)]
+        if len(fits) == 1:
+            fits[0].taken = True
+            found.append(Match(leg, fits[0].report, fits[0].view, None, _BY_PORTS[leg.client]))
+    return found
+
+
+def _has_ports(one: _Heard, leg: Leg) -> bool:
+    connection = one.report.connection
+    if connection.client.endpoint[1] != leg.client_port:
+        return False
+    if leg.client:
+        return leg.server_port is not None and connection.server.endpoint[1] == leg.server_port
+    return where(connection.server) == leg.address
+
+
+def _was_there(one: _Heard, leg: Leg, ahead_s: float) -> bool:
+    """Whether it lived while the leg did, as far as both are known: a port comes again after a while."""
+    began_s, last_s = one.began_s - ahead_s, one.report.connection.last_ns / 1e9 - ahead_s
+    return last_s >= leg.began_s - SAME_CLOCK_S and (
+        began_s <= leg.began_s + SAME_CLOCK_S
+        or (one.report.connection.joined_in_the_middle and (leg.ended_s is None or began_s <= leg.ended_s))
+    )
 
 
 def _by_ids(heard: Sequence[_Heard], legs: Sequence[Leg]) -> list[tuple[Match, float | None]]:
@@ -396,7 +451,11 @@ def _clock(
         and not leg.reused
         and leg.ended_s is not None
         and where(one.report.connection.server) == leg.address
-        and abs((one.over_s - one.began_s) - (leg.ended_s - leg.began_s)) < 2 * EXACT_S
+        and (
+            _has_ports(one, leg)
+            or abs((one.over_s - one.began_s) - (leg.ended_s - leg.began_s)) < 2 * EXACT_S
+        )
+        and not one.report.connection.joined_in_the_middle
     ]
     best, number = 0.0, 0
     for vote in votes[:2000]:

@@ -568,6 +568,9 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
     m.MachineSlept: lambda x, _: f"This machine slept for {duration(x.slept_s)}.",
     m.Healed: _healed,
     m.RequestDoomed: _doomed,
+    m.ErrorRepeated: lambda x, _: (
+        f"The client asked again, and was given the error as it had come: status {x.status}."
+    ),
     m.AnsweredLocally: lambda x, _: f"The gateway answered by itself with status {x.status}: {x.why}.",
     m.AnswerFinished: _finished,
     m.AnswerHeard: lambda x, _: (

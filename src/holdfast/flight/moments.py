@@ -61,6 +61,8 @@ class Connected(Moment, frozen=True, gc=False):
     "Protocol version, or None where the connection is plain."
     http: str = "1.1"
     "`1.1` or `2`."
+    own_port: int | None = None
+    "This machine's port of it: with `address` it is found in a capture. None where it was not measured."
 
 
 class RequestSent(Moment, frozen=True, gc=False):
@@ -131,6 +133,10 @@ class ReaderJoined(Moment, frozen=True, gc=False):
     "`first`; `retry` (the same request again); `fallback` (the same turn asked without streaming)."
     behind_bytes: int
     "How much of the answer was already there."
+    client_port: int | None = None
+    "The port that it comes from, as seen here; None where it was not measured."
+    own_port: int | None = None
+    "The gateway's port that it came to."
 
 
 class ReaderLeft(Moment, frozen=True, gc=False):
@@ -301,6 +307,12 @@ class AnsweredLocally(Moment, frozen=True, gc=False):
 
     status: int
     why: str
+
+
+class ErrorRepeated(Moment, frozen=True, gc=False):
+    """The client's next request was given upstream's error as it was, which could only be said inside its stream before."""
+
+    status: int
 
 
 class AnswerFinished(Moment, frozen=True, gc=False):

@@ -232,6 +232,7 @@ class Asking(Attempt):
                 connection.reused,
                 connection.tls,
                 connection.http,
+                connection.own_port,
             )
         )
         self.connected()

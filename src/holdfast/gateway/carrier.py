@@ -796,7 +796,7 @@ class Carrier:
             self.record.keepalives += former.keepalives
             former.abort()
         self.record.readers += 1
-        self.note(m.ReaderJoined(reader.number, reader.how, self.log.size))
+        self.note(m.ReaderJoined(reader.number, reader.how, self.log.size, *reader.exchange.ports()))
         for act in self.turn.handle(Event.READER_JOINED, now) if reader.number > 1 else ():
             self._do(act)
         if self._failing is not None:

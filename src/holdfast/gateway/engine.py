@@ -453,8 +453,7 @@ class Engine:
             asked = failure.body.whole()
             if sameness.same(asked, body) or sameness.same_but_fallback(asked, body):
                 self._forget_failure(failure)
-                why = "the client asked again, and was given the error that could only be said inside its stream"
-                failure.record.note(instant_now(), m.AnsweredLocally(failure.status, why))
+                failure.record.note(instant_now(), m.ErrorRepeated(failure.status))
                 self.recorder.changed(failure.record)
                 exchange = arrival.exchange
                 exchange.start(failure.status, failure.headers, length=len(failure.answer))

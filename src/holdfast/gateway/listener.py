@@ -26,6 +26,7 @@ from holdfast.gateway.sockets import (
     family,
     local_address,
     pending_error,
+    port_of,
     reset_on_close,
     set_keepalive,
     tcp_facts,
@@ -234,6 +235,10 @@ class Exchange:
         """What address of this machine the client connected to; None where the socket is gone."""
         return self._connection.local_address()
 
+    def ports(self) -> tuple[int | None, int | None]:
+        """The client's port as seen here, and ours that it came to; None where there is none."""
+        return self._connection.ports()
+
     def on_closed(self, told: Callable[[Mechanism, int | None], None] | None) -> None:
         """After `end`: say how the connection closed, and what was unacknowledged then, if that comes first.
 
@@ -254,6 +259,7 @@ class ClientConnection(asyncio.Protocol):
         "_lingered",
         "_listener",
         "_parser",
+        "_ports",
         "_queue",
         "_reading_paused",
         "_sent_fin",
@@ -283,6 +289,8 @@ class ClientConnection(asyncio.Protocol):
         self._head: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._ahead_bytes = 0
+        self._ports: tuple[int | None, int | None] | None = None
+        "Once they were asked for."
         self.current: Exchange | None = None
         self.paused_since: float | None = None
         "Since when the client reads slower than we write."
@@ -559,6 +567,12 @@ class ClientConnection(asyncio.Protocol):
 
     def local_address(self) -> str | None:
         return local_address(self._sock)
+
+    def ports(self) -> tuple[int | None, int | None]:
+        if self._ports is None:
+            asked = self.transport.get_extra_info
+            self._ports = port_of(asked("peername")), port_of(asked("sockname"))
+        return self._ports
 
     def evidence(self, number: int | None, waiting: int | None) -> Facts:
         """What can be told of the connection where it ends; `waiting` is the socket's error, where it was read before."""

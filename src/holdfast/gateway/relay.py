@@ -111,7 +111,13 @@ class Relay:
         self._connection = connection
         self._note(
             m.Connected(
-                1, connection.address, connection.took_s, connection.reused, connection.tls, connection.http
+                1,
+                connection.address,
+                connection.took_s,
+                connection.reused,
+                connection.tls,
+                connection.http,
+                connection.own_port,
             )
         )
         length = h.request_length(exchange.head)

@@ -146,6 +146,21 @@ def local_address(sock: SocketLike) -> str | None:
     return str(name[0]) if isinstance(name, tuple) else None
 
 
+def port_of(name: object) -> int | None:
+    """The port in what a socket or transport calls its own or its peer's name; None where there is none."""
+    if isinstance(name, tuple) and len(name) > 1 and isinstance(name[1], int):
+        return name[1]
+    return None
+
+
+def own_port(sock: SocketLike) -> int | None:
+    """This machine's port of it; None where the socket is gone, or none of IP's."""
+    try:
+        return port_of(sock.getsockname())
+    except (OSError, ValueError):
+        return None
+
+
 def family(sock: SocketLike) -> str | None:
     """`4` or `6`; None for anything else."""
     address = local_address(sock)

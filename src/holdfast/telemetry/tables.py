@@ -180,6 +180,7 @@ _ATTEMPT_COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("started_at_ms", "BIGINT", "When it began."), _at("AttemptStarted")),
     (Column("connected_at_ms", "BIGINT", "When a connection was at hand."), _at("Connected")),
     (Column("address", "VARCHAR", "Of upstream, with port."), _told("Connected", "address")),
+    (Column("own_port", "INTEGER", "This machine's port."), _told("Connected", "own_port", "INTEGER")),
     (
         Column("connect_ms", "BIGINT", "How long connecting took; of a reused connection, back then."),
         _ms(_told("Connected", "took_s", "DOUBLE")),

@@ -37,6 +37,7 @@ from holdfast.gateway.sockets import (
     Fact,
     SocketOptions,
     local_address,
+    own_port,
     pending_error,
     probe_soon,
     restore,
@@ -107,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         "exchanges",
         "idle_since",
         "local_address",
+        "own_port",
         "received_bytes",
         "reused",
         "sent_bytes",
@@ -136,6 +138,8 @@ class UpstreamConnection(asyncio.Protocol):
         "Whether it already carried an exchange."
         self.local_address: str | None = None
         "What address of this machine it goes out from; known once `evidence` was asked."
+        self.own_port = own_port(sock)
+        "And from which of its ports."
         self.exchanges = 0
         "How many it was taken for."
         self.tls = tls.version if tls else None
