@@ -186,12 +186,22 @@ def test_a_picture_is_about_as_wide_as_its_page(page: str) -> None:
 @pytest.mark.parametrize(
     ("told", "steps"),
     [
-        ("the router's log", [("", "the router's log")]),
-        ("holdfast mark 'moved'", [("holdfast mark 'moved'", "")]),
-        ("holdfast probe ping: loss; a capture", [("holdfast probe ping", ": loss"), ("", "a capture")]),
+        ("the router's log", [[(False, "the router's log")]]),
+        ("holdfast probe ping: loss", [[(True, "holdfast probe ping"), (False, ": loss")]]),
+        ("holdfast run -- claude; a capture", [[(True, "holdfast run -- claude")], [(False, "a capture")]]),
+        (
+            "holdfast mark 'wired, at home', and later: holdfast diagnose",
+            [
+                [
+                    (True, "holdfast mark 'wired, at home'"),
+                    (False, ", and later: "),
+                    (True, "holdfast diagnose"),
+                ]
+            ],
+        ),
     ],
 )
-def test_what_settles_it_is_a_line_to_type(told: str, steps: list[tuple[str, str]]) -> None:
+def test_what_settles_it_is_a_line_to_type(told: str, steps: list[list[tuple[bool, str]]]) -> None:
     """The command stands apart from the words that say what it shows."""
     assert sheet.steps(told) == steps
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,19 @@ def _environment() -> Any:
     return environment
 
 
-def steps(told: str) -> list[tuple[str, str]]:
-    """What is to be done, one thing after the other: the line to type, or nothing, and the words around it.
+_TYPED = re.compile(r"(?:^|(?<=: ))holdfast (?:'[^']*'|[^;:,'])+")
 
-    `holdfast probe ping: loss; the router's log` -> `holdfast probe ping` and `: loss`, then `the router's log`.
+
+def steps(told: str) -> list[list[tuple[bool, str]]]:
+    """What is to be done, one thing after the other, each in pieces: whether it is to be typed, and the text.
+
+    `holdfast probe ping: loss; the router's log` -> typed `holdfast probe ping`, then `: loss`; `the router's log`.
     """
     found = []
     for one in told.split("; "):
-        line, mark, means = one.partition(": ") if one.startswith("holdfast ") else ("", "", one)
-        found.append((line, mark + means))
+        pieces, at = [], 0
+        for line in _TYPED.finditer(one):
+            pieces += [(False, one[at : line.start()]), (True, line[0])]
+            at = line.end()
+        found.append([piece for piece in (*pieces, (False, one[at:])) if piece[1]])
     return found
