@@ -75,7 +75,7 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
         if witness is not None:
             slack_ms = round(max(slack_s, one.precision_s) * 1000)
             found.append(Seen(witness, slack_ms, one.ids, trip=_trip(one, witness.at_ms, witness)))
-    if clock.ahead_s is None and not unplaced and source.pile.seen:
+    if clock.ahead_s is None and not unplaced and any(one.at_s is not None for one in source.pile.seen):
         used += "; its times are taken as right, within 4 s"
     pile = source.pile
     times = [one.at_s - (clock.ahead_s or 0.0) for one in pile.seen if one.at_s is not None]
@@ -170,7 +170,10 @@ def of_capture(
         forged = report.verdict is not None and report.verdict.grade in _FORGED
         unanswered = end.mechanism in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED)
         side = Side.PATH if forged or unanswered else Side.CLIENT if end.role == "client" else Side.PROVIDER
-        silence = end.silence_ns
+        # What was said into a silence and reset at once, for example, has not ended it.
+        silence = max(
+            (ns for ns in (end.silence_ns, end.quiet_before_trigger_ns) if ns is not None), default=None
+        )
         witness = Witness(
             round((end.at_ns / 1e9 - ahead_s) * 1000),
             side,

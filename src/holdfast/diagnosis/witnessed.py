@@ -47,6 +47,10 @@ _ANSWERING = frozenset(
 )
 
 
+_IN_ORDER = frozenset({Mechanism.FIN, Mechanism.FIN_THEN_RST, Mechanism.TORN, Mechanism.TLS_ALERT})
+"What a box that has forgotten a connection cannot say: it drops what comes, or resets it."
+
+
 def _not_the_link(one: Witness) -> bool:
     return one.side is Side.CLIENT or one.mechanism in _SAID
 
@@ -64,7 +68,7 @@ EXCLUDED: Mapping[str, Callable[[Witness], bool]] = {
     "local-link": _not_the_link,
     "link-flap": _not_the_link,
     "isp-outage": _not_the_link,
-    "nat-timeout": _not_the_link,
+    "nat-timeout": lambda one: _not_the_link(one) or one.mechanism in _IN_ORDER,
     "client-limit": lambda one: one.side is not Side.CLIENT,
     "idle-socket": lambda one: one.phase in _ANSWERING or one.side is Side.CLIENT,
     "fixed-limit": lambda one: (

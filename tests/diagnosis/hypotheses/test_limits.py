@@ -66,3 +66,18 @@ def test_a_reset_that_neither_end_made_is_a_boxs() -> None:
     (found,) = examined(replace(story.case(), seen=seen), catalogue()).findings
 
     assert (found.hypothesis, found.rivals) == ("nat-timeout", ())
+
+
+def test_a_box_that_forgets_closes_nothing_in_order() -> None:
+    """A FIN came from somebody who knew the connection: an end's own limit."""
+    story = cut(silence_s=LIMIT_S)
+    story.trips = [one for one in story.trips if not one.broke]
+    seen = {
+        one.id: (
+            Witness(one.at_ms, Side.PROVIDER, Mechanism.FIN, "capture client.pcap", "closed by the server"),
+        )
+        for one in story.failures
+    }
+    found = examined(replace(story.case(), seen=seen), catalogue()).findings[0]
+
+    assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}
