@@ -283,6 +283,8 @@ class Life:
     "Whether turns send out subagents."
     long_work: bool = False
     "Whether some answers are silent for minutes, and some take very long."
+    long_share: float = 1.0
+    "How many, 1 is usual."
     cancels: float = 0.02
     pen: type[Pen] = Pen
     six: bool = False
@@ -411,10 +413,10 @@ class Life:
         draw = self.draw
         self.requests += 1
         silent = draw.lognormvariate(1.0, 0.7)
-        if self.long_work and draw.random() < 0.12:
+        if self.long_work and draw.random() < min(0.12 * self.long_share, 0.5):
             silent = draw.uniform(30, 700)
         work = silent + draw.lognormvariate(2.2, 0.9)
-        if self.long_work and draw.random() < 0.1:
+        if self.long_work and draw.random() < min(0.1 * self.long_share, 0.5):
             work += draw.uniform(60, 900)
         if draw.random() < self.cancels:
             begun_ms = pen.at_ms

@@ -228,6 +228,11 @@ def seen_together(life: Life, force: float, draw: random.Random) -> Cause:
 # ----- limits
 
 
+def _drawn(draw: random.Random, most_s: float) -> float:
+    """A limit. Nothing that is longer outlives it: how often it strikes is a matter of the work (`Life.long_share`)."""
+    return math.exp(draw.uniform(math.log(55), math.log(most_s)))
+
+
 def wall(life: Life, force: float, draw: random.Random) -> Cause:
     """An edge ends every request at one age."""
     cause = _limit("wall", life, force, draw, SAME_AGES)
@@ -246,10 +251,10 @@ def wall_seen(life: Life, force: float, draw: random.Random) -> Cause:
 def _limit(
     name: str, life: Life, force: float, draw: random.Random, truth: frozenset[str], *, idle: bool = False
 ) -> Cause:
-    limit = math.exp(draw.uniform(math.log(55), math.log(600)))
+    limit = _drawn(draw, 600)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
-        if ask.work_s > limit and draw.random() < min(force, 1.0):
+        if ask.work_s > limit:
             return Blow(limit + draw.uniform(0, 0.9), draw.choice(RESETS[:4]), answered=ask.silent_s < limit)
         return None
 
@@ -258,10 +263,10 @@ def _limit(
 
 def forgets(life: Life, force: float, draw: random.Random) -> Cause:
     """A middlebox forgets a silent flow and drops what comes later: nobody ever answers."""
-    limit = math.exp(draw.uniform(math.log(55), math.log(400)))
+    limit = _drawn(draw, 400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
-        if ask.silent_s > limit and draw.random() < min(force, 1.0):
+        if ask.silent_s > limit:
             return Blow(limit + draw.uniform(0, 0.9), "ETIMEDOUT")
         return None
 
@@ -429,10 +434,10 @@ def intercepted(life: Life, force: float, draw: random.Random) -> Cause:
 
 def buffered(life: Life, force: float, draw: random.Random) -> Cause:
     """A box keeps each answer until it is whole; what takes longer than the box waits is cut, and nothing had come."""
-    limit = math.exp(draw.uniform(math.log(55), math.log(300)))
+    limit = _drawn(draw, 300)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
-        if ask.work_s > limit and draw.random() < min(force, 1.0):
+        if ask.work_s > limit:
             return Blow(limit + draw.uniform(0, 0.9), draw.choice(RESETS[:4]), how="fin")
         return None
 

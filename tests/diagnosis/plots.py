@@ -21,6 +21,8 @@ LONG_WORK = frozenset(
         "edge_silence",
     }
 )
+LIMITS = LONG_WORK - {"impatient", "edge_gives_up"}
+"Limits that nothing outlives: how often they strike is a matter of how much long work there is."
 TOGETHER = frozenset({"crowded", "seen_together", "rate_limited"})
 BUSY = frozenset({"crowded", "seen_together", "bad_version"})
 SOURCES = {"flights": 0.3, "capture": 0.25, "proxy log": 0.15, "system log": 0.35, "probes": 0.35}
@@ -73,6 +75,8 @@ def plot(seed: int) -> Plot:
     if names & TOLD_BY_FLIGHTS:
         part = 1.0
     distraction = draw.choice(("", "", "mtu", "upload", "resolver", "interceptor", 100.0))
+    if "capture" in sources:  # beside the client, it would show the proxy and nothing beyond it
+        sources -= {"proxy log"}
     if names & LONG_WORK and isinstance(distraction, float):  # it would strike
         distraction = ""
     return replace(told, sources=frozenset(sources), part=part, distraction=distraction)
@@ -148,6 +152,7 @@ def _days(total: int) -> int:
 def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[Pen]) -> Life:
     names = {name for name, _ in told.causes}
     helpers = "many_helpers" in names or (seed % 11 == 0 and not names & BUSY)
+    limits = [strength for name, strength in force.items() if name in LIMITS]
     life = Life(
         seed,
         [],
@@ -155,6 +160,7 @@ def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[P
         together=bool(names & TOGETHER),
         helpers=helpers,
         long_work=bool(names & LONG_WORK),
+        long_share=min(limits, default=1.0),
         sessions_a_day=6 if names & BUSY else 3,
         pen=pen,
         turns=3 if helpers else 4 if "bad_version" in names else 8,
