@@ -158,6 +158,18 @@ def test_outages_by_what_the_log_saw() -> None:
     assert (away.verdict("H3"), away.verdict("H6")) == (prior.SUPPORTED, prior.CONTRADICTED)
 
 
+def test_roaming_is_told_by_its_own_cause_too() -> None:
+    """The system's log names another access point: that is what the suspicion meant."""
+    for kinds in ({"changed", "roam"}, {"changed"}):
+        weeks = Weeks().sometimes(5)
+        weeks.watched = [Span(0, 30 * DAY)]
+        for one in weeks.draw.sample(weeks.answers, 25):
+            weeks.fails(one, age_s=5)
+            at = weeks.failures[-1].at_ms
+            weeks.outages.append(Outage(at - 2_000, at - 2_000, set(kinds)))
+        assert weeks.verdict("H6") == prior.SUPPORTED
+
+
 def test_http_and_family_by_who_was_on_the_way() -> None:
     """The client's logs do not tell H4 and H7; flights do."""
     weeks = Weeks().sometimes()

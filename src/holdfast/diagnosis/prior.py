@@ -391,13 +391,13 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def _roaming(data: _Data) -> _Told:
-    claim = data.claimed("link-flap")
+    claim = data.claimed("wifi-roaming") or data.claimed("link-flap", "wifi-roaming")
     if claim is not None:
         return _Told(SUPPORTED, claim, pro=(claim,))
-    alike = data.alike("link-flap")
+    alike = data.alike("link-flap", "wifi-roaming")
     if alike is not None:
         return _Told(OPEN, alike)
-    spans = [one for one in data.case.outages if face(one) == "flap"]
+    spans = [one for one in data.case.outages if face(one) in ("flap", "roam")]
     covered = [
         one
         for one in data.case.failures
@@ -619,7 +619,7 @@ PRIORS: tuple[Prior, ...] = (
     Prior(
         "H6",
         "Wi-Fi roams or drops the link",
-        ("link-flap",),
+        ("link-flap", "wifi-roaming"),
         "holdfast probe link; holdfast mark 'moved to Ethernet', and a week later: holdfast diagnose",
         _roaming,
     ),

@@ -19,10 +19,22 @@ from holdfast.report.plots_time import Stretch
 LEAST_FAILURES = 10
 "Of fewer no rates are drawn: a picture of three accidents is read as a habit."
 _OF_TIME = frozenset(
-    {"local-link", "isp-outage", "link-flap", "machine-sleep", "name-resolution", "shared-outage"}
+    {
+        "local-link",
+        "isp-outage",
+        "link-flap",
+        "wifi-roaming",
+        "vpn",
+        "machine-sleep",
+        "machine-overload",
+        "name-resolution",
+        "shared-outage",
+    }
 )
 "Causes whose evidence is when: shown with the times without network."
-_OF_AGE = frozenset({"client-limit", "edge-timeout", "fixed-limit", "nat-timeout", "silence-limit"})
+_OF_AGE = frozenset(
+    {"client-limit", "edge-timeout", "fixed-limit", "nat-timeout", "silence-limit", "buffering-proxy"}
+)
 "Causes whose evidence is how long it lasted."
 _OF_RATE: Mapping[str, Callable[[Diagnosis], Figure | None]] = {
     "large-request": by_context,
