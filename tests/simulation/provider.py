@@ -257,6 +257,7 @@ class Connection:
         self.tls = None
         self.http = "1.1"
         self.local_address: str | None = None
+        self.own_port = 40000
         self.idle_since = world.loop.now
         self.sent_bytes = self.received_bytes = 0
         self.listener: Any = None
