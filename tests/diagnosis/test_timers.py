@@ -167,3 +167,12 @@ def test_every_row_with_the_number_is_a_candidate_or_has_a_reason(
     assert found.sentence().endswith(".") and found.as_dict()["chance"] == pytest.approx(
         found.chance, abs=1e-4
     )
+
+
+def test_one_timer_that_is_excluded_is_spoken_of_as_one() -> None:
+    """In text and in JSON."""
+    ranking = candidates(CLIENT_RESET)
+    alone = replace(ranking, candidates=(), excluded=ranking.excluded[:1])
+    assert alone.sentence() == "No timer fits: the one that has the number is excluded."
+    two = replace(alone, excluded=ranking.excluded[:2])
+    assert two.sentence() == "No timer fits: all 2 that have the number are excluded."

@@ -248,3 +248,16 @@ def test_an_ending_keeps_its_code() -> None:
     given = Ending(Side.PROVIDER, Mechanism.DNS, Phase.RESOLVING, "the name build7.corp.example is unknown")
     told = deidentify.ending(given, Names())
     assert told.code == given.code and told.detail == "the name host-1 is unknown"
+
+
+def test_what_was_replaced_is_counted_in_words() -> None:
+    """In the plural where there are several, whatever the kind is called."""
+    names = Names()
+    for number in range(3):
+        names.name("turn", f"turn {number}")
+        names.name("name", f"word {number}")
+        names.name("ip4", f"198.51.100.{number}")
+    names.name("request", "x")
+    assert names.in_words() == (
+        "3 IPv4 addresses, 3 names or unknown words, 1 request id of an unknown form, 3 turn ids of an unknown form"
+    )

@@ -46,6 +46,13 @@ def test_a_doomed_request_is_to_be_changed_and_not_repeated() -> None:
         assert loop is not None and loop.text.startswith("Yes") and "3 times in a row" in loop.text
 
 
+def test_who_was_not_asked_did_not_do_it() -> None:
+    """A request that the gateway answered itself went to nobody: not to the provider, and over no network."""
+    states = {one.who: one.state for one in examine(stored(refused_here())).suspects}
+    assert states["the provider"] == states["loss of packets between gateway and upstream"] == "ruled out"
+    assert states["this gateway"] == "did it"
+
+
 def test_only_a_budget_that_is_used_up_is_helped_by_more_retries() -> None:
     """What was not asked again because nothing fits would not be asked again by a larger one either."""
     unfit = advised(

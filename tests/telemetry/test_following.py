@@ -134,3 +134,21 @@ def test_what_is_left_at_the_end_is_read(tmp_path: Path) -> None:
     assert journal.close() and follower.close(5)
 
     assert [one["turn_id"] for one in seen] == ["last"]
+
+
+def test_turns_that_could_not_be_told_on_are_counted(journal: Journal, tmp_path: Path) -> None:
+    """A defect in one who is told costs the others nothing, and is seen in the counts."""
+
+    def broken(turns: list[EndedTurn]) -> None:
+        raise KeyError("took_s")
+
+    seen: list[EndedTurn] = []
+    follower = Follower(tmp_path, [broken, seen.extend], look_every_s=0.01)
+    for number in range(3):
+        record = short_turn(at(number), turn_id=f"t{number}")
+        journal.changed(record)
+        follower(record)
+    assert journal.settle() and follower.catch_up(5) and follower.catch_up(5)
+
+    assert len(seen) == follower.missed == 3
+    follower.close(5)

@@ -179,9 +179,7 @@ def _json(turn: StoredTurn, incident: Incident, beside: adding.Beside | None) ->
 
 
 def _say_removed(names: Names, form: str) -> None:
-    counts = names.counts()
-    what = ", ".join(flights.counted(number, kind) for kind, number in counts.items()) or "nothing had to be"
-    click.echo(f"De-identified; replaced or removed: {what}.", err=True)
+    click.echo(f"De-identified; replaced or removed: {names.in_words() or 'nothing had to be'}.", err=True)
     if form == "issue":
         click.echo("Read it before you send it: what is said of you in it is yours to judge.", err=True)
 

@@ -205,7 +205,10 @@ class Ranking:
             return _OURS[self.seen.side]
         if not self.candidates:
             if self.excluded:
-                return f"No timer fits: all {len(self.excluded)} that have the number are excluded."
+                number = len(self.excluded)
+                if number == 1:
+                    return "No timer fits: the one that has the number is excluded."
+                return f"No timer fits: all {number} that have the number are excluded."
             return "No timer of the atlas has the number."
         first, named = self.candidates[0].timer.name, self.named
         if len(named) == 1:

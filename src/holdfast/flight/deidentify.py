@@ -103,6 +103,20 @@ class Names:
         found = {KINDS[kind]: number for kind, number in self._counts.items()}
         return dict(sorted((found | dict(self.left_out)).items()))
 
+    def in_words(self) -> str:
+        """The same for a line: `1 path, 25 turn ids of an unknown form`; empty where there was none."""
+        return ", ".join(f"{number} {_spoken(kind, number)}" for kind, number in self.counts().items())
+
+
+def _spoken(kind: str, number: int) -> str:
+    """A kind's name for so many of it."""
+    if number == 1:
+        return kind
+    head, of, rest = kind.partition(" of ")
+    return (
+        " or ".join(f"{word}{'es' if word.endswith('s') else 's'}" for word in head.split(" or ")) + of + rest
+    )
+
 
 _TOLD_BY_FIELDS = frozenset({"agent", "branch", "mcp", "session", "title", "user"})
 

@@ -64,14 +64,8 @@ def timer(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Claim | None,
     grade = Grade.LIKELY if named else Grade.CANNOT_TELL
     against = (ranking.chance_sentence(),) if ranking.candidates else ()
     return Claim(
-        "timer", _ranked(ranking), grade, fits, against, settle if ranking.candidates else ()
+        "timer", ranking.sentence(), grade, fits, against, settle if ranking.candidates else ()
     ), others
-
-
-def _ranked(ranking: timers.Ranking) -> str:
-    if not ranking.candidates and len(ranking.excluded) == 1:
-        return "No timer fits: the one that has the number is excluded."
-    return ranking.sentence()
 
 
 _NO_TIMER = frozenset(

@@ -27,6 +27,7 @@ FRESH_S = 1.0
 "An acknowledgement so shortly before the break shows that the path still worked; an older one only that it had."
 NEARBY_MS = 1.0
 "A round trip so short stays in the house."
+FAR = "loss of packets between gateway and upstream"
 CLOCKS_AGREE_S = 2.0
 "The two clocks may drift apart by this much without a sleep (`flights.SLEEP_S`)."
 
@@ -38,16 +39,29 @@ def suspects(
     return tuple(
         one
         for one in (
-            _provider(record, main, clock),
+            _unasked(record, "the provider") or _provider(record, main, clock),
             _client_suspect(record, main),
             _network(main, clock, near=True) if main.met == CLIENT else None,
-            _network(main, clock, near=False) if main.met != CLIENT else _far_network(record, main),
+            _unasked(record, FAR) or _far(record, main, clock),
             _between(main, added),
             _gateway(record, main),
             _machine(record),
         )
         if one is not None
     )
+
+
+def _unasked(record: TurnRecord, who: str) -> Suspect | None:
+    """Of those beyond the gateway, where it asked nobody in this turn."""
+    local = any(isinstance(one, m.AnsweredLocally) for _, one in record.moments)
+    if not local or any(isinstance(one, m.AttemptStarted) for _, one in record.moments):
+        return None
+    why = "The gateway answered by itself: in this turn nothing was sent to upstream."
+    return Suspect(who, "ruled out", Grade.CERTAIN, (why,))
+
+
+def _far(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
+    return _far_network(record, main) if main.met == CLIENT else _network(main, clock, near=False)
 
 
 def _provider(record: TurnRecord, main: Break, clock: Clocks) -> Suspect:
@@ -141,7 +155,7 @@ def _client_suspect(record: TurnRecord, main: Break) -> Suspect:
 
 def _network(main: Break, clock: Clocks, *, near: bool) -> Suspect:
     """The path to the peer whose connection broke."""
-    who = f"loss of packets between {'client and gateway' if near else 'gateway and upstream'}"
+    who = "loss of packets between client and gateway" if near else FAR
     facts = main.ending.evidence if main.ending else {}
     dead = main.ending is not None and main.ending.mechanism.rule is Mechanism.KEEPALIVE_UNANSWERED
     refused = main.ending is not None and main.ending.mechanism is Mechanism.REFUSED
@@ -262,7 +276,7 @@ _INSIDE_TLS = frozenset((Mechanism.GOAWAY, Mechanism.STREAM_RESET, Mechanism.TLS
 
 def _far_network(record: TurnRecord, main: Break) -> Suspect:
     """The path to upstream, where the client's connection broke."""
-    who = "loss of packets between gateway and upstream"
+    who = FAR
     later = next_word_s(record, main.at_s)
     if later is not None:
         return Suspect(

@@ -159,6 +159,7 @@ class Follower:
         try:
             take(turns)
         except Exception as error:  # a defect there must not end the thread here
+            self.missed += len(turns)
             log.warning(
                 "%d turns were not told on: %s: %s", len(turns), type(error).__name__, clean(str(error))
             )
