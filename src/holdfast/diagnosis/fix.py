@@ -19,6 +19,17 @@ OWN_LIMIT = frozenset(("client-limit", "seen-client"))
 TO_TYPE: Mapping[str, str] = {
     "edge-timeout": "/compact",
     "large-request": "/compact",
+    "upload-loss": "/compact",
+    "ipv6-path": "holdfast run --ip 4 -- claude",
+    "mtu-black-hole": "holdfast probe mtu",
+    "resolver": "holdfast probe resolve --rounds 20",
+    "tls-interception": "holdfast probe handshake",
+    "upload-loss": "/compact",
+    "ipv6-path": "holdfast run --ip 4 -- claude",
+    "http2": "holdfast run --no-http2 -- claude",
+    "mtu-black-hole": "holdfast probe mtu",
+    "resolver": "holdfast probe resolve",
+    "tls-interception": "holdfast probe handshake",
     "seen-gateway": "holdfast flight --last",
     "refused": "holdfast run --check -- claude",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.diagnosis import fix
 from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
@@ -83,3 +84,19 @@ def test_a_result_of_any_shape_is_survived(name: str, facts: dict[str, object]) 
 def test_what_excludes_a_cause_names_causes() -> None:
     """A row of the table that no hypothesis has would exclude nothing."""
     assert set(EXCLUDED) <= NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("ipv6-path", "holdfast run --ip 4 -- claude"), ("http2", "holdfast run --no-http2 -- claude")],
+)
+def test_a_gateway_that_runs_by_the_same_way_is_no_fix(name: str, line: str) -> None:
+    """The remedy names an option: to be pointed at a gateway without it would change nothing."""
+    remedy = next(one.remedy for one in catalogue() if one.name == name)
+    advice = {"hypothesis": name, "do": remedy, "turns_least": 1, "turns_most": 2}
+    gateway = fix.Setting({"ANTHROPIC_BASE_URL": "http://127.0.0.1:8484"}, "through it.", "all.")
+    chosen = fix.choose(
+        {"failures": 9, "requests": 99, "findings": [], "advice": [advice]}, fix.Ways(gateway, "", None, "")
+    )
+
+    assert (chosen.kind, chosen.line, chosen.env) == (fix.LINE, line, None)
