@@ -324,6 +324,35 @@ def test_what_logs_hold_stays_text(tmp_path: Path) -> None:
     assert name.startswith("/work/<script>alert(1)")
 
 
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "</svg><script>x()</script>",
+        "\x00\x1b[31m\u202e",
+        "\ud800",
+        "{{7*7}}",
+        "datum.value",
+        "'" * 5_000,
+        "__proto__",
+        "",
+    ],
+)
+def test_codes_versions_and_notes_stay_text_in_pictures(fortnight: Diagnosis, evil: str) -> None:
+    """Whatever a code, a version or a note is called: it is drawn or left out, and is never a part of the picture."""
+    failures = [
+        replace(one, version=evil, tries=tuple(replace(each, code=evil) for each in one.tries))
+        for one in fortnight.case.failures
+    ]
+    marks = [{"since_ms": MORNING_MS + DAY_MS, "mark": evil}]
+    told = replace(fortnight, case=replace(fortnight.case, failures=failures))
+    figure = pictures_when.timeline(replace(told, tables={**told.tables, "between marks": marks}))
+    assert figure is not None
+    picture = svg(figure)
+    assert {one.tag for one in picture.iter()} <= {"svg", "title", "desc", "g", "path", "line", "text"}
+    assert float(picture.get("viewBox", "").split()[2]) < 1.04 * plots.WIDE
+    assert all(len(head) <= pictures_when.LONGEST and head.isprintable() for head in figure.head)
+
+
 def test_the_sieve_lets_shapes_and_words_pass_and_nothing_else() -> None:
     """Whatever a renderer may write one day: no script, style, link, address or handler reaches the page."""
     hostile = (

@@ -11,6 +11,7 @@ from holdfast.diagnosis.case import Failure
 from holdfast.diagnosis.diagnosis import DELETED_AFTER_DAYS, Diagnosis, local_day
 from holdfast.diagnosis.tables import DAY_MS, Offsets
 from holdfast.flight.flights import counted
+from holdfast.flight.redact import clean
 from holdfast.report import plots, plots_time
 from holdfast.report.plots import Figure
 from holdfast.report.plots_time import Column, Point, Sign, Stretch
@@ -21,6 +22,8 @@ MOST_COLUMNS = 62
 "Of a timeline; a longer time is counted by weeks, or by so many days that they are no more."
 MOST_CODES = 5
 "Told apart by colour; the others are one part."
+LONGEST = 40
+"Letters of a code or a note in a picture; the tables of the page have the whole."
 CALENDAR = "On which days, at which hours"
 
 
@@ -240,7 +243,7 @@ def timeline(diagnosis: Diagnosis) -> Figure | None:
 
 def _code(failure: Failure) -> str:
     """What the client noted of its first try."""
-    return failure.tries[0].code if failure.tries else "gave up, no code"
+    return clean(failure.tries[0].code, limit=LONGEST) if failure.tries else "gave up, no code"
 
 
 def _signs(diagnosis: Diagnosis) -> list[Sign]:
@@ -250,14 +253,14 @@ def _signs(diagnosis: Diagnosis) -> list[Sign]:
         [(one.at_ms, one.version) for one in diagnosis.case.answers]
         + [(one.at_ms, one.version) for one in diagnosis.case.failures]
     ):
-        first.setdefault(version, at)
+        first.setdefault(clean(version, limit=LONGEST), at)
     offsets = diagnosis.offsets
     told = [
         Sign(at, version, "version", f"first seen {stamp(at)}: version {version}")
         for version, at in [(version, local(at, offsets)) for version, at in first.items()][1:]
     ]
     marks = [
-        (local(row["since_ms"], offsets), str(row["mark"]))
+        (local(row["since_ms"], offsets), clean(str(row["mark"]), limit=LONGEST))
         for row in diagnosis.tables.get("between marks", ())
         if row["since_ms"]
     ]
