@@ -46,7 +46,10 @@ class Hosted(ABC):
             try:
                 yield self
             finally:
-                asyncio.run_coroutine_threadsafe(self.stop(), loop).result(10)
+                try:
+                    asyncio.run_coroutine_threadsafe(self.stop(), loop).result(10)
+                finally:
+                    asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(10)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(10)
@@ -67,3 +70,11 @@ class Hosted(ABC):
             if monotonic() > deadline:
                 raise TimeoutError(f"not so within {seconds:g} s: {self!r}")
             await asyncio.sleep(POLL_S)
+
+
+async def _end_tasks() -> None:
+    """Let every task of this loop end: one whose connection was lost a moment ago is cancelled, and not over yet."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
