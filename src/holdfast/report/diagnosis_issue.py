@@ -281,6 +281,7 @@ def _sections(
     for place, finding in enumerate(diagnosis.findings, 1):
         yield _Section(_hypothesis(place, finding, diagnosis, public), 1 + place // 6, f"cause {place}")
     yield _Section(_asks(diagnosis, traces, public))
+    yield _Section(_helped(diagnosis, public), 3, "what would have helped here")
     yield _Section(_prior(diagnosis, around, public), 5, "the verdicts on earlier hypotheses")
     yield _Section(_probes(diagnosis, public), 4, "what probes answered")
     yield _Section(_lookalikes(diagnosis), 3, "reports that look alike")
@@ -567,6 +568,17 @@ def _mechanisms() -> Mapping[str, str]:
         one.name: " ".join((one.__doc__ or "").partition("\n\n")[0].split())
         for one in (*catalogue(), *witnesses())
     }
+
+
+def _helped(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    """For whoever reads the report because of the same trouble."""
+    if not diagnosis.advice:
+        return []
+    told = [
+        f"{number}. {words(public.text(one.remedy))} {diagnosed.saves(one.least, one.most)}"
+        for number, one in enumerate(diagnosis.advice, 1)
+    ]
+    return ["#### What would have helped here, and how many lost turns it would have saved", "", *told, ""]
 
 
 def _prior(diagnosis: Diagnosis, around: Around, public: _Public) -> list[str]:
