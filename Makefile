@@ -6,9 +6,10 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPARK := .cache/spark
 ARGS ?=
 
-.PHONY: help setup run test lint beside alone clients matrix bench long soak check docs picture pins clean
+.PHONY: help setup run test lint beside alone clients spark matrix bench long soak check docs picture pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -30,13 +31,17 @@ lint: $(STAMP) ## ruff and the type checker
 test: lint beside alone ## lint, then every test but the long ones and those of real clients
 
 beside: $(STAMP) ## those of them that may run beside each other, four at a time
-	$(BIN)/pytest -m "not client and not long and not alone" -n 4 --dist loadscope $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not client and not long and not spark and not alone" -n 4 --dist loadscope $(ARGS) || [ $$? -eq 5 ]
 
 alone: $(STAMP) ## those of them that load or measure the whole machine
-	$(BIN)/pytest -m "alone and not client and not long" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "alone and not client and not long and not spark" $(ARGS) || [ $$? -eq 5 ]
 
 clients: $(STAMP) ## drive the real clients, two at a time (needs node and npm; skipped, and said so, where they are missing)
 	$(BIN)/pytest -m "client and not long" -n 2 -rs $(ARGS)
+
+spark: $(STAMP) ## count a fleet's tables on a local Spark cluster too (450 MB, once; skipped, and said so, where it cannot be had)
+	@packaging/setup-spark $(BIN)/python $(SPARK)
+	PYTHONPATH=$(SPARK) JAVA_HOME=$(CURDIR)/$(SPARK)/java $(BIN)/pytest -m spark -rs $(ARGS) tests/spark || [ $$? -eq 5 ]
 
 matrix: $(STAMP) ## play every break with every real client, 8 minutes at a time, and write docs/breaks-real-clients.md
 	$(BIN)/python -m tests.clients.matrix $(ARGS)
@@ -50,7 +55,7 @@ soak: $(STAMP) ## ten million simulated schedules, hours on two cores; goes on w
 bench: $(STAMP) ## ratios against nginx and others on this machine
 	$(BIN)/python -m bench $(ARGS)
 
-check: test clients ## all that CI runs
+check: test clients spark ## all that CI runs
 
 docs: $(STAMP) ## write docs/reference.md from the commands and vocabularies
 	$(BIN)/python -m holdfast.cli.reference docs/reference.md

@@ -31,3 +31,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path == place or place in item.path.parents for place in places):
             item.add_marker(pytest.mark.alone)
+        if HERE / "spark" in item.path.parents:
+            item.add_marker(pytest.mark.spark)

@@ -122,7 +122,7 @@ def test_a_fleet_is_counted_together(tmp_path: Path) -> None:
     regions = {row["region"]: (row["failures"], row["requests"]) for row in tables["by region"]}
     assert regions == {"south": (27, 96), "north": (2, 48)}
     assert tables["by edge"] == [{"edge": "ORD", "errors": 5, "failures": 5, "machines": 5}]
-    assert tables["without network"] == [{"machines": 5, "watched": 9, "failures": 5}]
+    assert tables["without network"] == [{"machines": 5, "watched": 13, "failures": 5}]
     assert all(row["per_1000_low"] is not None for row in tables["by version"])
     assert "by project" not in tables
 

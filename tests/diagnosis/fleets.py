@@ -53,7 +53,7 @@ def export(home: Path, fleet: Path, machine: str, *, findings: Sequence[str] = (
         "source": "desktop log",
     }
     rows["outage"] = [outage]
-    rows["watched"] = [{"begun_ms": MORNING_MS, "ended_ms": MORNING_MS + DAY_MS, "source": "desktop log"}]
+    rows["watched"] = [{"begun_ms": MORNING_MS, "ended_ms": MORNING_MS + 2 * DAY_MS, "source": "desktop log"}]
     put(exported.tables(machine, rows, "1.0"), fleet, machine)
 
 
