@@ -22,6 +22,7 @@ from holdfast.cli.errors import Misused
 from holdfast.cli.summary import summary_line
 
 OURS = "http://127.0.0.1:9/abc/"
+BASE = "http://127.0.0.1:9/abc"
 THEIRS = "https://gateway.example/llm"
 
 
@@ -226,7 +227,7 @@ def test_a_base_url_in_a_file_is_overruled_by_one_option(
     assert command == [
         "claude",
         "--settings",
-        json.dumps({"env": {BASE_URL: OURS}}, separators=(",", ":")),
+        json.dumps({"env": {BASE_URL: BASE}}, separators=(",", ":")),
         "-p",
         "hi",
     ]
@@ -238,7 +239,7 @@ def test_a_settings_option_of_the_users_is_joined_not_replaced() -> None:
 
     passed = claude.settings_to_pass(OURS, sources)
 
-    assert passed == {"model": "m", "env": {"SECRET": "s", BASE_URL: OURS}}
+    assert passed == {"model": "m", "env": {"SECRET": "s", BASE_URL: BASE}}
     given = ["claude", "-p", "--settings=x", "--settings", "y", "--", "--settings"]
     joined = claude.with_option(given, 1, "--settings", "z")
     assert joined == ["claude", "--settings", "z", "-p", "--", "--settings"]
@@ -260,7 +261,7 @@ def test_a_users_settings_file_goes_neither_to_disk_nor_into_the_command_line(
         assert command == ["claude", "--settings", str(made)]
         assert not any("s3cret" in word for word in command)
         assert stat.S_IMODE(made.stat().st_mode) == 0o600
-        assert json.loads(made.read_text())["env"] == {"SECRET": "s3cret", BASE_URL: OURS}
+        assert json.loads(made.read_text())["env"] == {"SECRET": "s3cret", BASE_URL: BASE}
     finally:
         made.unlink()
 
@@ -282,7 +283,7 @@ def test_json_that_the_user_wrote_into_the_command_line_stays_there() -> None:
     """It could be read before."""
     given = ["--settings", '{"env": {"SECRET": "s"}}']
 
-    assert claude.may_be_shown({"env": {"SECRET": "s", BASE_URL: OURS}}, given)
+    assert claude.may_be_shown({"env": {"SECRET": "s", BASE_URL: BASE}}, given)
 
 
 def test_a_no_proxy_list_in_settings_gets_loopback_too() -> None:
@@ -430,3 +431,11 @@ def test_the_file_in_memory_goes_even_if_the_supervisor_was_killed(
 
     assert place.name.startswith("holdfast-")
     assert not place.exists()
+
+
+def test_a_script_can_put_a_path_behind_the_base_url() -> None:
+    """`$ANTHROPIC_BASE_URL/v1/messages` has one slash there: the variable ends in none, wherever it is set."""
+    url = "http://127.0.0.1:7/secret/"
+    assert claude.base_variables(url, {})[BASE_URL] == "http://127.0.0.1:7/secret"
+    passed = claude.settings_to_pass(url, [source("user", ANTHROPIC_BASE_URL=THEIRS)])
+    assert passed is not None and passed["env"][BASE_URL] == "http://127.0.0.1:7/secret"

@@ -270,7 +270,7 @@ def test_loopback_stays_away_from_proxies(run: Run) -> None:
 def test_another_variable_can_carry_the_address(run: Run) -> None:
     """Programs that read another variable are served with --env."""
     ended = run(
-        "import os; print(os.environ['OPENAI_BASE_URL'] == os.environ['ANTHROPIC_BASE_URL'] + 'v1')",
+        "import os; print(os.environ['OPENAI_BASE_URL'] == os.environ['ANTHROPIC_BASE_URL'] + '/v1')",
         "--env",
         "OPENAI_BASE_URL={url}v1",
     )

@@ -214,13 +214,18 @@ def trusted_environment(environ: Mapping[str, str], sources: Sequence[Source]) -
 # -- what the child is given -------------------------------------------------------------------------------
 
 
+def as_base(url: str) -> str:
+    """As clients write it, without the last slash: `$ANTHROPIC_BASE_URL/v1/messages` is one address in scripts, too."""
+    return url.rstrip("/")
+
+
 def base_variables(url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """What every command gets: our base URL, and loopback kept away from proxies.
 
     Without the latter every measured Claude Code sends loopback traffic to the proxy. Both spellings are set,
     because programs disagree about which one they read.
     """
-    variables = {BASE_URL: url}
+    variables = {BASE_URL: as_base(url)}
     for name in NO_PROXY_NAMES:
         variables[name] = with_loopback(
             environ.get(name) or environ.get("NO_PROXY") or environ.get("no_proxy") or ""
@@ -257,7 +262,7 @@ def settings_to_pass(url: str, sources: Sequence[Source]) -> dict[str, Any] | No
     ours: dict[str, str] = {}
     setting = [source for source in sources if source.kind != "managed"]
     if any(BASE_URL in source.env for source in setting):
-        ours[BASE_URL] = url
+        ours[BASE_URL] = as_base(url)
     for name in NO_PROXY_NAMES:
         lists = [source.env[name] for source in setting if name in source.env]
         if lists and with_loopback(lists[-1]) != lists[-1]:
