@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -94,7 +95,7 @@ def test_an_empty_home_has_nothing_to_diagnose(home: Path) -> None:
     said = diagnosed(home).stdout
 
     assert said.startswith("There is nothing to diagnose")
-    assert "no session of Claude Code is kept in this home" in said
+    assert "no session of Claude Code is in" in said
 
 
 def test_since_and_until_cut_the_time(home: Path) -> None:
@@ -134,8 +135,14 @@ def test_the_report_goes_into_a_file(home: Path, tmp_path: Path) -> None:
     assert "Written to" in diagnosed(home, "--format", "markdown", "--out", str(place)).stdout
     assert place.read_text().startswith("# Diagnosis\n")
 
-    refused = diagnosed(home, "--out", str(tmp_path / "no" / "report.md"), code=2)
-    assert "choose another --out" in refused.output
+    assert place.stat().st_mode & 0o777 == 0o600, "it names projects and sessions"
+
+    place.write_text("mine")
+    refused = diagnosed(home, "--out", str(place), code=1)
+    assert "is there already; choose another name" in refused.stderr and place.read_text() == "mine"
+    assert (
+        "choose another place" in diagnosed(home, "--out", str(tmp_path / "no" / "report.md"), code=1).stderr
+    )
 
 
 def test_what_was_read_can_be_forgotten(home: Path, tmp_path: Path) -> None:
@@ -210,3 +217,97 @@ def test_without_the_renderer_only_the_page_is_refused(home: Path, monkeypatch: 
 
     assert "vl_convert is missing" in said and f"{shlex.quote(sys.executable)} -m pip install" in said
     assert "requests failed" in diagnosed(home).stdout
+
+
+def test_a_home_without_logs_says_where_it_looked_and_what_to_do(home: Path) -> None:
+    """Instead of a page of zeros; programs get their JSON as ever."""
+    said = diagnosed(home).stdout
+
+    assert said.startswith(f"There is nothing to diagnose: no client's logs are in {home}.")
+    assert f"{home}/.claude/projects and {home}/.config/claude/projects" in said
+    assert "--home DIR" in said and "holdfast run -- claude" in said and len(said.splitlines()) < 15
+    assert json.loads(diagnosed(home, "--format", "json").stdout)["failures"] == 0
+
+
+def test_the_clients_own_directory_is_no_home(home: Path) -> None:
+    """Easily typed, and it would hold nothing; the right line is said."""
+    a_month_with_a_limit(home)
+    said = diagnosed(home / ".claude", code=2).stderr
+    assert said.endswith(f"name the home that it is in: --home {home}\n")
+
+
+def test_a_projects_folder_may_be_a_link(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One's own is followed wherever it leads; in a copied home one that leads out of it is named, and not followed."""
+    a_month_with_a_limit(home)
+    projects, [project] = home / ".claude" / "projects", list((home / ".claude" / "projects").iterdir())
+    (projects / "-linked").symlink_to(project.rename(tmp_path / "elsewhere"))
+
+    assert (
+        "-linked: a link that leads out of this home, not followed"
+        in diagnosed(home, "--format", "json").stdout
+    )
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    own = CliRunner().invoke(diagnose.command, ["--timezone", "UTC", "--format", "json"])
+    assert json.loads(own.stdout)["failures"] == 24
+
+
+def test_other_directories_are_another_corpus(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of the usual ones was not deleted because CLAUDE_CONFIG_DIR names another place now."""
+    a_month_with_a_limit(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    line = ["--timezone", "UTC"]
+    assert "12 sessions" in CliRunner().invoke(diagnose.command, line).stdout
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", "/nope")
+    said = CliRunner().invoke(diagnose.command, line).stdout
+
+    assert "deleted since" not in said and "none: no session of Claude Code is in /nope/projects" in said
+
+
+def test_a_debug_log_that_is_none_is_named(home: Path) -> None:
+    """A file in its place that holds no time is not passed over in silence."""
+    a_month_with_a_limit(home)
+    (home / ".claude" / "debug").mkdir()
+    (home / ".claude" / "debug" / "x.txt").write_text("junk\n")
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    [log] = [one for one in told["coverage"] if one["source"] == "debug log"]
+    assert "x.txt: no line begins with a time" in log["unreadable"][0]
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("Europe/Paris", "Europe/Paris"), (":America/Chicago", "America/Chicago"),
+     ("/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo")],
+)  # fmt: skip
+def test_the_machines_zone_is_read_as_the_system_reads_it(
+    monkeypatch: pytest.MonkeyPatch, said: str, name: str
+) -> None:
+    """TZ may have a colon in front, or be a path."""
+    monkeypatch.setenv("TZ", said)
+    assert zones.zone_name(zones.zone(None)) == name
+
+
+def test_a_system_zone_that_is_none_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local times in it would be read as UTC, and failures without a network be missed; a rule is no name, and fine."""
+    monkeypatch.setenv("TZ", "Nonsense/Zone")
+    said = CliRunner().invoke(diagnose.command, ["--home", str(home)])
+    assert said.exit_code == 2 and "TZ=Nonsense/Zone names no time zone" in said.stderr
+    assert "--timezone" in said.stderr
+
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    assert CliRunner().invoke(diagnose.command, ["--home", str(home)]).exit_code == 0
+
+
+def test_a_long_report_is_shown_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page is the verdict and what to do; it does not scroll away. A short one, or a pipe, needs no pager."""
+    shown: list[str] = []
+    monkeypatch.setattr(click, "echo_via_pager", shown.append)
+    monkeypatch.setattr(diagnose, "to_a_person", lambda: True)
+    diagnose.write("a\n" * 500 + "b", None)
+    diagnose.write("short", None)
+    monkeypatch.setattr(diagnose, "to_a_person", lambda: False)
+    diagnose.write("a\n" * 500 + "b", None)
+
+    assert [len(page.splitlines()) for page in shown] == [501]

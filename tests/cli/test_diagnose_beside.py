@@ -185,3 +185,8 @@ def test_the_debug_log_is_read_where_there_is_one(home: Path) -> None:
     place.write_text("2026-04-14T07:05:01.500Z [DEBUG] Streaming stall detected: 54.4s gap\n")
 
     assert [row["kind"] for row in found(home)["tables"]["stalls"]] == ["debug log"]
+
+
+def test_a_clock_needs_a_file_that_it_is_of(home: Path) -> None:
+    """By itself it would change nothing, and nobody would know."""
+    assert "name one, or leave --clock out" in told(home, "--clock", "8h", code=2).stderr

@@ -151,3 +151,23 @@ def test_an_issue_needs_a_file_to_go_to(home: Path) -> None:
     """A terminal is no place for two files, one of them private."""
     result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--format", "issue"])
     assert result.exit_code == 2 and "name the first by --out" in result.stderr
+
+
+def test_a_public_report_overwrites_nothing(home: Path, tmp_path: Path) -> None:
+    """It may have been sent; and it is said before the work is done."""
+    days(home, 0, 6)
+    (tmp_path / "issue.md").write_text("mine")
+    line = [
+        "--home",
+        str(home),
+        "--timezone",
+        "UTC",
+        "--format",
+        "issue",
+        "--out",
+        str(tmp_path / "issue.md"),
+    ]
+    result = CliRunner().invoke(diagnose.command, line)
+
+    assert result.exit_code == 1 and "is there already; choose another name" in result.stderr
+    assert (tmp_path / "issue.md").read_text() == "mine" and not list(tmp_path.glob("*.private.md"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast.diagnosis import added
 from holdfast.diagnosis.beside import Beside, Joined, Seen, joined
 from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try, Witness
 from holdfast.diagnosis.examine import Examination
@@ -14,6 +15,10 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import TurnRecord
+from holdfast.records.align import Clock
+from holdfast.records.match import Matched
+from holdfast.records.reading import Pile, Source
+from holdfast.records.sighting import Sighting
 from tests.flight.telling import NOON, end, tell, turn
 
 AT = NOON.wall_ms
@@ -183,3 +188,11 @@ def test_nothing_beside_changes_nothing() -> None:
     plain = case(failure())
 
     assert joined(plain, Beside()).case == plain
+
+
+def test_times_that_are_not_written_are_not_right() -> None:
+    """What is taken as right has to be there."""
+    pile = Pile()
+    pile.shelves[-1].append(Sighting(program="log", line=1, says="GET / 499"))
+    untimed = Source("o.html", Clock(None, "no times are written in it"), Matched(), pile)
+    assert "taken as right" not in added.of_log(untimed, {})[1].count

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 import click
 
@@ -107,21 +108,31 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def adds(command: _Command) -> _Command:
     """Give a command `--add` and `--clock`; it gets `add: tuple[Path, ...]` and `clock: float | None`."""
-    command = click.option(
+
+    @wraps(command)
+    def checked(*args: Any, add: tuple[Path, ...], clock: float | None, **rest: Any) -> Any:
+        if clock is not None and not add:
+            raise click.UsageError("--clock is for the files of --add: name one, or leave --clock out")
+        return command(*args, add=add, clock=clock, **rest)
+
+    checked = click.option(
         "--clock",
         type=offset,
         metavar="OFFSET",
         help="How far the clock of the added files is ahead of ours (8h, 5h45m, -3.2s), if it cannot be found out.",
-    )(command)
-    return click.option(
-        "--add",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Put what others wrote down beside it, clocks aligned: logs of nginx, HAProxy, Envoy, Caddy, Traefik or "
-        "as JSON, HAR files, mitmproxy flows, pasted curl, tcpdump and log lines, captures; plain or gzip; "
-        "- is standard input. May be given several times.",
-    )(command)
+    )(checked)
+    return cast(
+        _Command,
+        click.option(
+            "--add",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Put what others wrote down beside it, clocks aligned: logs of nginx, HAProxy, Envoy, Caddy, Traefik or "
+            "as JSON, HAR files, mitmproxy flows, pasted curl, tcpdump and log lines, captures; plain or gzip; "
+            "- is standard input. May be given several times.",
+        )(checked),
+    )
 
 
 # ----- looking

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ import click
 from holdfast.cli.add import adds
 from holdfast.cli.errors import Misused
 from holdfast.cli.homes import diagnosed
-from holdfast.cli.viewing import page_width, when
+from holdfast.cli.viewing import must_be_new, page_width, when, write_private
 from holdfast.cli.zones import zone
 from holdfast.flight.extras import install_line
 from holdfast.flight.redact import clean
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
     help="For the terminal, a ticket, a browser, a program, or a public tracker (needs --out).",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, and not to the terminal."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it into this new file, which only you can read, and not to the terminal.",
 )
 @click.option(
     "--from",
@@ -73,7 +78,7 @@ def command(
 
     It needs no gateway to have run; where one has, its flights tell who ended what, and so does what you --add.
     Transcripts are read where they are, and only what is new since the last time; nothing that anybody said is
-    kept, and nothing leaves this machine.
+    kept, and nothing leaves this machine. On a terminal a long report is shown by $PAGER (PAGER=cat: at once).
 
     With --from it diagnoses many machines together, by the sessions that holdfast export wrote on each: the same
     tables, and what only a fleet shows. Days and hours are of UTC, or of --timezone.
@@ -90,7 +95,7 @@ def command(
       holdfast diagnose --from s3://bucket/fleet --backend spark://HOST:7077 --format markdown --out fleet.md
 
     \b
-    Exit codes: 0 whatever it finds, 2 it could not look.
+    Exit codes: 0 whatever it finds, 1 what it found could not be written, 2 it could not look.
     """
     if place is not None:
         if home is not None or add or clock is not None:
@@ -114,6 +119,8 @@ def command(
         raise click.UsageError(
             "--format issue writes two files, a public and a private one: name the first by --out"
         )
+    if out is not None:
+        must_be_new(out)
     clock_zone = zone(timezone)
     with diagnosed(home, clock_zone, since, until, add, clock) as found:
         from holdfast.cli.around import around
@@ -126,21 +133,59 @@ def command(
 
             write_issue(found.diagnosis, beside, found.store, where, out)
             return
+        nothing = form == "text" and out is None and _nothing(found.diagnosis)
+    if nothing:
+        click.echo(_nowhere(found.diagnosis, home))
+        return
     write(_page(found.diagnosis, beside, form, out is None), out)
 
 
+def _nothing(diagnosis: Diagnosis) -> bool:
+    """Whether there was nothing to look at, of any source and any time."""
+    return not diagnosis.case.failures and not any(
+        one.first_ms is not None for one in diagnosis.coverage if one.source not in FOR_OTHER_QUESTIONS
+    )
+
+
+FOR_OTHER_QUESTIONS = frozenset({"link now", "probes", "client logs"})
+"Sources that may have something where no client has ever run."
+
+
+def _nowhere(diagnosis: Diagnosis, home: Path | None) -> str:
+    """Where it was looked, source by source, and what to do, instead of a page of zeros."""
+    where = home or Path.home()
+    page = [f"There is nothing to diagnose: no client's logs are in {clean(str(where))}.", ""]
+    page += [
+        f"  {one.source:<13}{one.count}"
+        for one in diagnosis.coverage
+        if one.source not in FOR_OTHER_QUESTIONS
+    ]
+    page += [
+        "",
+        "Elsewhere: --home DIR, the home that holds .claude; yours may be named by CLAUDE_CONFIG_DIR.",
+        "For the next time: holdfast run -- claude. What the network does now: holdfast probe",
+    ]
+    return "\n".join(page)
+
+
 def write(page: str, out: Path | None) -> None:
-    """Show a report, or put it where it was asked for. Raises `Misused`."""
-    if out is None:
+    """Show a report, page by page where it is longer than the terminal, or put it where it was asked for. Raises `Failed`.
+
+    It names projects, sessions and paths, so nobody else can read the file.
+    """
+    if out is not None:
+        write_private(out, page + "\n")
+        click.echo(f"Written to {clean(str(out))}, which only you can read.")
+    elif to_a_person() and page.count("\n") >= shutil.get_terminal_size().lines:
+        os.environ.setdefault("LESS", "FRX")
+        click.echo_via_pager(page + "\n")
+    else:
         click.echo(page)
-        return
-    try:
-        out.write_text(page + "\n", encoding="utf-8")
-    except OSError as error:
-        raise Misused(
-            f"{clean(str(out))} cannot be written ({error.strerror}); choose another --out"
-        ) from error
-    click.echo(f"Written to {clean(str(out))}.")
+
+
+def to_a_person() -> bool:
+    """Whether it goes to a terminal on which somebody can turn pages."""
+    return sys.stdout.isatty() and sys.stdin.isatty()
 
 
 def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:

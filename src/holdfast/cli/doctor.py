@@ -296,7 +296,7 @@ def _versions(home: Path, environment: Mapping[str, str]) -> list[str]:
     from holdfast.sessions.places import roots, transcripts
     from holdfast.sessions.tail import read_tail
 
-    found, _ = transcripts(roots(home, environment))
+    found, _ = transcripts(roots(home, environment), anywhere=bool(environment))
     latest = sorted((one for one in found if not one.subagent), key=lambda one: -one.mtime_ms)[:IN_USE]
     versions: dict[str, None] = {}
     newest_ms: int | None = None

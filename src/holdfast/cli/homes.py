@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -70,9 +71,14 @@ def diagnosed(
         from holdfast.sessions.frames import frames
 
     where, own = home or Path.home(), home is None
+    if not own and where.resolve().name == ".claude":
+        raise Misused(
+            f"{clean(str(where))} is the client's directory itself; name the home that it is in: "
+            f"--home {clean(shlex.quote(str(where.resolve().parent)))}"
+        )
     places = roots(where, os.environ if own else None)
-    found, refused = transcripts(places)
-    with _stored(where) as store:
+    found, refused = transcripts(places, anywhere=own)
+    with _stored(where, places) as store:
         done = _updated(store, found)
         with weighing():
             engine = Engine(frames(store))
@@ -82,7 +88,7 @@ def diagnosed(
         diagnosis = diagnose(
             engine,
             desktop=logs,
-            coverage=[_transcripts(store, done, refused), told],
+            coverage=[_transcripts(store, done, refused, places), told],
             offsets=offsets(zone),
             since_ms=since_ms,
             until_ms=until_ms,
@@ -105,9 +111,10 @@ def weighing() -> Iterator[None]:
 
 
 @contextmanager
-def _stored(home: Path) -> Iterator[Store]:
-    """What earlier runs read of this home's transcripts."""
-    key = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
+def _stored(home: Path, places: Sequence[Path]) -> Iterator[Store]:
+    """What earlier runs read of this home's transcripts, or of the directories that were named instead."""
+    named = [str(home.resolve()), *([] if places == roots(home) else map(str, places))]
+    key = hashlib.sha256("\0".join(named).encode()).hexdigest()[:12]
     try:
         store = Store(state_path() / f"sessions-{key}.sqlite", now_ms=round(time.time() * 1000))
     except (StoreError, StateError) as error:
@@ -152,12 +159,20 @@ def _marks(since: int | None, until: int | None) -> list[tuple[int, str]]:
 # ----- what the client's own sources cover
 
 
-def _transcripts(store: Store, done: Update, refused: list[tuple[Path, str]]) -> Coverage:
+def _transcripts(
+    store: Store, done: Update, refused: list[tuple[Path, str]], places: Sequence[Path]
+) -> Coverage:
     files, helpers, total, dirt, first, last = store.connection.execute(
         "SELECT count(*), total(subagent), total(size), total(dirt), min(first_ms), max(last_ms) FROM file"
     ).fetchone()
     if not files:
-        return Coverage("transcripts", "none: no session of Claude Code is kept in this home")
+        looked = " and ".join(clean(str(place / "projects")) for place in places)
+        unread = [f"{path.name}: {why}" for path, why in refused]
+        return Coverage(
+            "transcripts",
+            f"none: no session of Claude Code is in {looked}",
+            unreadable=tuple(map(clean, unread)),
+        )
     told = f"{counted(files - round(helpers), 'session')} and {counted(round(helpers), 'subagent')}, {size(round(total))}"
     if files > done.files:
         told += f" ({files - done.files} of them deleted since)"

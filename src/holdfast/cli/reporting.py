@@ -12,7 +12,6 @@ from holdfast.cli.viewing import write_private
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.flight.deidentify import Names
-from holdfast.flight.flights import counted
 from holdfast.flight.redact import clean
 from holdfast.report.diagnosis_issue import Trace, issue, private
 from holdfast.sessions.environment import account
@@ -35,12 +34,12 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
     ]
     write_private(sheet, private(diagnosis, found, names, known))
     try:
-        out.write_text(public, encoding="utf-8")
+        with out.open("x", encoding="utf-8") as file:
+            file.write(public)
     except OSError as error:
         sheet.unlink(missing_ok=True)
         raise Failed(f"cannot write {clean(str(out))} ({error.strerror}); choose another --out") from error
-    counts = ", ".join(counted(number, kind) for kind, number in names.counts().items())
-    click.echo(f"De-identified; replaced or removed: {counts or 'nothing had to be'}.", err=True)
+    click.echo(f"De-identified; replaced or removed: {names.in_words() or 'nothing had to be'}.", err=True)
     replaced = names.key()
     shown = _some_of_each(replaced)
     for pseudonym in shown:

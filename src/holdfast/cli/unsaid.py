@@ -95,7 +95,12 @@ def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]
     for path in debug.logs(directories):
         try:
             with path.open(encoding="utf-8", errors="replace") as lines:
-                logs.append(debug.read(lines, path.stem))
+                log = debug.read(lines, path.stem)
+            logs.append(log)
+            if not log.lines:
+                unread.append(
+                    f"{clean(path.name)}: no line begins with a time, so it is no debug log of the client's"
+                )
         except OSError as error:
             unread.append(f"{clean(path.name)}: {error.strerror}")
     return logs, unread

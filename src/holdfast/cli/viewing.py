@@ -26,13 +26,13 @@ NOTHING_YET = "nothing is recorded yet in {}; carry a turn first, for example wi
 
 
 @contextmanager
-def opened_library(directory: Path | None = None) -> Iterator[Library]:
-    """The journal, or an error that says how to get one."""
+def opened_library(directory: Path | None = None, nothing: str = NOTHING_YET) -> Iterator[Library]:
+    """The journal, or an error that says how to get one: `nothing`, with `{}` for the directory."""
     directory = directory or state_path()
     try:
         with open_library(directory) as library:
             if library is None:
-                raise Failed(NOTHING_YET.format(directory))
+                raise Failed(nothing.format(directory))
             yield library
     except (JournalError, StateError) as error:
         raise Failed(str(error)) from error
@@ -133,11 +133,16 @@ def write_private(path: Path, text: str) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except FileExistsError:
-        raise Failed(
-            f"{clean(str(path))} is there already; choose another name, or remove it first"
-        ) from None
+        must_be_new(path)
+        raise
     except OSError as error:
         raise Failed(f"cannot write {clean(str(path))} ({error.strerror}); choose another place") from error
+
+
+def must_be_new(path: Path) -> None:
+    """Raise `Failed` where something of that name is there: before the work is done, and not after it."""
+    if os.path.lexists(path):
+        raise Failed(f"{clean(str(path))} is there already; choose another name, or remove it first")
 
 
 def json_line(value: Any) -> str:

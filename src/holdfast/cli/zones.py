@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zoneinfo
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -13,16 +14,25 @@ from holdfast.flight.redact import clean
 YEARS = range(2024, 2036)
 "Of which the local clock's changes are looked up: before them there was no such client."
 
+_RULE = re.compile(r"(?:<[A-Za-z0-9+-]{3,}>|[A-Za-z]{3,})[+-]?\d")
+"A zone by its rule, such as `CET-1CEST,M3.5.0,M10.5.0`: the system knows it, and it has no name."
+
 
 def zone(name: str | None) -> tzinfo:
     """The zone of that name, or this machine's own. Raises `Misused`."""
     if name is None:
-        local = datetime.now().astimezone().tzinfo
-        named = os.environ.get("TZ") or _system_zone()
+        local = datetime.now().astimezone().tzinfo or UTC
+        said = os.environ.get("TZ", "").removeprefix(":")
+        named = said.rpartition("zoneinfo/")[2] or _system_zone()
         try:
-            return zoneinfo.ZoneInfo(named) if named else local or UTC
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            return local or UTC
+            return zoneinfo.ZoneInfo(named) if named else local
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            if not said or _RULE.match(said):
+                return local
+            raise Misused(
+                f"TZ={clean(said)} names no time zone, and the system would take it for UTC; correct or unset it, or "
+                "say --timezone Europe/Paris"
+            ) from error
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:

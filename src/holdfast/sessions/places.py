@@ -38,17 +38,20 @@ def roots(home: Path, environment: Mapping[str, str] | None = None) -> list[Path
     return [home / ".claude", home / ".config" / "claude"]
 
 
-def transcripts(directories: list[Path]) -> tuple[list[Transcript], list[tuple[Path, str]]]:
+def transcripts(
+    directories: list[Path], *, anywhere: bool = False
+) -> tuple[list[Transcript], list[tuple[Path, str]]]:
     """Every transcript below these roots, the largest first, and what could not be looked into, with the reason.
 
-    Links to directories are not followed; a file that is reachable twice is listed once.
+    A project's folder may be a link: one that stays within its root, or leads `anywhere` where the home is the user's
+    own, is followed, and any other is named. Deeper links are not followed. What is reachable twice is listed once.
     """
     found: dict[tuple[int, int], Transcript] = {}
     refused: list[tuple[Path, str]] = []
     for root in directories:
         projects = root / "projects"
         if projects.is_dir():
-            for entry in _files(projects, refused):
+            for entry in _files(projects, refused, None if anywhere else root.resolve()):
                 status = entry.stat(follow_symlinks=False)
                 found.setdefault((status.st_dev, status.st_ino), _transcript(entry, status))
     return sorted(found.values(), key=lambda one: (-one.size, one.path)), refused
@@ -60,7 +63,9 @@ def _transcript(entry: os.DirEntry[str], status: os.stat_result) -> Transcript:
     return Transcript(path, status.st_size, status.st_mtime_ns // 1_000_000, status.st_ino, subagent)
 
 
-def _files(directory: Path, refused: list[tuple[Path, str]]) -> Iterator[os.DirEntry[str]]:
+def _files(
+    directory: Path, refused: list[tuple[Path, str]], within: Path | None
+) -> Iterator[os.DirEntry[str]]:
     waiting = [str(directory)]
     while waiting:
         place = waiting.pop()
@@ -71,6 +76,13 @@ def _files(directory: Path, refused: list[tuple[Path, str]]) -> Iterator[os.DirE
                         waiting.append(entry.path)
                     elif _is_transcript(entry):
                         yield entry
+                    elif place == str(directory) and entry.is_symlink() and entry.is_dir():
+                        if within is None or Path(entry.path).resolve().is_relative_to(within):
+                            waiting.append(entry.path)
+                        else:
+                            refused.append(
+                                (Path(entry.path), "a link that leads out of this home, not followed")
+                            )
         except OSError as error:
             refused.append((Path(place), error.strerror or type(error).__name__))
 
