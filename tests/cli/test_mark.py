@@ -33,6 +33,38 @@ def test_a_mark_needs_no_gateway_and_no_journal(tmp_path: Path) -> None:
     assert typed(tmp_path, "mark", "--list").exit_code == 1
 
 
+def test_marks_need_no_turn_to_be_listed(tmp_path: Path) -> None:
+    """Where none is set it is said how to set one, whether anything was ever recorded or not."""
+    for _ in range(2):
+        result = typed(tmp_path, "mark", "--list")
+        assert result.exit_code == 1 and 'holdfast mark "moved to Ethernet"' in result.stderr
+        assert "carry a turn" not in result.stderr
+        typed(tmp_path, "mark", "x")
+        typed(tmp_path, "mark", "--remove", "1")
+
+
+def test_a_removed_marks_id_is_not_given_out_again(tmp_path: Path) -> None:
+    """Who noted `mark 2` means that one. Of its text nothing is kept, and it shows nowhere."""
+    recorded(tmp_path, short_turn())
+    typed(tmp_path, "mark", "first")
+    typed(tmp_path, "mark", "quokka")
+    typed(tmp_path, "mark", "--remove", "2")
+
+    assert typed(tmp_path, "mark", "third").stdout.startswith("Marked 3 ")
+    assert typed(tmp_path, "mark", "--remove", "2").exit_code == 1
+    assert "removed" not in typed(tmp_path, "flights").stdout
+    assert "quokka" not in typed(tmp_path, "flights", "--sql", "SELECT * FROM note").stdout
+
+
+def test_a_line_of_advice_is_no_note(tmp_path: Path) -> None:
+    """Pasted whole, it would be a mark of something that never was; in quotes it is meant."""
+    pasted = ["moved to Ethernet,", "and", "a", "week", "later:", "holdfast", "diagnose"]
+    result = typed(tmp_path, "mark", *pasted)
+    assert result.exit_code == 2 and "`holdfast diagnose` in a note" in result.stderr
+    assert typed(tmp_path, "mark", "ran holdfast diagnose").exit_code == 0
+    assert typed(tmp_path, "mark", "updated", "holdfast").exit_code == 0
+
+
 def test_no_key_and_no_control_character_is_kept(tmp_path: Path) -> None:
     """What people paste may hold anything."""
     typed(tmp_path, "mark", "new key sk-ant-api03-abcdefgh1234 set\x1b[2J\nnext")

@@ -179,7 +179,7 @@ def _noted(library: Library, since_ms: int, marks_since_ms: int) -> list[Noted]:
         Noted(mark.wall_ms, f"mark {mark.id}", mark.text)
         for mark in marks.marks(library.connection, marks_since_ms)
     ]
-    found += [Noted(*note) for note in library.notes(since_ms) if note[1] != marks.NAME]
+    found += [Noted(*note) for note in library.notes(since_ms) if note[1] not in marks.NAMES]
     return sorted(found, key=lambda one: one.wall_ms)
 
 

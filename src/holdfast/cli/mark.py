@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import click
 
-from holdfast.cli.errors import FAILED, Failed
+from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library, when
 from holdfast.flight import instant, marks
 from holdfast.flight.marks import Mark
@@ -51,6 +52,11 @@ def command(
         raise click.UsageError(
             'write a note (holdfast mark "moved to Ethernet"), or give one of --list and --remove'
         )
+    if len(text) > 1 and (command := _A_COMMAND.search(" ".join(text))):
+        raise click.UsageError(
+            f"`{command[0]}` in a note looks like a second line to type; write what you changed alone, and type the rest "
+            "by itself. If the note is to say so, put all of it in quotes"
+        )
     if at is not None and not asked[0]:
         raise click.UsageError("--at says when a new note was; it does not go with --list or --remove")
     if since is not None and not listing:
@@ -61,6 +67,9 @@ def command(
         _remove(remove, as_json)
     else:
         _add(" ".join(text), at, as_json)
+
+
+_A_COMMAND = re.compile(r"\bholdfast [a-z]{3,10}\b")
 
 
 def _add(text: str, at: int | None, as_json: bool) -> None:
@@ -78,12 +87,14 @@ def _add(text: str, at: int | None, as_json: bool) -> None:
     click.echo(json_line(_as_json(mark)) if as_json else f"Marked {shown(mark)}")
 
 
+NONE_SET = 'no mark is set; set one with: holdfast mark "moved to Ethernet"'
+
+
 def _list(since_wall_ms: int, as_json: bool) -> None:
-    with opened_library() as library:
+    with opened_library(nothing=NONE_SET) as library:
         found = marks.marks(library.connection, since_wall_ms)
     if not found:
-        click.echo('No mark is set; set one with: holdfast mark "moved to Ethernet"', err=True)
-        raise SystemExit(FAILED)
+        raise Failed(NONE_SET)
     if as_json:
         for mark in found:
             click.echo(json_line(_as_json(mark)))
@@ -93,7 +104,7 @@ def _list(since_wall_ms: int, as_json: bool) -> None:
 
 
 def _remove(mark_id: int, as_json: bool) -> None:
-    with opened_library() as library:
+    with opened_library(nothing=NONE_SET) as library:
         mark = marks.remove(library.connection, mark_id) if mark_id < 1 << 63 else None
     if mark is None:
         raise Failed(f"there is no mark {mark_id}; see: holdfast mark --list")

@@ -16,6 +16,9 @@ from holdfast.flight.state import locked, make_private
 
 NAME = "mark"
 "Of these rows in the table `note`."
+REMOVED = "mark removed"
+"Of a row that was one: its id is not given out again as long as it is kept, and nothing else of it is."
+NAMES = frozenset({NAME, REMOVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,14 @@ def marks(
 def remove(connection: sqlite3.Connection, mark_id: int) -> Mark | None:
     """Take a mark away. Returns it, or None where there is none with this id."""
     row = connection.execute(
-        "DELETE FROM note WHERE id = ? AND name = ? RETURNING id, wall_ms, text", (mark_id, NAME)
+        "SELECT id, wall_ms, text FROM note WHERE id = ? AND name = ?", (mark_id, NAME)
     ).fetchone()
-    return _mark(*row) if row else None
+    if row is None:
+        return None
+    connection.execute(
+        "UPDATE note SET name = ?, text = '' WHERE id = ? AND name = ?", (REMOVED, mark_id, NAME)
+    )
+    return _mark(*row)
 
 
 def _mark(mark_id: int, wall_ms: int, text: str) -> Mark:
