@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,41 @@ def test_the_scenario_of_an_ending_has_a_page(tmp_path: Path, name: str) -> None
     assert said.startswith(f"{name} (scenario)") and " ".join(ENDINGS[name].story.split()) in said
     assert ENDINGS[name].code in said and f"holdfast lab play {name}" in said
     assert not look_up(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ECONNRESET", "either", "strong", "suspected", "failure", "abandoned", "recovered", "silent wait", "unheard end",
+     "unfinished answer", "FailedToOpenSocket"],
+)  # fmt: skip
+def test_the_words_of_a_diagnosis_are_explained(tmp_path: Path, name: str) -> None:
+    """Grades, ends of failures, stalls, and the codes of clients' runtimes."""
+    assert typed(tmp_path, "explain", *name.split()).exit_code == 0
+
+
+def test_every_code_that_counts_as_the_networks_is_explained() -> None:
+    """Those by which a diagnosis tells causes apart."""
+    from holdfast.diagnosis.hypotheses import name_resolution, refused
+
+    assert all(
+        look_up(code) for code in {*refused.CODES, *name_resolution.CODES} - {"EAI_NONAME", "DNSException"}
+    )
+
+
+def test_a_word_is_found_with_the_comma_that_was_pasted_with_it(tmp_path: Path) -> None:
+    """`fixed-limit: Requests ...` is how a report names it."""
+    assert typed(tmp_path, "explain", "fixed-limit:", "whose", "timer").stdout.startswith(
+        "fixed-limit (cause)"
+    )
+
+
+def test_a_causes_page_is_wrapped_once(tmp_path: Path) -> None:
+    """At the reader's width, and not at the source's before: no line ends early within a paragraph."""
+    lines = typed(tmp_path, "explain", "fixed-limit").stdout.splitlines()
+    width = max(map(len, lines))
+    early = [
+        line for line, after in pairwise(lines)
+        if line and after and len(line) + 1 + len(after.split()[0]) <= min(width, 80)
+        and not after.startswith(("What to do:", "Wrong if:", " "))
+    ]  # fmt: skip
+    assert not early

@@ -22,6 +22,7 @@ SHOWN_BY_MOST = 3
 "Scenarios named under an ending; `holdfast lab endings` lists all."
 _HEADINGS = {
     "word": "Words",
+    "code": "Codes: what a client's runtime says of a failure",
     "side": "Sides: who ended it (first part of an ending's code)",
     "mechanism": "Mechanisms: how it ended (second part)",
     "phase": "Phases: what was under way (third part)",
@@ -36,7 +37,7 @@ _HEADINGS = {
 @click.command("explain")
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a term, a scenario.
+    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a term, a code, a scenario.
 
     Without NAME, list all.
 
@@ -69,7 +70,8 @@ def command(name: tuple[str, ...]) -> None:
 
 def found(word: str) -> list[Page]:
     """The pages of one word."""
-    name = word.strip().lower()
+    word = word.strip().strip(",;:.")
+    name = word.lower()
     others = (*remedy_pages(), *cause_pages())
     pages = [*map(with_play, look_up(word)), *(page for page in others if name in (page.name, *page.aliases))]
     return pages or [page for page in scenario_pages() if page.name == word]
@@ -151,10 +153,22 @@ def cause_pages() -> list[Page]:
         Page(
             one.name,
             "cause",
-            f"{inspect.cleandoc(one.__doc__ or '')}\n\nWhat to do: {one.remedy}\nWrong if: {one.falsifier}.",
+            f"{flowing(inspect.cleandoc(one.__doc__ or ''))}\n\nWhat to do: {one.remedy}\nWrong if: {one.falsifier}.",
         )
         for one in (*catalogue(), *witnesses())
     ]
+
+
+def flowing(text: str) -> str:
+    """Paragraphs as one line each, to be wrapped once, at the reader's width; what is indented or listed stays."""
+    joined: list[str] = []
+    for line in text.split("\n"):
+        goes_on = joined and joined[-1] and line and not line.startswith((" ", "- ", "* ", "|"))
+        if goes_on and not joined[-1].startswith((" ", "|")):
+            joined[-1] += " " + line
+        else:
+            joined.append(line)
+    return "\n".join(joined)
 
 
 def scenario_pages() -> list[Page]:

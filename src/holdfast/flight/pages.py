@@ -29,7 +29,7 @@ class Page:
     name: str
     "As it is printed: `rst`, `QuietNoticed`, `orphan`, `C.rst.tool`."
     kind: str
-    "`side`, `mechanism`, `phase`, `ending`, `evidence`, `moment`, `word` or `scenario`."
+    "`side`, `mechanism`, `phase`, `ending`, `evidence`, `moment`, `word`, `code` or `scenario`."
     text: str
     aliases: tuple[str, ...] = ()
 
@@ -99,8 +99,47 @@ WORDS = {
     "retry loop": "The same request, again and again, each time ended alike: one finding, told below the list of "
     "holdfast flights, with its tries, turns and generations counted apart.",
     "mark": "A note that somebody wrote onto the timeline (moved to Ethernet): holdfast mark.",
+    "failure": "Of a diagnosis: one request that failed, with all its tries. A record per try counts the client's "
+    "persistence; a failure counts your trouble.",
+    "strong": "A grade of a finding: what was seen is a thousand times as likely with this cause as without it. Of "
+    "doctor --now: nothing that was seen speaks against it.",
+    "suspected": "A grade of a finding: what was seen is thirty times as likely with this cause as without it. Of a "
+    "probe: something here can break a long answer.",
+    "either": "A grade of a finding: two or more causes predict the same here. The report names them all, and what "
+    "would tell them apart.",
+    "unexplained": "Failures that no cause which is known here explains. They are counted and put to none.",
+    "recovered": "An end of a failure: a later try of the same request was answered.",
+    "died": "An end of a failure: the client gave up, and the turn was lost.",
+    "abandoned": "An end of a failure: the user went on before another try was answered, so nobody knows whether it would "
+    "have been.",
+    "silent wait": "A stall that leaves no error: an answer came two minutes later than a slow model needs for it. Bytes "
+    "that came meanwhile, a queue, or a machine that slept look the same.",
+    "unheard end": "A stall that leaves no error: a turn went on for two minutes after its last answer. A tool or a hook "
+    "that ran so long looks the same.",
+    "unfinished answer": "A stall that leaves no error: an answer without a stop reason, in a version whose answers mostly "
+    "have one. A user who stopped it looks the same.",
 }
 "Our glossary, as far as it is no name in the code."
+
+CODES = {
+    "ECONNRESET": "The connection was reset by what looks like the other end: by the provider, or by a box on the way in "
+    "its name. The client cannot tell which; a flight (holdfast run) or a capture can.",
+    "ECONNREFUSED": "Nobody listens at that address: nearly always a proxy or gateway of one's own that does not run.",
+    "ECONNABORTED": "The connection was given up on this machine's side.",
+    "ETIMEDOUT": "The system waited for an answer of the network and none came: to the first packet of a connection, or "
+    "to bytes that were sent.",
+    "ENOTFOUND": "The name was not found: the resolver said that there is none, or there was no network to ask it.",
+    "EAI_AGAIN": "The resolver could not be asked now: most often there was no network.",
+    "EPIPE": "The client wrote to a connection that the other end had closed.",
+    "ENETUNREACH": "This machine had no route out: the link was away.",
+    "EHOSTUNREACH": "No way led to that address: the router could not be reached, or said so.",
+    "ENETDOWN": "The network interface was down.",
+    "EADDRNOTAVAIL": "The address that a connection was to be made from is this machine's no more: the network changed.",
+    "ConnectionRefused": "What Bun says for ECONNREFUSED.",
+    "FailedToOpenSocket": "What Bun says where no connection could be begun, most often for want of a network or a name.",
+    "ConnectionClosed": "What Bun says where the other end closed the connection before the answer was whole.",
+}
+"What a client's runtime says of a failure, in its own words. They tell what it saw, never who did it."
 
 
 @cache
@@ -151,6 +190,7 @@ def all_pages() -> tuple[Page, ...]:
     """Every page, in the order in which they are listed."""
     return (
         *(Page(name, "word", text) for name, text in WORDS.items()),
+        *(Page(name, "code", text) for name, text in CODES.items()),
         *_enum_pages(Side, "side"),
         *_enum_pages(Mechanism, "mechanism"),
         *_enum_pages(Phase, "phase"),
@@ -165,7 +205,13 @@ def look_up(name: str) -> list[Page]:
     if code is not None:
         return [code]
     wanted = _plain(name)
-    return [page for page in all_pages() if wanted in {_plain(word) for word in (page.name, *page.aliases)}]
+
+    def meant(page: Page) -> bool:
+        if page.kind == "code":  # `connection-refused` is a scenario, and no spelling of Bun's word
+            return page.name.lower() == name.strip().lower()
+        return wanted in {_plain(word) for word in (page.name, *page.aliases)}
+
+    return [page for page in all_pages() if meant(page)]
 
 
 def close_to(name: str, limit: int = 5, *, among: Iterable[Page] | None = None) -> list[str]:
