@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Try
@@ -149,12 +150,14 @@ def near(one: float, limit: float) -> bool:
 def commonest(ages: Sequence[float]) -> float | None:
     """The age with most others near it, for its width; None where no two are near each other."""
     best, found = 0.0, None
+    ordered = sorted(ages)
     for one in ages:
-        close = sorted(other for other in ages if near(other, one))
+        reach = max(LEAST_S, SHARE * one)
+        close = ordered[bisect_left(ordered, one - reach) : bisect_right(ordered, one + reach)]
         if len(close) < 2:
             continue
         # Many ages are near a great one by chance: what counts is how many more there are than that.
-        surplus = len(close) * math.log2(one / (2 * max(LEAST_S, SHARE * one)))
+        surplus = len(close) * math.log2(one / (2 * reach))
         if surplus > best:
             best, found = surplus, close[len(close) // 2]
     return found

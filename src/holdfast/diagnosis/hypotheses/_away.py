@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 
 from holdfast.diagnosis.case import Case, Failure, Span, overlap_ms
@@ -40,9 +41,10 @@ def face(outage: Outage) -> str:
     return "away"
 
 
-def _together(one: Outage, other: Outage) -> bool:
-    """Whether two logs tell of one change."""
-    return other.begun_ms - FLAP_MS <= one.ended_ms and one.begun_ms <= other.ended_ms + FLAP_MS
+def _touches(one: Outage, spans: Sequence[Span]) -> bool:
+    """Whether an outage overlaps one of them, which are in order and apart."""
+    number = bisect_right(spans, one.ended_ms, key=lambda span: span.begun_ms) - 1
+    return number >= 0 and spans[number].ended_ms >= one.begun_ms
 
 
 class Away(Hypothesis):
@@ -58,13 +60,11 @@ class Away(Hypothesis):
 
     def spans(self, case: Case) -> list[Span]:
         """Its outages with their slack, in order, without overlaps."""
-        named = [one for one in case.outages if face(one) in NAMED]
-        mine = [
-            one
-            for one in case.outages
-            if face(one) == self.face
-            and not (self.face == "flap" and any(_together(one, other) for other in named))
-        ]
+        mine = [one for one in case.outages if face(one) == self.face]
+        if self.face == "flap":
+            named = [one for one in case.outages if face(one) in NAMED]
+            told = merged([Span(one.begun_ms - FLAP_MS, one.ended_ms + FLAP_MS) for one in named])
+            mine = [one for one in mine if not _touches(one, told)]
         return merged([Span(one.begun_ms - BEFORE_MS, one.ended_ms + self.after_ms) for one in mine])
 
     def watched(self, case: Case) -> list[Span]:
@@ -132,11 +132,13 @@ def merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def within(failure: Failure, spans: Sequence[Span]) -> int | None:
-    """The number of the span that one of its tries lies in."""
-    for number, span in enumerate(spans):
-        if any(at in span for at in failure.times_ms):
-            return number
-    return None
+    """The number of the first span that one of its tries lies in; the spans are in order, and apart."""
+    numbers = []
+    for at in failure.times_ms:
+        number = bisect_right(spans, at, key=lambda one: one.begun_ms) - 1
+        if number >= 0 and at in spans[number]:
+            numbers.append(number)
+    return min(numbers, default=None)
 
 
 def in_outage(case: Case, failure: Failure, faces: frozenset[str]) -> bool:

@@ -63,10 +63,10 @@ class EdgeLocation(Compared):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         brief = super().brief(case, mine)
-        networks = {name for one in mine if (name := case.network_of(one)) is not None}
-        others = {
-            name for one in case.failures if one not in mine and (name := case.network_of(one)) is not None
-        }
+        ids = {one.id for one in mine}
+        met = [(one.id in ids, name) for one in case.failures if (name := case.network_of(one)) is not None]
+        networks = {name for own, name in met if own}
+        others = {name for own, name in met if not own}
         if networks and others and not networks & others:
             said = "They came on another network than the other failures: that network may be at fault, and not the place."
             return Brief(brief.pro, (*brief.con, Evidence(said, "flights")), brief.settle)
