@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.diagnosis.homes import Ask, Blow, Cause, Life, Strike, Window, moments
+from tests.diagnosis.homes import MINUTE, Ask, Blow, Cause, Life, Strike, Window, moments
 
 RESETS = ("ECONNRESET", "ECONNRESET", "ECONNRESET", "EPIPE", None)
 SAME_AGES = frozenset({"fixed-limit", "silence-limit", "nat-timeout"})
@@ -484,6 +485,25 @@ def roams(life: Life, force: float, draw: random.Random) -> Cause:
     return cause
 
 
+def retry_storm(life: Life, force: float, draw: random.Random) -> Cause:
+    """So many tries again, after failures of another cause, that whoever asks for the first time is refused for it."""
+    again: deque[int] = deque(maxlen=200)
+    refused: dict[int, int] = {}
+    "Session -> when it was refused: its tries again are no reason, but what came of it."
+
+    def strike(ask: Ask, draw: random.Random) -> Blow | None:
+        if ask.number > 1:
+            if ask.at_ms - refused.get(ask.session, 0) > 5 * MINUTE:
+                again.append(ask.at_ms)
+            return None
+        if sum(ask.at_ms - MINUTE <= at_ms <= ask.at_ms for at_ms in again) < 10 or draw.random() > 0.9:
+            return None
+        refused[ask.session] = ask.at_ms
+        return Blow(draw.uniform(0.2, 1.0), status=429)
+
+    return Cause("retry storm", strike, frozenset({"retry-storm"}))
+
+
 # ----- not in anybody's list
 
 
@@ -512,6 +532,8 @@ LISTED: dict[str, Maker] = {
         intercepted, buffered, overloaded_machine, vpn_changes, roams,
     )
 }  # fmt: skip
+APART: dict[str, Maker] = {"retry_storm": retry_storm}
+"What another cause has to bring about: it has homes of its own."
 UNLISTED: dict[str, Maker] = {maker.__name__: maker for maker in (one_project, bad_sessions, accident)}
 STATISTICAL = frozenset(
     {

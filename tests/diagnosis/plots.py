@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 
 from tests.diagnosis.homes import Home, Life, Sketch, desktop_log
-from tests.diagnosis.mechanisms import LISTED, NEEDS, STATISTICAL, TWINS, UNLISTED
+from tests.diagnosis.mechanisms import APART, LISTED, NEEDS, STATISTICAL, TWINS, UNLISTED
 from tests.sessions.written import Pen
 
 LONG_WORK = frozenset(
@@ -23,8 +23,8 @@ LONG_WORK = frozenset(
 )
 LIMITS = LONG_WORK - {"impatient", "edge_gives_up"}
 "Limits that nothing outlives: how often they strike is a matter of how much long work there is."
-TOGETHER = frozenset({"crowded", "seen_together", "rate_limited"})
-BUSY = frozenset({"crowded", "seen_together", "bad_version"})
+TOGETHER = frozenset({"crowded", "seen_together", "rate_limited", "retry_storm"})
+BUSY = frozenset({"crowded", "seen_together", "bad_version", "retry_storm"})
 SOURCES = {"flights": 0.3, "capture": 0.25, "proxy log": 0.15, "system log": 0.35, "probes": 0.35}
 "What a home may have beside the client's own files, and how often."
 "Causes that only a home with many sessions a day can show: others to compare with, or to fail together with."
@@ -151,7 +151,7 @@ def _days(total: int) -> int:
 
 def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[Pen]) -> Life:
     names = {name for name, _ in told.causes}
-    helpers = "many_helpers" in names or (seed % 11 == 0 and not names & BUSY)
+    helpers = bool(names & {"many_helpers", "retry_storm"}) or (seed % 11 == 0 and not names & BUSY)
     limits = [strength for name, strength in force.items() if name in LIMITS]
     life = Life(
         seed,
@@ -171,7 +171,7 @@ def _life(seed: int, told: Plot, force: dict[str, float], days: int, pen: type[P
     if "flights" in told.sources:
         draw = random.Random(f"flown {seed}")
         life.flown_days = frozenset(day for day in range(days + 1) if draw.random() < told.part)
-    makers = LISTED | UNLISTED
+    makers = LISTED | UNLISTED | APART
     for name, strength in force.items():
         life.causes.append(makers[name](life, strength, random.Random(f"{name} {seed}")))
     life.__post_init__()

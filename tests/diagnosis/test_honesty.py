@@ -145,3 +145,11 @@ def test_a_probe_that_finds_nothing_is_no_evidence_of_a_cause(seed: int) -> None
 
     assert set(found) <= set(without)
     assert all(without[name] == "strong" for name, grade in found.items() if grade == "strong")
+
+
+def test_refusals_that_retries_brought_about_are_a_storm() -> None:
+    """The link is away, every agent tries again, and what is asked for the first time then is refused for it."""
+    told = home(51, Plot("storm", (("link_away", 120), ("retry_storm", 20), ("accident", 5))))
+    found = judge(told, *diagnosed(told))
+
+    assert {"local-link", "retry-storm"} <= {one.label for one in found.findings if one.true}
