@@ -83,7 +83,7 @@ Run = Callable[[Sequence[str]], str]
 def run(words: Sequence[str]) -> str:
     """Run a command without input, with nothing of this process's environment but where programs and the home are."""
     if shutil.which(words[0]) is None:
-        raise NotTold("it is not installed")
+        raise NotTold(NOT_INSTALLED)
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     try:
         done = subprocess.run(
@@ -103,6 +103,9 @@ def run(words: Sequence[str]) -> str:
     return done.stdout[:LONGEST].decode(errors="replace")
 
 
+NOT_INSTALLED = "it is not installed"
+
+
 @dataclass(slots=True)
 class _Notes:
     """Collects; a source that tells nothing is a line of its own and stops nothing."""
@@ -113,7 +116,9 @@ class _Notes:
         try:
             value = tell()
         except NotTold as why:
-            self.made.skipped.append(Skipped(name, str(why), line))
+            # What is not there would only say so again.
+            helps = line if str(why) != NOT_INSTALLED else ""
+            self.made.skipped.append(Skipped(name, str(why), helps))
         except (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             told = getattr(error, "strerror", None) or type(error).__name__
             self.made.skipped.append(Skipped(name, told, line))
@@ -181,7 +186,7 @@ def _machine(notes: _Notes, system: str, variables: Mapping[str, str], runs: Run
         notes.take("operating system", "cat /etc/os-release", lambda: _release(root / "etc/os-release"))
     notes.take("kernel", "uname -srm", lambda: " ".join(runs(["uname", "-srm"]).split()))
     notes.take(
-        "shell", "echo $SHELL", lambda: _name(Path(variables.get("SHELL", "")).name, "SHELL is not set")
+        "shell", "ps -o comm= -p $$", lambda: _name(Path(variables.get("SHELL", "")).name, "SHELL is not set")
     )
     notes.take("terminal", "echo $TERM_PROGRAM $TERM", lambda: _terminal(variables))
     notes.take("node", "node --version", lambda: _version(runs(["node", "--version"])))
