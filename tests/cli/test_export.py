@@ -154,7 +154,7 @@ def test_a_public_export_names_nobody(tmp_path: Path) -> None:
     record.agent, record.model, record.saved_from = f"{hush}-agent/1.0", f"{hush}-large", None
     record.request_id = f"{hush}-17"
     journal = Journal(tmp_path / "state")
-    journal.note("link", f"the network of {hush} changed")
+    journal.tell("link", f"the network of {hush} changed")
     journal.changed(end(record, 3, broke))
     assert journal.close(10)
     out = tmp_path / "out"
