@@ -81,6 +81,16 @@ def test_json_holds_all_of_it(home: Path) -> None:
     assert any("Who sent a reset" in one for one in told["refused"])
 
 
+def test_every_name_of_the_json_is_documented(home: Path) -> None:
+    """A program reads it, and its author reads docs/diagnosis.md."""
+    a_month_with_a_limit(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
+    parts = [told, told["findings"][0], told["advice"][0], told["coverage"][0], told["prior"][0]]
+
+    assert [name for one in parts for name in one if f"`{name}`" not in page] == []
+
+
 def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:
     """No finding is made up for a healthy home."""
     Pen().asks().answers("msg_1").took(9).saved(home)
