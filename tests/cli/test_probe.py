@@ -17,6 +17,8 @@ from holdfast.cli import probe
 from holdfast.cli.errors import Misused
 from holdfast.probes import kept
 from holdfast.probes.catalogue import QUESTIONS
+from holdfast.probes.result import Grade
+from holdfast.probes.result import Result as Answer
 from tests.probes.stage import Server
 
 CLEAN = dict.fromkeys(
@@ -221,3 +223,18 @@ def test_what_is_not_kept_makes_no_state(home: Path) -> None:
         typed(home, "connect", f"http://127.0.0.1:{server.port}", "--rounds", "1", "--no-keep")
 
     assert not (home / "state").exists()
+
+
+def test_what_more_to_ask_is_asked_of_the_same_target(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last lines can be typed as they are: whoever named a target means it."""
+    monkeypatch.setattr(
+        probe, "_asked", lambda one, *_: Answer(one.NAME, "x", 0, 0.0, Grade.FINE, "v", "s", "n")
+    )
+    said = " ".join(typed(home, "all", "http://127.0.0.1:7", "--yes", "--no-keep").stdout.split())
+    same = "http://127.0.0.1:7"
+
+    assert (
+        f"holdfast probe NAME {same}. Not asked: idle, which takes up to 15 minutes: holdfast probe idle {same}."
+        in said
+    )
+    assert "holdfast probe idle." in " ".join(typed(home, "all", "--yes", "--no-keep").stdout.split())

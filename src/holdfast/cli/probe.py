@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import textwrap
@@ -145,17 +146,21 @@ def command(
         chosen = [one for one in chosen if one.NAME != "idle"]
     _announce(chosen, whom, options, yes)
     results: list[Result] = []
+    network = None if no_keep else _network()
     with _interrupts() as stop:
         for one in chosen:
             if stop() and results:
                 break
-            results.append(_asked(one, whom, options, stop))
+            result = _asked(one, whom, options, stop)
+            if network is not None and _network() != network:
+                network = None  # it changed meanwhile: nobody knows which of both was asked
+            results.append(replace(result, network=network))
             _show(results[-1], as_json, whole=question != ALL)
         interrupted = stop()
     if not no_keep:
         _keep(results)
     if question == ALL and not as_json:
-        _say_more(chosen)
+        _say_more(chosen, target)
     if interrupted:
         raise SystemExit(INTERRUPTED)
 
@@ -380,11 +385,26 @@ def _word(value: Any) -> str:
     return str(value)
 
 
-def _say_more(chosen: Sequence[Question]) -> None:
-    said = "What a question shows, and what it does not, with its figures: holdfast probe NAME."
+def _say_more(chosen: Sequence[Question], target: str | None) -> None:
+    whom = f" {clean(shlex.quote(target))}" if target is not None else ""
+    said = f"What a question shows, and what it does not, with its figures: holdfast probe NAME{whom}."
     if all(one.NAME != "idle" for one in chosen):
-        said += " Not asked: idle, which takes up to 15 minutes: holdfast probe idle."
+        said += f" Not asked: idle, which takes up to 15 minutes: holdfast probe idle{whom}."
     click.echo("\n" + "\n".join(textwrap.wrap(said, reading_width())))
+
+
+def _network() -> str | None:
+    """This machine's network by the name that flights have for it; None where it is not measured."""
+    if sys.platform != "linux":
+        return None
+    from holdfast.flight.salt import salt_of
+    from holdfast.gateway.whereabouts import Whereabouts
+
+    try:
+        found = Whereabouts(lambda: salt_of(state_dir())).facts(None, 0.0)["network"]
+    except (OSError, StateError):
+        return None
+    return str(found) if found is not None else None
 
 
 def _keep(results: Sequence[Result]) -> None:
