@@ -283,6 +283,10 @@ class Asking(Attempt):
         connection = self.connection or self.ended_on
         return None if connection is None else connection.local_address
 
+    def forget_turn(self) -> None:
+        """The turn is over. Its connection is gone, so nobody tells it anything any more."""
+        del self.carrier
+
     @property
     def busy(self) -> bool:
         """Whether there is something to close."""

@@ -1045,8 +1045,8 @@ class Carrier:
         return about(body, self.log if self.streams else None, model=model, request_bytes=size)
 
     def _end(self) -> None:
-        record = self.record
-        if self.attempt.busy or self.hedge is not None:
+        record, attempt = self.record, self.attempt
+        if attempt.busy or self.hedge is not None:
             self._stop_upstream("the turn is over")
         if self.reader is not None:
             self._let_go(self.reader)
@@ -1084,6 +1084,9 @@ class Carrier:
         self.log.close()
         self.body.close()
         self.engine.turn_ended(self)
+        # Attempt and reader know the turn, too: without this all of it would wait for the collector.
+        self.heard_by = None
+        attempt.forget_turn()
 
     # -- deadlines ----------------------------------------------------------------------------------
 
