@@ -264,7 +264,7 @@ class Asking(Attempt):
 
     def close(self) -> bool:
         """Give up the connection, or the wait for one. Whether there was a connection."""
-        if self.stage is Stage.CONNECTING:
+        if self.address is None:  # it may have ended already, and still wait for a connection
             self.carrier.engine.reaching.leave(self)
         self._stop_connecting()
         connection, self.connection = self.connection, None
@@ -297,12 +297,12 @@ class Asking(Attempt):
         """Bytes of this attempt's answer, as upstream sent them (chunk framing excluded)."""
         return self.carrier.record.answer_bytes - self._bytes_before
 
-    def take_advice(self, headers: h.Headers) -> None:
+    def take_advice(self, found: h.Named) -> None:
         """What the headers of an error say of asking again (`retry-after` in seconds, `x-should-retry`)."""
-        after = h.get(headers, b"retry-after")
+        after = found.get(b"retry-after")
         if after is not None and after.isdigit():
             self.retry_after_s = float(after)
-        said = h.get(headers, b"x-should-retry")
+        said = found.get(b"x-should-retry")
         self.should_retry = None if said is None else said.strip().lower() == b"true"
 
     # -- ResponseListener ---------------------------------------------------------------------------
