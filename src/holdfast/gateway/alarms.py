@@ -25,9 +25,6 @@ class Alarm:
         self.at = at
         self.call: Callable[[], None] | None = call
 
-    def __lt__(self, other: Alarm) -> bool:
-        return self.at < other.at
-
     def forget(self) -> None:
         """Nobody wants to be called any more."""
         self.call = None
@@ -36,22 +33,25 @@ class Alarm:
 class Alarms:
     """All alarms of one event loop. Times are the loop's, in monotonic seconds."""
 
-    __slots__ = ("_heap", "_loop", "_timer", "_timer_at")
+    __slots__ = ("_heap", "_loop", "_set", "_timer", "_timer_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[Alarm] = []
+        self._heap: list[tuple[float, int, Alarm]] = []
+        "By time, then in the order in which they were set: compared without a line of Python."
+        self._set = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     def __repr__(self) -> str:
-        waiting = sum(alarm.call is not None for alarm in self._heap)
+        waiting = sum(alarm.call is not None for _, _, alarm in self._heap)
         return f"<Alarms {waiting} set>"
 
     def set(self, at: float, call: Callable[[], None]) -> Alarm:
         """Call `call` at `at` or soon after; it must not raise."""
         alarm = Alarm(at, call)
-        heapq.heappush(self._heap, alarm)
+        self._set += 1
+        heapq.heappush(self._heap, (at, self._set, alarm))
         if self._timer is None or at < self._timer_at:
             self._arm(at)
         return alarm
@@ -72,13 +72,13 @@ class Alarms:
     def _ring(self) -> None:
         self._timer = None
         heap, now = self._heap, self._loop.time()
-        while heap and (heap[0].call is None or heap[0].at <= now):
-            alarm = heapq.heappop(heap)
+        while heap and (heap[0][0] <= now or heap[0][2].call is None):
+            _, _, alarm = heapq.heappop(heap)
             call, alarm.call = alarm.call, None
             if call is not None:
                 try:
                     call()
                 except Exception as error:  # a defect of one turn must not stop all others' clocks
                     log.error("an alarm failed: %s", defect(error))
-        if heap and (self._timer is None or heap[0].at < self._timer_at):
-            self._arm(heap[0].at)
+        if heap and (self._timer is None or heap[0][0] < self._timer_at):
+            self._arm(heap[0][0])

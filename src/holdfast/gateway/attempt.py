@@ -7,12 +7,12 @@ properly before the answer's last event is a truncation, however clean it looks.
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
+from enum import IntEnum
 
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 
 
-class Stage(Enum):
+class Stage(IntEnum):
     """Where an attempt stands. It only moves forward."""
 
     CONNECTING = 1
@@ -128,7 +128,7 @@ class Attempt:
                 return in_stream if self.streaming else Phase.IN_BODY
 
     def _advance(self, stage: Stage) -> None:
-        if stage.value > self.stage.value:
+        if stage > self.stage:
             self.stage = stage
 
     def _end(self, ending: Ending) -> Ending:

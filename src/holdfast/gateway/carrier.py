@@ -235,7 +235,14 @@ class Carrier:
         """All of the request is with upstream's connection."""
         self.record.request_bytes = self.body.size
         self.note(m.RequestSent(attempt.number, self.body.size))
-        self.look()
+        reader = self.reader
+        if reader is None:
+            self.look()
+        else:
+            # Whatever is due first is not due before the shortest patience has passed since the client asked.
+            timeouts, hedge_s = self.engine.settings.timeouts, self.engine.settings.hedge_s
+            least_s = min(reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s or timeouts.quiet_s)
+            self._look_at(reader.asked_at + least_s)
 
     def path_changed(self, moment: m.Moment, *, probe: bool) -> None:
         """The network is another, or the machine slept: a dead path is to be noticed in seconds.
@@ -274,8 +281,9 @@ class Carrier:
                 self.hedge.headers_arrived(status, reason, headers)
             return
         now = self.now()
-        content_type = h.text(headers, b"content-type") or ""
-        encoding = h.get(headers, b"content-encoding")
+        found = h.named(headers)
+        content_type = h.text(found, b"content-type") or ""
+        encoding = found.get(b"content-encoding")
         encoded = encoding is not None and encoding.lower() not in (b"", b"identity")
         events = status < 300 and content_type.startswith("text/event-stream") and not encoded
         if self.hedge is not None and not events:
@@ -288,8 +296,8 @@ class Carrier:
         attempt.headers(status, streaming=events, now=now)
         self.engine.ledger.answered(now, status)
         self.status, self.status_reason = status, reason
-        self.client_headers = h.to_client(headers, self.record.turn_id)
-        self.length = None if events else h.content_length(headers)
+        self.client_headers = h.to_client(headers, found, self.record.turn_id)
+        self.length = None if events else h.content_length(found)
         if not self.log.size:
             self.streams = events
             self._stream_head = (status, reason, self.client_headers)
@@ -297,8 +305,8 @@ class Carrier:
             attempt.splitter = EventSplitter()
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
         self.record.status = self.record.status or status
-        self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
-        self.record.edge_id = h.text(headers, b"cf-ray")
+        self.record.request_id = h.text(found, b"request-id") or h.text(found, b"x-request-id")
+        self.record.edge_id = h.text(found, b"cf-ray")
         detail = content_type if not encoded else f"{content_type}, still encoded: no keepalive"
         self.note(
             m.HeadersArrived(attempt.number, status, self.record.request_id, detail, self.record.edge_id)
@@ -317,11 +325,12 @@ class Carrier:
             promised, events = True, events and reader.fold
         self._aside = bytearray() if promised and not events else None
         if status >= 400:
-            attempt.take_advice(headers)
+            attempt.take_advice(found)
         if self.reader is not None and not self._suspected:
             self._open(self.reader, now)
         # A silence before the headers may have left an alarm far away; from now on keepalives are due.
-        self._look_at(now + self._patience().keepalive_s)
+        keepalive_s = self.engine.settings.timeouts.keepalive_s if reader is None else reader.keepalive_s
+        self._look_at(now + keepalive_s)
 
     def _open(self, reader: Reader, now: float) -> None:
         """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
@@ -1070,7 +1079,7 @@ class Carrier:
         if self.heard_by is None and self.turn.answered:
             record.wasted_tokens = record.output_tokens
         record.ending = ending
-        if (told := final(ending)) != ending.code:
+        if not ending.completed and (told := final(ending)) != ending.code:
             self._count_break(told)
         if not ending.completed or record.attempts > 1 or record.readers > 1:
             record.request_key = self.engine.request_key(self)

@@ -67,27 +67,27 @@ class Head:
 class Said(Mapping[str, str]):
     """A head's headers as text by lower-case name, decoded when asked for: few of them ever are."""
 
-    __slots__ = ("_head",)
+    __slots__ = ("_first",)
 
     def __init__(self, head: Head) -> None:
-        self._head = head
+        self._first = head._first
 
     def __getitem__(self, name: str) -> str:
-        value = self._head.get(name.encode("latin-1"))
+        value = self._first.get(name.encode("latin-1"))
         if value is None:
             raise KeyError(name)
         return value.decode("latin-1")
 
     def get(self, name: str, default: Any = None) -> Any:
         """The same without the detour over an exception."""
-        value = self._head.get(name.encode("latin-1"))
+        value = self._first.get(name.encode("latin-1"))
         return default if value is None else value.decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
-        return (name.decode("latin-1") for name in self._head.names())
+        return (name.decode("latin-1") for name in self._first)
 
     def __len__(self) -> int:
-        return len(list(self._head.names()))
+        return len(self._first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from holdfast.gateway.guard import Head
 from holdfast.gateway.settings import Upstream
 
 Headers = list[tuple[bytes, bytes]]
+Named = dict[bytes, bytes]
+"Each header's first value, by its lower-case name."
 
 _HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
@@ -52,10 +54,10 @@ def framed(headers: Headers, method: bytes, length: int | None) -> Headers:
     return headers
 
 
-def to_client(headers: Headers, turn_id: str) -> bytes:
-    """A response's headers for the client, rendered; framing is added by whoever sends them."""
+def to_client(headers: Headers, found: Named, turn_id: str) -> bytes:
+    """A response's headers for the client, rendered; framing is added by whoever sends them. `found` is `named(headers)`."""
     dropped = _NOT_TO_CLIENT
-    connection = get(headers, b"connection")
+    connection = found.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
     kept = [pair for pair in headers if pair[0].lower() not in dropped]
@@ -80,23 +82,21 @@ def without(rendered: bytes, name: bytes) -> bytes:
     return b"".join([line + b"\r\n" for line in lines if not line.lower().startswith(name + b":")])
 
 
-def get(headers: Headers, name: bytes) -> bytes | None:
-    """The first value of a header, by its lower-case name."""
-    for key, value in headers:
-        if key.lower() == name:
-            return value
-    return None
+def named(headers: Headers) -> Named:
+    """To look headers up in. A response is asked for half a dozen of them."""
+    # From the last to the first, so that of several the first one stays.
+    return {name.lower(): value for name, value in reversed(headers)}
 
 
-def text(headers: Headers, name: bytes, longest: int = 200) -> str | None:
+def text(found: Named, name: bytes, longest: int = 200) -> str | None:
     """A header's value as text for a record, shortened; None where there is none."""
-    value = get(headers, name)
+    value = found.get(name)
     return None if value is None else value.decode("latin-1")[:longest]
 
 
-def content_length(headers: Headers) -> int | None:
+def content_length(found: Named) -> int | None:
     """The announced length of a body; None where it is not known beforehand."""
-    value = get(headers, b"content-length")
+    value = found.get(b"content-length")
     return int(value) if value is not None and value.isdigit() else None
 
 

@@ -174,12 +174,13 @@ class Relay:
 
     def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
         self.record.status = status
-        self.record.request_id = h.text(headers, b"request-id") or h.text(headers, b"x-request-id")
-        self.record.edge_id = h.text(headers, b"cf-ray")
-        content_type = h.text(headers, b"content-type") or ""
+        found = h.named(headers)
+        self.record.request_id = h.text(found, b"request-id") or h.text(found, b"x-request-id")
+        self.record.edge_id = h.text(found, b"cf-ray")
+        content_type = h.text(found, b"content-type") or ""
         self._note(m.HeadersArrived(1, status, self.record.request_id, content_type, self.record.edge_id))
-        kept = h.to_client(headers, self.record.turn_id)
-        length = h.content_length(headers)
+        kept = h.to_client(headers, found, self.record.turn_id)
+        length = h.content_length(found)
         if self._exchange.head.method == b"HEAD" or status in (204, 304):
             # These have no body, whatever length they announce for one that would be.
             if length is not None and status != 204:

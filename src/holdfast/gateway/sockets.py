@@ -31,6 +31,7 @@ _DARWIN_SO_NWRITE = 0x1024
 _DARWIN_TCP_KEEPALIVE = 0x10
 _DARWIN_TCP_RXT_CONNDROPTIME = 0x80
 _LINUX_TCP_USER_TIMEOUT = 18
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _KEEPIDLE = _DARWIN_TCP_KEEPALIVE if DARWIN else getattr(socket, "TCP_KEEPIDLE", 4)
 
 # The first 136 bytes of struct tcp_info; the struct only ever grows at its end.
@@ -222,7 +223,7 @@ def still_open(sock: socket.socket) -> bool:
     farewell (a 408, a TLS alert), and to find out costs more than another connection.
     """
     try:
-        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        sock.recv(1, _PEEK)
     except BlockingIOError:
         return True
     except (OSError, ValueError):

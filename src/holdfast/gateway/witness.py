@@ -53,31 +53,32 @@ def question(upstream: Upstream) -> h.Headers:
 
 def answered(attempt: int, status: int, headers: h.Headers, took_s: float, address: str) -> m.EdgeWitnessed:
     """What the witness said."""
-    edge = _text(headers, b"cf-ray") or _text(headers, b"x-amz-cf-id") or _text(headers, b"x-azure-ref")
+    found = h.named(headers)
+    edge = _text(found, b"cf-ray") or _text(found, b"x-amz-cf-id") or _text(found, b"x-azure-ref")
     return m.EdgeWitnessed(
         attempt=attempt,
         status=status,
         edge_id=edge,
-        location=_place(headers),
-        server=_text(headers, b"server"),
-        via=_text(headers, b"via"),
+        location=_place(found),
+        server=_text(found, b"server"),
+        via=_text(found, b"via"),
         address=address,
         took_s=round(took_s, 3),
     )
 
 
-def _place(headers: h.Headers) -> str | None:
+def _place(found: h.Named) -> str | None:
     """Where the edge stands, as it says itself: behind a ray's dash, or in a header of its own."""
-    ray = _text(headers, b"cf-ray") or ""
+    ray = _text(found, b"cf-ray") or ""
     return (
         ray.rpartition("-")[2]
         if "-" in ray
-        else _text(headers, b"x-amz-cf-pop") or _text(headers, b"x-served-by")
+        else _text(found, b"x-amz-cf-pop") or _text(found, b"x-served-by")
     )
 
 
-def _text(headers: h.Headers, name: bytes) -> str | None:
-    said = h.text(headers, name, 4 * LONGEST)
+def _text(found: h.Named, name: bytes) -> str | None:
+    said = h.text(found, name, 4 * LONGEST)
     return safe(said)[:LONGEST] if said else None
 
 

@@ -358,14 +358,15 @@ class EventReader:
 
     def seen(self, event: bytes) -> Seen | None:
         """Take the next whole event; return what it said, or None for a delta, a ping and the unknown."""
-        if event.startswith(_ROUTINE):
-            return None
-        name = event_name(event)
-        if not name:
-            name = _type_of(event)
+        name = event[7 : event.find(b"\n")] if event.startswith(b"event: ") else b""
         take = _TAKERS.get(name)
         if take is None:
-            return None
+            if event.startswith(_ROUTINE):
+                return None
+            name = event_name(event) or _type_of(event)
+            take = _TAKERS.get(name)
+            if take is None:
+                return None
         try:
             return take(self, event)
         except (msgspec.MsgspecError, RecursionError, ValueError):

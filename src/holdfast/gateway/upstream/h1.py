@@ -180,7 +180,8 @@ class Http1Connection(UpstreamConnection):
             return
         self._status = status
         self._head_done = True
-        self._needs_eof = _ends_by_close(self._headers)
+        # Where the parser sees another end, nobody needs to look.
+        self._needs_eof = not self._parser.should_keep_alive() and _ends_by_close(self._headers)
         if self._is_head:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
