@@ -52,8 +52,7 @@ class Head:
 
     def forget_headers(self) -> None:
         """They were read and sent on; a turn may last an hour, and credentials need not stay that long."""
-        self.headers = []
-        self._first = {}
+        self.headers, self._first = _FORGOTTEN
 
     def names(self) -> Iterable[bytes]:
         """The lower-case names of all headers."""
@@ -62,6 +61,10 @@ class Head:
     def text(self, name: bytes) -> str:
         """The same as text; empty where there is none."""
         return self._first.get(name, b"").decode("latin-1")
+
+
+_FORGOTTEN: Final[tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]] = ([], {})
+"One for all, and nobody writes into it."
 
 
 class Said(Mapping[str, str]):
