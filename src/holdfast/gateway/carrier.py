@@ -241,7 +241,9 @@ class Carrier:
         else:
             # Whatever is due first is not due before the shortest patience has passed since the client asked.
             timeouts, hedge_s = self.engine.settings.timeouts, self.engine.settings.hedge_s
-            least_s = min(reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s or timeouts.quiet_s)
+            least_s = min(
+                reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s or timeouts.quiet_s
+            )
             self._look_at(reader.asked_at + least_s)
 
     def path_changed(self, moment: m.Moment, *, probe: bool) -> None:
