@@ -68,7 +68,7 @@ def causes(fleet: Fleet) -> Iterator[str]:
     titles = {one.name: one.title for one in catalogue()}
     for row in fleet.causes[:MOST_CAUSES]:
         within = ""
-        if row["share_low"] is not None:
+        if row["share_low"] is not None and f"{row['share_low']:.0%}" != f"{row['share_high']:.0%}":
             within = f" ({row['share_low']:.0%} to {row['share_high']:.0%}, machines resampled)"
         doubt = f", on {row['either']} it cannot be told from another" if row["either"] else ""
         yield (
