@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from holdfast.diagnosis.fleet import Fleet
+from holdfast.diagnosis.fleet import MOST_TIMES, Fleet
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.flight.flights import counted, percent
 from holdfast.report import markdown
@@ -50,14 +50,12 @@ def told(fleet: Fleet) -> Iterator[str]:
     (spread,) = fleet.tables["machines"]
     if fleet.failing >= 4:
         yield f"Half of all failures came from {spread['half_on']} of {counted(fleet.active, 'machine')}."
-    if fleet.tables["together"]:
-        most = fleet.tables["together"][0]
+    times = fleet.tables["together"]
+    if times:
+        often = "Once" if len(times) == 1 else f"At {len(times)} times"
         yield (
-            f"At {len(fleet.tables['together'])} times or more several machines failed within five minutes, at the widest "
-            f"{most['machines']} of the {most['active']} in use: what strikes many at once is not theirs."
-            if len(fleet.tables["together"]) > 1
-            else f"Once several machines failed within five minutes: {most['machines']} of the {most['active']} in use. "
-            "What strikes many at once is not theirs."
+            f"{often}{' and more' if len(times) == MOST_TIMES else ''} several machines failed within five minutes, at the "
+            f"widest {times[0]['machines']} of the {times[0]['active']} in use: what strikes many at once is not theirs."
         )
     elif fleet.failing > 1:
         yield "Never did three machines fail within the same five minutes: nothing shows that struck many at once."
