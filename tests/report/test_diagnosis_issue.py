@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.cli.reporting import traces
+from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import Around
-from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.case import Case, Coverage, Span
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.hypotheses import catalogue
@@ -31,6 +32,7 @@ from holdfast.sessions.frames import frames
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
 from tests.diagnosis.test_lines_to_type import CASE, EVERY
+from tests.diagnosis.test_prior import Weeks
 from tests.report.test_public import UNSHRUNK, texts
 from tests.sessions.written import MORNING_MS, Pen
 
@@ -129,6 +131,18 @@ def test_what_a_cause_says_stays_readable(one: Hypothesis) -> None:
         assert not re.search(names, public.joined(said)), public.joined(said)
     for seen in (*brief.pro, *brief.con):
         assert not re.search(names, public.text(seen.text)), public.text(seen.text)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_said_of_prior_hypotheses_stays_readable(seed: int) -> None:
+    """Whatever the verdict."""
+    weeks = Weeks(seed).sometimes(9 if seed == 3 else 80)
+    weeks.watched = [Span(0, 30 * DAY_MS)] if seed % 2 else []
+    levels = [Fact(name, "0 managed, 1 user, 0 project") for name in ("hooks", "MCP servers")]
+    public = _Public(Names())
+    for one in prior.held(weeks.diagnosed(), Environment(levels) if seed else None):
+        for _, told in prior.reasons(one):
+            assert not re.search(r"\b(?:name|text|host|id|path)-\d", public.joined(told)), public.joined(told)
 
 
 def test_it_names_nobody() -> None:

@@ -374,7 +374,7 @@ def _newer_version(data: _Data) -> _Told:
 
     share = _compared(
         data,
-        "on days with several versions were the newest's",
+        "were of the newest version of a day with several",
         lambda one: None if one.statuses else mark(one.at_ms, one.version),
         lambda one: mark(one.at_ms, one.version),
     )

@@ -11,7 +11,8 @@ _WORDS = """
 1m a abandoned abort about above accept accepted access accessing accident accidents account acknowledged
 acknowledgement active add added address addresses advertise aes after again age agent agents ages agree akamai
 alarm alarms alert alike all allocate allow alone already also although amazon amount an and another
-answer answered answers anthropic anthropic-python anthropic-typescript any anything apart api apis app apparently
+answer answered answers anthropic anthropic-python
+anthropic-typescript any anything apart api apis app apparently
 application approvals are argument arguments around array arrival
 arrive arrived arrives arriving as ask asked asking asks
 asleep assign async at attached attachments attempt attempted attempting attempts attic attribute
@@ -46,9 +47,11 @@ extensions external extra fact fail failed failing fails failure
 failures fallback falls families family far fast faster fastly
 fatal fault feature fell fetch fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish
 finished finishing first first-start fits five fixed flight flights flood flow flowing follow followed follows
-for forbid forgets forgot forgotten form format forward found four four-hundred fragment frame frames free frequency
+for forbid forgets forgot forgotten form format forward found four
+four-hundred fragment frame frames free frequency
 frequent fresh from full function gap gaps gateway gave gave_up gcm generated generation get give given
-giving go goaway goes gone got gpt grace grammar greater greetings grew grows gzip h1 h2 had haiku half halted hand
+giving go goaway goes gone got gpt grace grammar greater greetings
+grew grows gzip h1 h2 had haiku half halted hand
 handed handle handshake haproxy hardly has hash have head header headers healed healing heard hears hedge
 held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly hook hooks
 hop hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
@@ -67,7 +70,8 @@ look looked lookup loopback loses losing lost low machine macos made make manage
 mb mcp mean means meanwhile measured medium meet memory mended message messages method methods mid middle
 midst min minimum minute minutes mismatch miss missing mode model models moment moments month more most
 move moved moved_on ms much multibyte multihop multiple must name named names nat native near need needed
-needs negotiate neither network networkmanager networks never new newer next nginx nine no nobody node node.js nodename
+needs negotiate neither network networkmanager networks never new newer
+newest next nginx nine no nobody node node.js nodename
 non none nor normal not note noted nothing noticed now null number numerical o oauth object occurred
 octet-stream odd of off often old older on once one ones online only open openai openai-python opened
 opening openresty opens openssl operating operation options opus or org origin orphan orphaned orphans
@@ -77,8 +81,9 @@ partial parts pass passed password past patch path patience pause pause_turn pay
 perhaps permission permitted phase phases pid piece ping pings pinned pipe place plain plainly planned
 platform playing please plugins pmset policy poly1305 pool port possible post prefill premature prematurely
 present prevent previous price print probes process processes
-profile program programs progress prompt prompts proof
-proper protected protocol protocols proved proven provider proxies proxy public push put python query questions queue
+profile program programs progress project projects prompt prompts proof
+proper protected protocol protocols proved proven provider proxies
+proxy public push put python query questions queue
 quickly quiet quota radio raise raised raises ran range rate rate_limited ratelimit rather raw re reach
 reached reaching read reader reading reads ready reason receive received receiving recent reconnect
 record records recoverable recovered recovery redacted_thinking redo reduce reestablished refer
@@ -94,11 +99,12 @@ sendable sending sends sent sequence server servers serves service session sessi
 setting settings seven several severed sha256 sha384 share shared shares shell short shorten shortened shorter
 shortest shortly should shown shows shutdown side sign signature signed silence silences silent silently
 since six six-hundred size sized sizes sleep sleeping sleeps slept slot slow slowly small smaller sni so socket
-software some something sonnet source space spare spared spawn speak speaks specific specified speed
+software some something sonnet sooner source space spare spared spawn speak speaks specific specified speed
 splice split spoke spoken spool spooled spread sse ssl ssl_error_syscall sslcertverificationerror
 ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stall stalled stalls stand standard stands start
 started starting starts state stateful status stay stayed stays step still stop stopped stopping stops
-store stored story strain strains stream streamed streaming streams strict string strip structure subagent subagents
+store stored story strain strains stream streamed streaming streams
+strict string strip structure subagent subagents
 subscription succeeded success such sum summary superseded support supported supports survives suspended
 switch switched switching symbolic syn syn_recv synchronized system
 systemd-inhibit systemd-suspend t table take taken takeover takes tcp tell
@@ -106,12 +112,14 @@ telling tells temporarily temporary ten tenant tens tenth terminal terminated te
 that the their them then there these they think thinking third this those thousand thread three throttle
 throttled throttling through throws tier time timed timeout timeouts timer times timing tls tlsv1 tlsv1.2
 tlsv1.3 to today together token tokens told too took tool tools total traefik traffic trailers trailing
-transcript transcripts transfer transient transit transport trend trickle tries true truncated trusted try trying
+transcript transcripts transfer transient transit transport trend
+trickle tries true truncated trusted try trying
 tuned tunnel turn turns twelve twice two type typescript typing unable unacknowledged unanswerable unanswered
 unauthorized unavailable unbuffer uncaught unchanged unconfirmed under understood undici undone
 unencrypted unexpected unexpectedly unexplained unfinished unfortunately unheard unified union unique
 unit unknown unprocessable unreachable unreadably unresponsive unsafe unsent unset unspecified
-unsupported until unusable unwritten up update upgrade upgrades upload uploads upstream url us usage use used user users
+unsupported until unusable unwritten up update upgrade upgrades
+upload uploads upstream url us usage use used user users
 uses utc utf utf-8 v1 vain valid validated validation value values varnish vercel verification verify
 version versions very via violation virtual visible void vpn wait waited waiting waits waking wall wanted
 wants warning was wasted watch watchdog watchdogs way ways we we'll we're web week weekday weighs well went were

@@ -213,19 +213,11 @@ class _Public:
 @cache
 def _constants() -> frozenset[str]:
     """Sentences of ours that hold no value of anybody's."""
-    return frozenset(
-        told
-        for one in catalogue()
-        for told in (
-            one.title,
-            f"{one.title} ({one.name})",
-            one.remedy,
-            one.falsifier,
-            one.name,
-            *one.rivals,
-            *one.rivals.values(),
-        )
-    )
+    told = {said for one in prior.PRIORS for said in (one.suspects, one.settle)}
+    for one in catalogue():
+        told |= {one.title, f"{one.title} ({one.name})", one.remedy, one.falsifier, one.name}
+        told |= {*one.rivals, *one.rivals.values()}
+    return frozenset(told)
 
 
 # ----- the public file
