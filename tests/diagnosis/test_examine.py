@@ -190,7 +190,7 @@ def test_every_hypothesis_has_its_page_and_its_words() -> None:
 
 
 def test_a_sleep_may_begin_long_after_the_request() -> None:
-    """Two requests sleep together, and one of them had begun before the last that was heard: a sleep, no outage of others'."""
+    """Two requests sleep together, one of them begun before the last that was heard: a sleep, and no outage of others."""
     minute, hour = 60_000, 3_600_000
     failures, answers = [], []
     for day in range(8):
