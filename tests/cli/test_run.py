@@ -213,7 +213,7 @@ def test_an_unfinished_turn_is_stopped_upstream_when_the_command_ends(run: Run) 
             "url = urllib.parse.urlsplit(os.environ['ANTHROPIC_BASE_URL'])\n"
             "it = http.client.HTTPConnection(url.hostname, url.port)\n"
             'body = \'{"model": "m", "stream": true, "messages": []}\'\n'
-            "it.request('POST', url.path + 'v1/messages', body, {'content-type': 'application/json'})\n"
+            "it.request('POST', url.path + '/v1/messages', body, {'content-type': 'application/json'})\n"
             "time.sleep(.3); print(time.time())",
             "--upstream",
             f"http://127.0.0.1:{upstream.getsockname()[1]}",
