@@ -51,6 +51,10 @@ _IN_ORDER = frozenset({Mechanism.FIN, Mechanism.FIN_THEN_RST, Mechanism.TORN, Me
 "What a box that has forgotten a connection cannot say: it drops what comes, or resets it."
 
 
+_NOT_SILENT = frozenset({Phase.RESOLVING, Phase.CONNECTING, Phase.TLS, Phase.SENDING})
+"Where this machine was itself still speaking, or nobody had begun to."
+
+
 def _not_the_link(one: Witness) -> bool:
     return one.side is Side.CLIENT or one.mechanism in _SAID
 
@@ -68,13 +72,13 @@ EXCLUDED: Mapping[str, Callable[[Witness], bool]] = {
     "local-link": _not_the_link,
     "link-flap": _not_the_link,
     "isp-outage": _not_the_link,
-    "nat-timeout": lambda one: _not_the_link(one) or one.mechanism in _IN_ORDER,
+    "nat-timeout": lambda one: _not_the_link(one) or one.mechanism in _IN_ORDER or one.phase in _NOT_SILENT,
     "client-limit": lambda one: one.side is not Side.CLIENT,
     "idle-socket": lambda one: one.phase in _ANSWERING or one.side is Side.CLIENT,
     "fixed-limit": lambda one: (
         one.side is Side.MACHINE or one.mechanism is Mechanism.HTTP_ERROR or _made_on_the_way(one)
     ),
-    "silence-limit": _made_on_the_way,
+    "silence-limit": lambda one: _made_on_the_way(one) or one.phase in _NOT_SILENT,
     "edge-timeout": _not_their_patience,
     "large-request": _not_their_patience,
 }

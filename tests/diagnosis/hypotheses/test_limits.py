@@ -81,3 +81,19 @@ def test_a_box_that_forgets_closes_nothing_in_order() -> None:
     found = examined(replace(story.case(), seen=seen), catalogue()).findings[0]
 
     assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}
+
+
+def test_a_request_on_its_way_out_is_not_silent() -> None:
+    """It was sent for two hundred seconds and never acknowledged: no limit on silence, and no box that forgets."""
+    story = cut(silence_s=LIMIT_S, phase=Phase.SENDING)
+    seen = {
+        one.id: (Witness(one.at_ms, Side.PATH, Mechanism.UNACKNOWLEDGED, "flights", "", phase=Phase.SENDING),)
+        for one in story.failures
+    }
+    claimed = {
+        name
+        for one in examined(replace(story.case(), seen=seen), catalogue()).findings
+        for name in (one.hypothesis, *one.rivals)
+    }
+
+    assert not claimed & {"nat-timeout", "silence-limit"}

@@ -21,6 +21,7 @@ MISS = 0.02
 OUTLIVED, OUTLIVED_LEAST = 0.5, 2.0**-6
 "Of a request that lived on where it ought to have been cut; many are not as many proofs, for all may have gone another way."
 ENOUGH_OLD = 5
+LEAST_SILENT = 0.05
 SILENT, FLOWING = 0.8, 0.3
 "Of a try's age: a silence as long as the first is nearly all of it, and one as short as the second is a pause."
 AT_ONCE_MS = 5_000
@@ -181,7 +182,7 @@ def _silent_share(case: Case, limit: float) -> float:
         if not one.broke and one.quiet_s is not None and one.age_s is not None and one.age_s > limit
     ]
     silent = sum(one >= SILENT * limit for one in old)
-    return (silent + 1) / (len(old) + 2) if len(old) >= ENOUGH_OLD else 1.0
+    return max((silent + 1) / (len(old) + 2), LEAST_SILENT) if len(old) >= ENOUGH_OLD else 1.0
 
 
 def _answered(case: Case, failure: Failure) -> bool | None:
