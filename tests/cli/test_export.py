@@ -21,6 +21,13 @@ from tests.cli.viewed import recorded, typed
 from tests.flight.telling import NOON, at, end, frozen_turn, short_turn, tell, turn
 
 
+@pytest.fixture(autouse=True)
+def a_home_without_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client wrote on this machine is no part of these stories."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+
+
 def read(path: Path, what: str = "*") -> list[tuple[Any, ...]]:
     return duckdb.connect().execute(f"SELECT {what} FROM '{path}'").fetchall()
 
