@@ -17,8 +17,10 @@ settings.load_profile("tests")
 
 HERE = Path(__file__).parent
 ALONE = (
+    "cli/test_run.py",
     "gateway/test_load.py",
     "gateway/test_slow_readers.py",
+    "probes/test_reaching.py",
     "simulation/test_schedules.py",
     "test_three_gateways.py",
 )

@@ -248,7 +248,7 @@ def _holdfast(machine: Machine, *arguments: str, env: dict[str, str] | None = No
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
     )
     return done.stdout + done.stderr
 

@@ -299,7 +299,7 @@ def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) ->
         done = subprocess.run(
             [sys.executable, "-m", "holdfast", "doctor", "--json", "--yes"],
             cwd=ROOT, env={**environment, "HTTPS_PROXY": "http://proxy.example:3128"}, capture_output=True, text=True,
-            timeout=30, check=False,
+            timeout=90, check=False,
         )  # fmt: skip
         told = json.loads(done.stdout)
 

@@ -593,7 +593,7 @@ with open_library(Path(sys.argv[1])) as library:
 def seen_by_another_process(directory: Path) -> list[str]:
     """The turns that a command in a process of its own finds; it opens the journal and closes it again."""
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, str(directory)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", LOOK, str(directory)], capture_output=True, text=True, timeout=90, check=True
     )
     return sorted(done.stdout.split())
 

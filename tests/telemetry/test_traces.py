@@ -253,7 +253,7 @@ def test_run_tells_its_turns_and_ends_in_time(collector: Collector, tmp_path: Pa
         flags = ["--upstream", provider.url, "--otel-endpoint", collector.url]
         done = subprocess.run(
             [sys.executable, "-m", "holdfast", "run", *flags, "--", sys.executable, "-c", script],
-            env=environ(tmp_path, **headers), capture_output=True, text=True, timeout=30, check=False,
+            env=environ(tmp_path, **headers), capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
@@ -271,7 +271,7 @@ def test_nothing_is_sent_unless_switched_on(collector: Collector, tmp_path: Path
     with Provider(lambda _: answer(text("Hello"))).running() as provider:
         done = subprocess.run(
             [sys.executable, "-m", "holdfast", "run", "--upstream", provider.url, "--", sys.executable, "-c", ASK],
-            env=environ(tmp_path, **standard), capture_output=True, text=True, timeout=30, check=False,
+            env=environ(tmp_path, **standard), capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
