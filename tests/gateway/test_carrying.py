@@ -172,6 +172,8 @@ def test_an_upstream_that_is_not_there_is_said_with_advice() -> None:
         assert call.response.status == 502
         assert said["error"]["type"] == "api_error"
         assert "refused" in said["error"]["message"]
+        [record] = gateway.kept.records.values()
+        assert record.request_bytes == len(json.dumps(body()))
 
 
 def test_headers_that_do_not_come_are_replaced_by_ours_in_time() -> None:

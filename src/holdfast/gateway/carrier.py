@@ -1076,6 +1076,8 @@ class Carrier:
                 "nobody heard the finished answer" if self.turn.answered else "nobody waited for the answer"
             )
             ending = Ending(left.side, left.mechanism, left.phase, detail)
+        if not record.request_bytes:  # it was never sent to its end
+            record.request_bytes = self.body.size
         if self.heard_by is None and record.output_tokens is None:
             record.output_tokens = self.events.output_tokens
         if self.heard_by is None and self.turn.answered:
