@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SPARK := .cache/spark
 ARGS ?=
 
-.PHONY: help setup run test lint beside alone clients spark matrix bench long soak check docs picture pins clean
+.PHONY: help setup run test lint beside alone clients spark matrix bench long soak score check docs picture pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ long: $(STAMP) ## the tests that take minutes, real clients at true length inclu
 
 soak: $(STAMP) ## ten million simulated schedules, hours on two cores; goes on where it was interrupted
 	$(BIN)/python -m tests.simulation --seeds 100000:10100000 --resume .cache/soak.json $(ARGS)
+
+score: $(STAMP) ## hold the diagnosis against 600 homes with known causes; goes on where it was interrupted
+	$(BIN)/python -m tests.diagnosis.score_long $(ARGS)
 
 bench: $(STAMP) ## ratios against nginx and others on this machine
 	$(BIN)/python -m bench $(ARGS)
