@@ -571,7 +571,8 @@ class Carrier:
         ending = replace(ending, evidence=facts)
         silence = facts.get("silence_s")
         if isinstance(silence, float):
-            ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence))
+            # silence is told in whole milliseconds
+            ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence - 0.001))
         attempt.ending = ending
         return ending
 
