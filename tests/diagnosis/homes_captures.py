@@ -66,7 +66,7 @@ def connection(one: Exchange, number: int) -> list[Made]:
                 talk.server(after=talk.rtt_s)
         _again(talk, talk.client(SEGMENT), end_ns)
         return talk.packets
-    for _ in range(2):
+    for _ in range(6):
         talk.client(SEGMENT)
     talk.server(after=talk.rtt_s)
     silent_ns = end_ns if ask.road.buffered else ask.at_ms * 1_000_000 + round(ask.silent_s * 1e9)
