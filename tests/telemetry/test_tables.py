@@ -145,3 +145,12 @@ def test_where_duckdb_spilled_nothing_is_left(tmp_path: Path) -> None:
         assert spill.stat().st_mode & 0o077 == 0
         database.execute("SELECT 1")
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_schema_fits_a_terminal(width: int) -> None:
+    """No line of columns is broken anywhere but between words, and all words are there."""
+    wide, narrow = schema_text(), schema_text(width=width)
+
+    assert narrow.split() == wide.split()
+    assert max(map(len, narrow.splitlines())) <= width

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from holdfast.cli.errors import Failed
-from holdfast.cli.viewing import columns, json_line, opened_library
+from holdfast.cli.viewing import columns, json_line, opened_library, page_width
 from holdfast.flight.redact import clean
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def show_schema(*, as_json: bool) -> None:
     """Print the tables and what their columns mean."""
     from holdfast.telemetry.tables import schema_json, schema_text
 
-    click.echo(json.dumps(schema_json(), ensure_ascii=True, indent=2) if as_json else schema_text())
+    click.echo(
+        json.dumps(schema_json(), ensure_ascii=True, indent=2) if as_json else schema_text(width=page_width())
+    )
 
 
 def _print(answer: Answer, *, as_json: bool, as_csv: bool) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from holdfast.flight.endings import Side
 
@@ -403,15 +404,27 @@ def insert_sql(each: Table) -> str:
     return f"INSERT INTO {each.name} SELECT {values} FROM ({rows})"
 
 
-def schema_text(only: Sequence[str] = ()) -> str:
-    """The tables as `flights --schema` prints them: each with its columns, types and meanings."""
+def schema_text(only: Sequence[str] = (), width: int | None = None) -> str:
+    """The tables as `flights --schema` prints them: each with its columns, types and meanings.
+
+    With a `width`, meanings go on below themselves; without, each column is one line.
+    """
     lines: list[str] = []
     for each in TABLES:
         if only and each.name not in only:
             continue
-        lines += ([""] if lines else []) + [f"{each.name}: {each.says}"]
-        width = max(len(column.name) for column in each.columns)
-        lines += [f"  {column.name:<{width}}  {column.type:<7}  {column.says}" for column in each.columns]
+        title = f"{each.name}: {each.says}"
+        lines += ([""] if lines else []) + ([title] if width is None else wrap(title, width))
+        longest = max(len(column.name) for column in each.columns)
+        for column in each.columns:
+            head = f"  {column.name:<{longest}}  {column.type:<7}  "
+            below = " " * len(head)
+            told = (
+                [head + column.says]
+                if width is None
+                else wrap(column.says, width, initial_indent=head, subsequent_indent=below)
+            )
+            lines += told
     return "\n".join(lines)
 
 
