@@ -571,8 +571,7 @@ class Carrier:
         ending = replace(ending, evidence=facts)
         silence = facts.get("silence_s")
         if isinstance(silence, float):
-            # silence is told in whole milliseconds
-            ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence - 0.001))
+            ending = ev.after_a_sleep(ending, self.engine.slept_since(now - silence - ev.COARSE_S))
         attempt.ending = ending
         return ending
 
@@ -964,7 +963,7 @@ class Carrier:
         if mechanism.rule is Mechanism.KEEPALIVE_UNANSWERED:
             waited = evidence.get("since_byte_s")
             last = now - (waited if isinstance(waited, float) else 0.0)
-            ending = ev.after_a_sleep(ending, self.engine.slept_since(last))
+            ending = ev.after_a_sleep(ending, self.engine.slept_since(last - ev.COARSE_S))
         self._left = replace(ending, evidence={})
         self.note(m.ReaderLeft(reader.number, verdict, name, seconds, ending))
 

@@ -38,6 +38,9 @@ _NAMES: Final[Mapping[bytes, str]] = MappingProxyType(
 "Header, in lower case -> name of evidence."
 _NUMBERS: Final = frozenset(("x_envoy_upstream_service_time_ms", "x_envoy_attempt_count"))
 _RATE_LIMITS: Final = (b"anthropic-ratelimit-", b"x-ratelimit-", b"ratelimit-")
+COARSE_S: Final = 0.05
+"Two moments closer than that may be told in either order: the event loop reads its clock once a round."
+
 _RESET_MEANS_SLEPT: Final = frozenset(
     (
         Mechanism.FIN,
