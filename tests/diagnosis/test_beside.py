@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from holdfast.diagnosis import added
 from holdfast.diagnosis.beside import Beside, Joined, Seen, joined
 from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try, Witness
+from holdfast.diagnosis.closers import cannot_be, fits
 from holdfast.diagnosis.examine import Examination
 from holdfast.diagnosis.flown import flown, matched
 from holdfast.diagnosis.hypotheses import catalogue
@@ -138,6 +141,81 @@ def test_a_cause_bears_what_was_seen_of_its_own() -> None:
     assert [one.source for one in finding.brief.pro] == ["transcripts", "flights"]
 
 
+def cut_at_300_s(*seen: Witness) -> Examination:
+    """Forty requests of forty days, each cut at one age; the first of them seen by a proxy."""
+    day_ms = 86_400_000
+    cut = [
+        replace(failure(300, id=f"f{number}"), at_ms=at, tries=(Try(at, 300.0, "ECONNRESET"),))
+        for number in range(40)
+        if (at := AT + number * day_ms)
+    ]
+    others = [
+        replace(failure(9, id=f"g{number}"), at_ms=at, tries=(Try(at, 20.0 + 23 * number, "ECONNRESET"),))
+        for number in range(9)
+        if (at := AT + number * day_ms + 40_000_000)
+    ]
+    answers = [Answer(AT + number * 3_000_000, SESSION, "2.1.114", 50_000) for number in range(1200)]
+    told = {f"f{number}": (one,) for number, one in enumerate(seen)}
+    return examined(replace(Case((*cut, *others), answers), seen=told), catalogue())
+
+
+LEFT = Witness(
+    AT,
+    Side.CLIENT,
+    None,
+    "nginx access.log:1",
+    "499: its client closed the connection",
+    between=True,
+    doubt=0.05,
+)
+
+
+def test_a_proxy_that_saw_its_client_side_go_saw_no_limit_at_the_far_end() -> None:
+    """The client heard an end and the proxy saw the client's side close: what did it stands between, or is the client."""
+    (finding, *_) = cut_at_300_s(*[LEFT] * 40).findings
+
+    assert (finding.hypothesis, finding.grade, finding.rivals) == ("nat-timeout", "either", ("seen-client",))
+    said = [one.text for one in finding.brief.pro]
+    assert any(text.startswith("Seen by nginx access.log: 40 failures, 499") for text in said)
+    assert any("Both ends saw the other one close" in text for text in said)
+
+
+def test_one_line_that_is_not_sure_overturns_nothing() -> None:
+    """One 499 of forty, by a clock that is not sure: all three causes stay, and the line is told as what it is."""
+    (alone, *_) = cut_at_300_s().findings
+    (finding, *_) = cut_at_300_s(replace(LEFT, doubt=0.3)).findings
+
+    three = {"fixed-limit", "silence-limit", "nat-timeout"}
+    assert {alone.hypothesis, *alone.rivals} == {finding.hypothesis, *finding.rivals} == three
+
+
+def test_a_far_end_that_closed_is_no_evidence_for_a_link_that_was_away() -> None:
+    """A proxy's 502 excludes nothing on this side, and speaks for nothing there; a limit of its upstream may do it."""
+    bad = Witness(
+        AT, Side.PROVIDER, None, "nginx access.log:1", "502: its upstream gave no usable answer", between=True
+    )
+
+    for name in ("local-link", "link-flap", "wifi-roaming", "vpn", "isp-outage"):
+        assert not fits(name, bad) and not cannot_be(name, bad), name
+    assert fits("fixed-limit", bad)
+
+
+@pytest.mark.parametrize("name", ["fixed-limit", "silence-limit", "idle-socket", "edge-timeout"])
+@pytest.mark.parametrize("between", [True, False])
+def test_no_limit_at_the_far_end_closes_the_client_side(name: str, *, between: bool) -> None:
+    """Whoever saw it: a flight beside the client, or a proxy on the way."""
+    assert cannot_be(name, replace(LEFT, between=between))
+
+
+def test_who_stands_beside_the_program_knows_that_it_left() -> None:
+    """A flight's client is the program; so no box and no link did it. A proxy's client may be any box in between."""
+    beside = replace(LEFT, between=False, source="flights")
+
+    for name in ("nat-timeout", "local-link", "link-flap", "vpn", "isp-outage"):
+        assert cannot_be(name, beside) and not cannot_be(name, LEFT), name
+    assert fits("client-limit", beside) and fits("client-limit", LEFT)
+
+
 def test_a_closing_in_a_log_is_put_to_the_failure_at_its_time() -> None:
     """It is evidence for who closed, with the place where it is written."""
     found = joined(case(failure()), Beside(seen=[Seen(witness(100.4), 1_000)]))
@@ -165,11 +243,11 @@ def test_a_busy_log_tells_nothing_by_the_time_alone() -> None:
 def test_an_id_tells_even_in_a_busy_log() -> None:
     """The provider's request id is of one request only."""
     busy = [Seen(witness(number * 10 + 0.2, f"proxy.log:{number}"), 2_000) for number in range(100)]
-    named = Seen(witness(20, "proxy.log:500"), 2_000, request_ids=("req_x",))
+    named = Seen(replace(witness(20, "proxy.log:500"), doubt=0.3), 2_000, request_ids=("req_x",))
     one = failure(tries=(Try(AT + 100_000, 9.0, "HTTP 502", 502, "req_x"),))
     found = joined(case(one), Beside(seen=[*busy, named]))
 
-    assert [seen.source for seen in found.case.seen["f1"]] == ["proxy.log:500"]
+    assert [(seen.source, seen.doubt) for seen in found.case.seen["f1"]] == [("proxy.log:500", 0.0)]
 
 
 def test_a_sleep_in_the_middle_of_a_request_is_seen() -> None:

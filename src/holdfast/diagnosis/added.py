@@ -17,7 +17,7 @@ from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.flights import counted
 from holdfast.records.legs import Kind, Leg
 from holdfast.records.reading import Source
-from holdfast.records.sighting import Sighting, detail
+from holdfast.records.sighting import Sighting, Vantage, detail
 
 MOST_LEGS = 600
 "As many as `records.align` looks at."
@@ -25,6 +25,9 @@ SLACK_S = 2.0
 "A client notes a failure when it heard of it, and a log its line when it has closed both sides."
 ALIGNED_S = 4.0
 "For a log whose clock could not be compared, but says how far it is from UTC: clocks that are set may differ so much."
+BY_TIME, UNSURE = 0.05, 0.3
+"""How likely a line is not of the failure that its time puts it to, where many lines agree on the clock and where they do
+not: one line by its time alone overturns nothing (four bits at most), a few do."""
 PATH = "/v1/messages"
 
 
@@ -58,7 +61,8 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
     for match in source.matched.matches:
         placed.add(match.seen.line)
         at_s = match.ended_s if match.ended_s is not None else match.began_s
-        if at_s is not None and (witness := _witness(match.seen, at_s)) is not None:
+        doubt = 0.0 if match.leg.ids.intersection(match.seen.ids) else _doubt(source)
+        if at_s is not None and (witness := _witness(match.seen, at_s, doubt)) is not None:
             trip = _trip(match.seen, witness.at_ms, witness)
             found.append(Seen(witness, 0, match.seen.ids, known.get(match.leg.turn_id), trip))
     clock = source.clock
@@ -71,7 +75,7 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
             unplaced += 1
             continue
         slack_s = SLACK_S if clock.ahead_s is not None else ALIGNED_S
-        witness = _witness(one, one.at_s - (clock.ahead_s or 0.0))
+        witness = _witness(one, one.at_s - (clock.ahead_s or 0.0), _doubt(source))
         if witness is not None:
             slack_ms = round(max(slack_s, one.precision_s) * 1000)
             found.append(Seen(witness, slack_ms, one.ids, trip=_trip(one, witness.at_ms, witness)))
@@ -101,7 +105,11 @@ def _units(count: int, unit: str) -> str:
     return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
 
 
-def _witness(seen: Sighting, at_s: float) -> Witness | None:
+def _doubt(source: Source) -> float:
+    return BY_TIME if source.clock.sure else UNSURE
+
+
+def _witness(seen: Sighting, at_s: float, doubt: float) -> Witness | None:
     """None where it does not say who, or that all went well."""
     side = seen.side
     if side is None or side is Side.NOBODY:
@@ -113,6 +121,8 @@ def _witness(seen: Sighting, at_s: float) -> Witness | None:
         seen.place,
         seen.says,
         request_id=next((one for one in seen.ids if one.startswith("req_")), None),
+        between=seen.vantage is Vantage.BETWEEN,
+        doubt=doubt,
     )
 
 

@@ -152,9 +152,9 @@ def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness,
     for file, those in per_file.items():
         rest = []
         for one in those:
-            told = one.failure or next((by_id[key] for key in one.request_ids if key in by_id), None)
-            if told is not None:
-                found.append((told, one.witness, one))
+            named = next((by_id[key] for key in one.request_ids if key in by_id), None)
+            if told := one.failure or named:
+                found.append((told, one.witness if named is None else replace(one.witness, doubt=0.0), one))
             else:
                 rest.append(one)
         meanwhile = [one for one in rest if any(one.witness.at_ms in span for span in active)]

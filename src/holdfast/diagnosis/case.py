@@ -116,6 +116,10 @@ class Witness:
     "How long nothing had come before; None where that was not seen."
     chance: float = 0.0
     "How likely such an end lies beside a failure by chance; 0 where more than the time says that it was of it."
+    between: bool = False
+    "Seen by a proxy: it knows its own two connections, and its client's may have been closed by any box on that way."
+    doubt: float = 0.0
+    "How likely it is of no failure, or of another, because its clock is not sure; 0 where ids tell, or it is our own."
 
 
 @dataclass(frozen=True, slots=True)

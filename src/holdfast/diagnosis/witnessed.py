@@ -2,16 +2,18 @@
 
 Who ended a connection excludes causes: what the provider closed in order, this machine's Wi-Fi did not break. It makes
 none likelier by itself, for the provider's reset says nothing of why. So each cause loses the failures that were seen to
-be otherwise, and bears what was seen of its own as evidence; what then no cause explains is left to who was seen.
+be otherwise (`closers` has the table), as far as it is sure that they were, and bears what was seen of its own as evidence;
+what then no cause explains is left to who was seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
 from holdfast.diagnosis.case import Case, Failure, Witness
+from holdfast.diagnosis.closers import End, cannot_be, end_of, fits
 from holdfast.diagnosis.examine import Examination, examine
 from holdfast.diagnosis.hypotheses.seen import (
     Seen,
@@ -22,67 +24,7 @@ from holdfast.diagnosis.hypotheses.seen import (
     SeenProvider,
     told,
 )
-from holdfast.diagnosis.hypothesis import Brief, Hypothesis
-from holdfast.flight.endings import Mechanism, Phase, Side
-
-_SAID = frozenset(
-    {
-        Mechanism.HTTP_ERROR,
-        Mechanism.STREAM_ERROR,
-        Mechanism.TRUNCATED,
-        Mechanism.GOAWAY,
-        Mechanism.STREAM_RESET,
-    }
-)
-"What only the far end can say: a box on the way has no words of that protocol."
-_ANSWERING = frozenset(
-    {
-        Phase.BETWEEN_BLOCKS,
-        Phase.IN_TEXT,
-        Phase.IN_THINKING,
-        Phase.IN_TOOL_USE,
-        Phase.IN_BODY,
-        Phase.AFTER_END,
-    }
-)
-
-
-_IN_ORDER = frozenset({Mechanism.FIN, Mechanism.FIN_THEN_RST, Mechanism.TORN, Mechanism.TLS_ALERT})
-"What a box that has forgotten a connection cannot say: it drops what comes, or resets it."
-
-
-_NOT_SILENT = frozenset({Phase.RESOLVING, Phase.CONNECTING, Phase.TLS, Phase.SENDING})
-"Where this machine was itself still speaking, or nobody had begun to."
-
-
-def _not_the_link(one: Witness) -> bool:
-    return one.side is Side.CLIENT or one.mechanism in _SAID
-
-
-def _not_their_patience(one: Witness) -> bool:
-    return one.side in (Side.MACHINE, Side.CLIENT)
-
-
-def _made_on_the_way(one: Witness) -> bool:
-    """A capture shows a reset that neither end made: a box did, and a limit at an end would have been the end's."""
-    return one.side is Side.PATH and one.mechanism is Mechanism.RST and one.source.startswith("capture ")
-
-
-EXCLUDED: Mapping[str, Callable[[Witness], bool]] = {
-    "local-link": _not_the_link,
-    "link-flap": _not_the_link,
-    "isp-outage": _not_the_link,
-    "nat-timeout": lambda one: _not_the_link(one) or one.mechanism in _IN_ORDER or one.phase in _NOT_SILENT,
-    "client-limit": lambda one: one.side is not Side.CLIENT,
-    "idle-socket": lambda one: one.phase in _ANSWERING or one.side is Side.CLIENT,
-    "fixed-limit": lambda one: (
-        one.side is Side.MACHINE or one.mechanism is Mechanism.HTTP_ERROR or _made_on_the_way(one)
-    ),
-    "silence-limit": lambda one: _made_on_the_way(one) or one.phase in _NOT_SILENT,
-    "edge-timeout": _not_their_patience,
-    "large-request": _not_their_patience,
-}
-"Hypothesis -> whether it cannot be, where this was seen. A hypothesis that is not named is excluded by nothing."
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 
 
 def witnesses() -> list[Seen]:
@@ -90,29 +32,52 @@ def witnesses() -> list[Seen]:
     return [SeenProvider(), SeenPath(), SeenMachine(), SeenClient(), SeenGateway()]
 
 
-def _by_nothing(_: Witness) -> bool:
-    return False
+BOX = "nat-timeout"
+SIDE = "seen-client"
+BOTH_SAW = (
+    "Both ends saw the other one close: the client heard an end, and the proxy's log has its client's side gone. What did "
+    "it stands between the two."
+)
+FROM_WHERE = (
+    "a capture on the client's own machine, or holdfast run there: the program's own close leaves it, and what a box sends "
+    "comes in"
+)
+
+
+def doubt(one: Witness) -> float:
+    """How likely what was seen is not of this failure: it lies there by chance, or its clock goes otherwise."""
+    return 1 - (1 - one.chance) * (1 - one.doubt)
 
 
 class _Under(Hypothesis):
     """Mixed into a hypothesis: the same under what was seen."""
 
     def ratios(self, case: Case) -> Sequence[float]:
-        ratios = super().ratios(case)  # type: ignore[safe-super]
-        excluded = EXCLUDED.get(self.name)
-        if excluded is None:
-            return ratios
         return [
-            0.0 if (seen := case.seen.get(failure.id)) and all(excluded(one) for one in seen) else ratio
-            for failure, ratio in zip(case.failures, ratios, strict=True)
+            ratio * self._left(case.seen.get(failure.id, ()))
+            for failure, ratio in zip(case.failures, super().ratios(case), strict=True)  # type: ignore[safe-super]
         ]
+
+    def _left(self, seen: Sequence[Witness]) -> float:
+        """What is left of a failure's ratio: all of it where one end seen may be its, else the doubt in what was seen."""
+        if not seen or not all(cannot_be(self.name, one) for one in seen):
+            return 1.0
+        return min(doubt(one) for one in seen)
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         brief = super().brief(case, mine)  # type: ignore[safe-super]
-        excluded = EXCLUDED.get(self.name, _by_nothing)
         seen = [one for failure in mine for one in list(case.seen.get(failure.id, ()))[:1]]
-        fits = [one for one in seen if not excluded(one)]
-        return replace(brief, pro=(*brief.pro, *told(fits))) if fits else brief
+        pro = told([one for one in seen if fits(self.name, one)])
+        con = told([one for one in seen if cannot_be(self.name, one)])
+        if self.name == BOX and _both_saw(case, mine):
+            pro.append(Evidence(BOTH_SAW, "added files"))
+        return replace(brief, pro=(*brief.pro, *pro), con=(*brief.con, *con))
+
+
+def _both_saw(case: Case, mine: Sequence[Failure]) -> bool:
+    """Whether what was seen of most of these is that a proxy's client side was gone."""
+    seen = [end_of(case.seen[one.id][0]) for one in mine if case.seen.get(one.id)]
+    return 2 * sum(end is End.CLIENT_SIDE for end in seen) > len(mine)
 
 
 def under(one: Hypothesis) -> Hypothesis:
@@ -128,11 +93,32 @@ def examined(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
     if not case.seen:
         return examine(case, hypotheses)
     causes = [under(one) for one in hypotheses]
-    first = examine(case, causes)
+    first = _box_or_client(examine(case, causes), case)
     left = {key: case.seen[key] for key in first.unexplained if key in case.seen}
     if not left:
         return first
     sides = witnesses()
     for side in sides:
         side.left = frozenset(left)
-    return examine(case, [*causes, *sides])
+    return _box_or_client(examine(case, [*causes, *sides]), case)
+
+
+def _box_or_client(found: Examination, case: Case) -> Examination:
+    """A box that forgot, told by a proxy's log alone: that log cannot tell it from the program's own leaving."""
+    by_id = {failure.id: failure for failure in case.failures}
+    return replace(
+        found,
+        findings=tuple(
+            replace(
+                one,
+                grade="either",
+                rivals=(*one.rivals, SIDE),
+                tell_apart="; ".join(filter(None, (one.tell_apart, FROM_WHERE))),
+            )
+            if one.hypothesis == BOX
+            and SIDE not in one.rivals
+            and _both_saw(case, [by_id[key] for key in one.explains])
+            else one
+            for one in found.findings
+        ),
+    )

@@ -14,6 +14,7 @@ from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
+from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight.flights import counted, percent
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
@@ -94,7 +95,7 @@ def finding_line(finding: Finding, of: int, within: Interval | None = None) -> s
 
 @cache
 def _titles() -> Mapping[str, str]:
-    return {one.name: one.title for one in catalogue()}
+    return {one.name: one.title for one in (*catalogue(), *witnesses())}
 
 
 def rivals(finding: Finding) -> str:

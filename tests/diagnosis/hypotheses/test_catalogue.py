@@ -10,9 +10,10 @@ import pytest
 
 from holdfast.diagnosis import fix
 from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.closers import CLOSES
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
-from holdfast.diagnosis.witnessed import EXCLUDED, witnesses
+from holdfast.diagnosis.witnessed import witnesses
 from holdfast.probes.catalogue import QUESTIONS
 from holdfast.probes.result import Grade, Result
 from tests.diagnosis.hypotheses.story import START, Story
@@ -81,9 +82,10 @@ def test_a_result_of_any_shape_is_survived(name: str, facts: dict[str, object]) 
         assert told is None or told.ratio > 0, one.name
 
 
-def test_what_excludes_a_cause_names_causes() -> None:
-    """A row of the table that no hypothesis has would exclude nothing."""
-    assert set(EXCLUDED) <= NAMES
+def test_every_cause_says_which_end_may_close() -> None:
+    """A cause without a row would be excluded by nothing, and bear everything in its favour."""
+    assert set(CLOSES) == {one.name for one in catalogue()}
+    assert all(not row.fits & row.never for row in CLOSES.values())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from holdfast.flight.endings import Side
 from holdfast.flight.flights import counted
 
 _EXAMPLES = 3
+SURE = 0.1
+"More doubt than this is said aloud."
 
 
 class Seen(Hypothesis):
@@ -61,16 +63,34 @@ def told(seen: Sequence[Witness]) -> list[Evidence]:
                 "flights",
             )
         )
-    said += [
-        Evidence(f"Seen by {one.source}: {one.text}.", one.source)
-        for one in [one for one in seen if one.source != "flights"][:_EXAMPLES]
-    ]
-    rest = len(seen) - len(flights) - _EXAMPLES
-    if rest > 0:
+    by_file: dict[tuple[str, str], list[Witness]] = {}
+    for one in seen:
+        if one.source != "flights":
+            by_file.setdefault((_file_of(one.source), one.text), []).append(one)
+    said += [_alike(file, text, same) for (file, text), same in list(by_file.items())[:_EXAMPLES]]
+    rest = sum(len(same) for same in list(by_file.values())[_EXAMPLES:])
+    if rest:
         said.append(
             Evidence(f"{counted(rest, 'more failure')} were seen by others than the client.", "added files")
         )
     return said
+
+
+def _alike(file: str, text: str, same: Sequence[Witness]) -> Evidence:
+    """`Seen by nginx access.log: 59 failures, 499: its client closed ... (lines 1, 2, 3 and 56 more).`"""
+    if len(same) == 1:
+        sure = "; whether it was of this failure is not sure" if same[0].doubt > SURE else ""
+        return Evidence(f"Seen by {same[0].source}: 1 failure, {text}{sure}.", same[0].source)
+    lines = [line for one in same if (line := one.source[len(file) :].removeprefix(":"))]
+    listed = ", ".join(lines[:_EXAMPLES])
+    more = f" and {len(lines) - _EXAMPLES} more" if len(lines) > _EXAMPLES else ""
+    where = f" (lines {listed}{more})" if lines else ""
+    return Evidence(f"Seen by {file}: {counted(len(same), 'failure')}, {text}{where}.", file)
+
+
+def _file_of(source: str) -> str:
+    head, colon, line = source.rpartition(":")
+    return head if colon and line.isdigit() else source
 
 
 class SeenProvider(Seen):
@@ -129,14 +149,14 @@ class SeenMachine(Seen):
 
 
 class SeenClient(Seen):
-    """The program that asked closed its connection, and somebody on the way saw that.
+    """The connection was closed from the client's side, and somebody on the way saw that.
 
     It predicts: a FIN or reset from the client's side at the second of the failure: a limit of its own, the user, or its
-    end.
+    end. Seen by a flight it was the program; seen by a proxy it was the program or any box between the two.
     """
 
     name = "seen-client"
-    title = "The client closed the connection, as was seen"
+    title = "The client's side closed the connection, as was seen"
     remedy = "Raise the client's limit, or run it behind holdfast run: its keepalives hold it."
     falsifier = "a capture on the client's machine in which the close comes from elsewhere"
     side = Side.CLIENT
