@@ -411,8 +411,9 @@ def test_ctrl_z_gives_the_prompt_back_and_fg_goes_on(terminal: Terminal) -> None
 def test_a_new_window_size_reaches_the_command(terminal: Terminal) -> None:
     """A full-screen client redraws itself."""
     it = terminal(
-        "import os, signal\nsignal.signal(signal.SIGWINCH, lambda *_: print('size', *os.get_terminal_size(), flush=True))\n"
-        "print('waiting', flush=True)\ninput()"
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b'size %d %d' % os.get_terminal_size()))\n"
+        "print('waiting', flush=True)\nwhile True: time.sleep(.05)"
     )
     it.expect("waiting")
     it.setwinsize(33, 111)
