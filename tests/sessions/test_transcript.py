@@ -193,6 +193,29 @@ def test_dirt_is_survived_and_counted(place: Path, line: str) -> None:
     assert facts.first_dirt is None if clean else facts.first_dirt is not None and facts.first_dirt[0] == 2
 
 
+@pytest.mark.parametrize("block", [300, 4096])
+@pytest.mark.parametrize("note", ['{"type":"file-history-snapshot","snapshot":{}}', "", "   ", "{}"])
+def test_an_age_begins_with_the_users_line_whatever_note_follows_it(
+    place: Path, note: str, block: int
+) -> None:
+    """Half an hour's pause, a question, a note that bears no time, a reset: the try was two minutes old, and not thirty."""
+    pen = Pen().asks().answers("msg_1").after(1_800).asks("And now?").scribbles(note).after(120).fails(1)
+    (error,) = reading(pen, place, block=block).errors
+
+    assert error.before_ms is not None and error.at_ms - error.before_ms == 120_000
+
+
+@pytest.mark.parametrize(
+    "torn", ['{"type":"progress","timestamp":"2026-04-1', '{"type":"user","message":{"ro']
+)
+def test_an_age_that_began_with_a_torn_line_is_not_known(place: Path, torn: str) -> None:
+    """The line before may have been the question itself: an older one's time would make the try look older than it was."""
+    pen = Pen().asks().answers("msg_1").after(1_800).asks("And now?").scribbles(torn).after(120).fails(1)
+    (error,) = reading(pen, place).errors
+
+    assert error.before_ms is None
+
+
 def test_text_that_is_no_utf8_costs_the_text_only(place: Path) -> None:
     """A client that died wrote half a character."""
     pen = Pen().fails(1).gives_up("API Error: caf\u00e9")

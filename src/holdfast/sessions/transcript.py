@@ -112,7 +112,11 @@ class _Reading:
         self.seen: dict[str, Request] = {}
 
     def piece(self, offset: int, data: bytearray, size: int) -> None:
-        """Lines, each with its end; behind them perhaps one without."""
+        """Lines, each with its end; behind them perhaps one without.
+
+        The line before is the last one that tells a time, or that ought to: what a try's age begins with is written in it,
+        and where it is torn the age is not known. Notes without a time stand anywhere between.
+        """
         facts, open_ = self.facts, self.open
         at = 0
         before: tuple[int, int] | None = None
@@ -123,10 +127,11 @@ class _Reading:
             if user >= 0 and data.find(_MESSAGE, at, user) < 0:
                 if open_:
                     self._user(data[at:end])
+                before = (at, end)
             elif end > at:
                 self.previous = data, before
-                self._line(data[at:end])
-            before = (at, end)
+                if self._line(data[at:end]):
+                    before = (at, end)
             at = end + 1
         if before is not None:
             self.before = data[before[0] : before[1]]
@@ -167,23 +172,24 @@ class _Reading:
         data, place = self.previous
         return self.before if place is None else data[place[0] : place[1]]
 
-    def _line(self, data: bytearray) -> None:
+    def _line(self, data: bytearray) -> bool:
+        """Whether it tells a time, or may have told one before it was torn."""
         facts = self.facts
         try:
             line, loosely = decode(data)
         except Dirt as dirt:
             if not data.strip():
-                return
+                return False
             facts.dirt += 1
             facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
-            return
+            return True
         facts.loose += loosely
         session = line.sessionId
         if session is not None and session != self.session:
             self.session = session
             facts.sessions.add(session)
         if line.timestamp is None:
-            return
+            return False
         if line.type == "assistant":
             if line.message is not None:
                 self._assistant(line, line.message)
@@ -191,6 +197,7 @@ class _Reading:
             self._system(line)
         self.first = self.first or line.timestamp
         self.latest = line.timestamp
+        return True
 
     def _user(self, data: bytearray) -> None:
         """While tries are failing: did the user go on?"""
@@ -365,15 +372,15 @@ class _Reading:
         return wall_ms(line.timestamp) if asks else None
 
     def _time_of(self, previous: bytearray | None) -> int | None:
-        """The time of the line before; where it has none, of the last one that had."""
+        """The time of the line before; None where it cannot be read. An older line's would be another's: `latest` knows of
+        no user's line."""
         if not previous:
             return None
         try:
             line, _ = decode(previous)
         except Dirt:
-            return wall_ms(self.latest)
-        at = wall_ms(line.timestamp)
-        return wall_ms(self.latest) if at is None else at
+            return None
+        return wall_ms(line.timestamp)
 
     def _made_up(self) -> str:
         return f"{self.file}:{self.facts.lines}"
