@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from holdfast.diagnosis.case import Case, Failure, Try
+from holdfast.diagnosis.case import Case, Failure, Span, Try
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import examine
 from holdfast.diagnosis.hypotheses import catalogue
@@ -65,6 +66,31 @@ def test_a_pattern_that_stopped_is_said_to_have_stopped() -> None:
     )
     assert found.failures == 20
     assert {test.verdict for test in found.tests if test.pattern.limit_s is not None} == {"not again"}
+
+
+AWAY = Pattern("local-link", "This machine had no network", 12, 24)
+
+
+@pytest.mark.parametrize(
+    ("watched", "says", "words"),
+    [
+        ((), "cannot be told", "no log that would show it covers the 20 new failures; before: 12 of 24"),
+        ((Span(0, 999 * DAY_MS),), "not again", "0 of 20 new failures, on 10 days; before: 12 of 24"),
+        ((Span(109 * DAY_MS // 2, 999 * DAY_MS),), "not again", "0 of 11 new failures that a log covers"),
+    ],
+)
+def test_where_nothing_watched_nothing_is_said_to_have_stopped(
+    watched: tuple[Span, ...], says: str, words: str
+) -> None:
+    """The log of outages ended before the new failures: that none of them lies in an outage of it means nothing."""
+    later = [cut(100 + number, 20.0 + 7.7 * number) for number in range(20)]
+    now = diagnosed(later)
+    now = replace(now, case=replace(now.case, watched=watched))
+    new = {one.id for one in later}
+    found = since(now, Kept(24, 900, [AWAY]), at_ms=0, new=new, requests=40, sessions=8, projects=1)
+
+    assert found.tests[0].verdict == says
+    assert words in told(found, "May 1")[1]
 
 
 @pytest.mark.parametrize(

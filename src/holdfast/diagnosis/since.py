@@ -1,9 +1,10 @@
 """What came since the last report, and whether what it found goes on. Values in, values out.
 
 A pattern that was found by looking has to hold where nobody has looked yet: the thresholds of the last report are
-kept, and tested on the failures that came after it, with how many those are. A rate is said to have changed only if
-so much change has less than one chance in twenty under the old one, and nothing is said of fewer than five.
-Failures are counted one by one here, so that one burst may look like a change; the days beside them tell.
+kept, and tested on the failures that came after it, with how many those are. A cause that another source tells (a log of
+outages, flights) is tested on failures that it covers: where nothing watched, nothing can be told. A rate is said to have
+changed only if so much change has less than one chance in twenty under the old one, and nothing is said of fewer than
+five. Failures are counted one by one here, so that one burst may look like a change; the days beside them tell.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from holdfast.diagnosis.case import Failure
+from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.diagnosis import Diagnosis, local_day
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypotheses._away import Away
 from holdfast.flight.flights import counted
 
 AGES_S = (5.0, 1200.0)
@@ -26,6 +29,13 @@ ALIKE = 0.8
 "A cause is taken to have a threshold if so many of its failures lie at one age."
 FEWEST = 5
 SURPRISE = 0.05
+BY_FLIGHTS = frozenset(
+    {
+        "seen-provider", "seen-path", "seen-machine", "seen-client", "seen-gateway",
+        "edge-location", "ipv6-path", "http2", "upload-loss", "mtu-black-hole", "buffering-proxy",
+    }
+)  # fmt: skip
+"Causes that the client's own logs never show: a flight does, a capture, or a log on the way."
 SITTING_MS = 3_600_000
 "Reports made within an hour compare with the same earlier one: whoever asks for text first wants the page as well."
 
@@ -62,7 +72,9 @@ class Test:
     days: int
     "On which the new failures came."
     verdict: str
-    "`goes on`, `more often`, `less often`, `not again`, `too few to tell`."
+    "`goes on`, `more often`, `less often`, `not again`, `too few to tell`, `cannot be told`."
+    unwatched: int = 0
+    "New failures that no source covers which would have shown this cause; they are not among `of`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,7 @@ def kept(diagnosis: Diagnosis) -> Kept:
     return Kept(
         diagnosis.failures,
         diagnosis.requests,
-        [_pattern(finding, diagnosis.case.failures) for finding in diagnosis.findings],
+        [_pattern(finding, diagnosis.case) for finding in diagnosis.findings],
     )
 
 
@@ -103,15 +115,28 @@ def decode(text: str) -> Kept | None:
         return None
 
 
-def _pattern(finding: Finding, failures: Sequence[Failure]) -> Pattern:
-    mine = set(finding.explains)
+def _watched(name: str, case: Case, failures: Sequence[Failure]) -> list[Failure]:
+    """Those of them that a source covers which would show this cause."""
+    if name in BY_FLIGHTS:
+        return [one for one in failures if one.id in case.seen or one.id in case.trips_of]
+    cause = next((one for one in catalogue() if one.name == name), None)
+    if not isinstance(cause, Away):
+        return list(failures)
+    spans = cause.watched(case)
+    return [one for one in failures if any(one.at_ms in span for span in spans)]
+
+
+def _pattern(finding: Finding, case: Case) -> Pattern:
+    failures, mine = case.failures, set(finding.explains)
     ages = sorted(age for one in failures if one.id in mine and (age := _age(one)) is not None)
     if ages:
         limit = ages[len(ages) // 2]
         if sum(_at(age, limit) for age in ages) >= ALIKE * len(mine):
             hits, of = _counted(limit, failures)
             return Pattern(finding.hypothesis, finding.title, hits, of, limit)
-    return Pattern(finding.hypothesis, finding.title, len(mine), len(failures))
+    watched = _watched(finding.hypothesis, case, failures)
+    hits = sum(one.id in mine for one in watched)
+    return Pattern(finding.hypothesis, finding.title, hits, len(watched))
 
 
 def _age(failure: Failure) -> float | None:
@@ -153,10 +178,14 @@ def since(
     for pattern in before.patterns:
         if pattern.limit_s is not None:
             hits, of = _counted(pattern.limit_s, fresh)
+            watched = fresh
         else:
             mine = explained.get(pattern.hypothesis, set())
-            hits, of = sum(one.id in mine for one in fresh), len(fresh)
-        tests.append(Test(pattern, hits, of, days, verdict(pattern.hits, pattern.of, hits, of)))
+            watched = _watched(pattern.hypothesis, diagnosis.case, fresh)
+            hits, of = sum(one.id in mine for one in watched), len(watched)
+        unwatched = len(fresh) - len(watched)
+        said = "cannot be told" if unwatched and not watched else verdict(pattern.hits, pattern.of, hits, of)
+        tests.append(Test(pattern, hits, of, days, said, unwatched))
     known = {pattern.hypothesis for pattern in before.patterns}
     found = tuple(finding.title for finding in diagnosis.findings if finding.hypothesis not in known)
     return Since(at_ms, len(fresh), requests, sessions, projects, tuple(tests), found)
@@ -201,10 +230,21 @@ def told(found: Since, when: str) -> list[str]:
     return page
 
 
+def _them(count: int) -> str:
+    return "the new failure" if count == 1 else f"the {count} new failures"
+
+
 def _said(test: Test) -> str:
     pattern = test.pattern
+    source = "flight, log or capture" if pattern.hypothesis in BY_FLIGHTS else "log"
+    if test.verdict == "cannot be told":
+        return (
+            f"cannot be told (no {source} that would show it covers {_them(test.unwatched)}; before: {pattern.hits} of "
+            f"{pattern.of})"
+        )
     if pattern.limit_s is None:
         now = f"{test.hits} of {counted(test.of, 'new failure')}"
+        now += f" that a {source} covers" if test.unwatched else ""
     else:
         now = f"{test.hits} of {counted(test.of, 'new failure')} of such an age had the {pattern.limit_s:.0f} s found then"
     now += f", on {counted(test.days, 'day')}" if test.of else ""
