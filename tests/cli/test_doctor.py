@@ -217,6 +217,29 @@ def test_a_gateway_that_runs_beats_a_longer_wait() -> None:
     assert choose(found("fixed-limit", "holdfast run"), Ways(None, "none runs", PATIENCE, "")).kind == "line"
 
 
+@pytest.mark.parametrize(
+    ("findings", "says"),
+    [
+        ([], "no cause explains enough of them to be named"),
+        (
+            [{"hypothesis": "shared-outage", "title": "Several at once", "grade": "strong"}],
+            "strong: Several at once.",
+        ),
+    ],
+)
+def test_failures_without_a_lost_turn_get_the_next_step_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch, findings: list[dict[str, str]], says: str
+) -> None:
+    """Resets of unclear cause are what holdfast run helps with: it finds out who, and nothing false is said of it."""
+    told = {"failures": 18, "requests": 258, "advice": [], "findings": findings}
+    monkeypatch.setattr(doctor, "_diagnosis", lambda _: told)
+    said = " ".join(run(home).output.split())
+
+    assert says in said
+    assert "the flight tells who ended a connection" in said
+    assert said.endswith("holdfast run -- claude")
+
+
 @pytest.mark.parametrize("name", [one.name for one in catalogue()])
 def test_every_cause_has_a_fix_that_says_what_to_do(name: str) -> None:
     """With no gateway and no setting there is still a sentence, and no setting is made up."""

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.case import Case, Coverage
-from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.diagnosis import Advice, Diagnosis
 from holdfast.diagnosis.examine import Examination
 from holdfast.diagnosis.intervals import Interval
 from holdfast.report import diagnosed
@@ -38,6 +38,17 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     page = diagnosed.text(replace(EMPTY, tables={"by model": ROWS}), width, Around(machine))
     assert max(len(line) for line in page) <= width
     assert any(line.strip().startswith("mmmm") for line in page)
+
+
+def test_there_is_always_a_next_step() -> None:
+    """Resets of which no log tells who, and no turn died: what finds out is said, and so beside advice that does not."""
+    faint = Advice("Use a wired link for a week.", "local-link", 0, 2)
+    held = Advice("Run the client behind holdfast run: it carries turns.", "fixed-limit", 0, 2)
+    for found in (EMPTY, replace(EMPTY, advice=(faint,))):
+        for page in (diagnosed.text(found, None), diagnosed.as_markdown(found)):
+            assert any("holdfast run -- claude" in line and "who ended a connection" in line for line in page)
+    assert diagnosed.next_step(replace(EMPTY, advice=(held,))) == ""
+    assert diagnosed.next_step(replace(EMPTY, failures=0)) == ""
 
 
 def test_a_file_holds_the_whole_names() -> None:

@@ -218,13 +218,21 @@ def _difference(place: settings_file.Place, text: str) -> list[str]:
 
 
 def _headline(fix: Fix) -> str:
+    if not fix.title:
+        return "There were failures, and no cause explains enough of them to be named."
+    if not fix.most:
+        return f"{fix.grade or 'found'}: {fix.title}. No turn is known to have been lost to it."
     turns = counted(fix.most, "turn")
     saved = turns if fix.least == fix.most else f"{fix.least} to {turns}" if fix.least else f"up to {turns}"
     return f"{fix.grade or 'found'}: {fix.title}. It cost {saved}."
 
 
 def _lines(fix: Fix) -> list[str]:
-    page = [_headline(fix), "", f"What would have helped most: {fix.says}"]
+    page = [
+        _headline(fix),
+        "",
+        f"{'What would have helped most' if fix.most else 'What helps, and finds out'}: {fix.says}",
+    ]
     if fix.measured:
         page.append(f"Measured: {fix.measured}")
     if fix.env is None and fix.line:

@@ -81,10 +81,17 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         said = "Nothing is wrong" if diagnosis["requests"] else "There is nothing to diagnose"
         return Fix(NOTHING, f"{said}; nothing was changed.")
     if not diagnosis["advice"]:
-        found = (
-            "no cause explains enough of them" if not diagnosis["findings"] else "each recovered by itself"
+        # What no log can name, a flight can: there is always that next step.
+        known: Mapping[str, Any] = next(iter(diagnosis["findings"]), {})
+        return Fix(
+            LINE,
+            "run the client behind holdfast run: it carries turns through breaks, and the flight tells who ended a "
+            "connection, and after which silence.",
+            hypothesis=known.get("hypothesis", ""),
+            title=known.get("title", ""),
+            grade=known.get("grade", ""),
+            line=RUN,
         )
-        return Fix(NOTHING, f"There were failures, but no turn that a fix would have saved: {found}.")
     first = diagnosis["advice"][0]
     name = first["hypothesis"]
     finding: Mapping[str, Any] = next((one for one in diagnosis["findings"] if one["hypothesis"] == name), {})

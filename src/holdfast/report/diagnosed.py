@@ -81,6 +81,12 @@ def verdict(diagnosis: Diagnosis) -> str:
     return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
 
 
+def next_step(diagnosis: Diagnosis) -> str:
+    """What finds out more, where something failed and no advice leads there; empty where one does, or nothing failed."""
+    led = any("holdfast run" in one.remedy for one in diagnosis.advice)
+    return TO_FIND_OUT if diagnosis.failures and not led else ""
+
+
 def _requests(diagnosis: Diagnosis) -> str:
     return "1 request" if diagnosis.requests == 1 else f"{diagnosis.requests:,} requests"
 
@@ -148,13 +154,13 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             page += paragraph(told, width, f"  {grade:<11} {count:>5}  ", " " * 21)
         grades = dict.fromkeys(one.grade for one in diagnosis.findings)
         page += paragraph("; ".join(f"{one}: {GRADES[one]}" for one in grades) + ".", width, "  ", "  ")
-    elif diagnosis.failures:
-        page += ["", *paragraph(TO_FIND_OUT, width)]
     if diagnosis.advice:
         page += ["", "What to do, and how many lost turns it would have saved"]
         for number, one in enumerate(diagnosis.advice, 1):
             page += paragraph(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
         page.append("  To see and make the change: holdfast doctor")
+    if step := next_step(diagnosis):
+        page += ["", *([] if diagnosis.advice else ["What to do"]), *paragraph(step, width, "  ", "  ")]
     if around.since is not None:
         page += ["", "Since last time"]
         page += [line for told in around.since_lines() for line in paragraph(told, width, "  - ", "    ")]
@@ -349,8 +355,6 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     if diagnosis.findings:
         known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
         page += [*markdown.table(("how sure", "failures", "cause"), known), ""]
-    elif diagnosis.failures:
-        page += [markdown.words(TO_FIND_OUT), ""]
     if diagnosis.advice:
         page += ["## What to do, and how many lost turns it would have saved", ""]
         page += [
@@ -358,6 +362,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             for number, one in enumerate(diagnosis.advice, 1)
         ]
         page += ["", f"To see and make the change: {markdown.code('holdfast doctor')}", ""]
+    if step := next_step(diagnosis):
+        page += [*([] if diagnosis.advice else ["## What to do", ""]), markdown.words(step), ""]
     if around.since is not None:
         page += ["## Since last time", ""]
         page += [*(f"- {markdown.words(told)}" for told in around.since_lines()), ""]

@@ -106,6 +106,7 @@ class Page:
     span: str
     numbers: list[tuple[str, str]]
     advice: list[Advised]
+    next_step: str
     shares: Picture | None
     unexplained: str
     since: list[str]
@@ -159,6 +160,7 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         span=_span(diagnosis),
         numbers=_numbers(diagnosis),
         advice=list(_advised(diagnosis)),
+        next_step=diagnosed.next_step(diagnosis),
         shares=drawer.drawn(pictures.shares(diagnosis)),
         unexplained=f"{counted(left, 'failure')} stay unexplained: no cause that is known here fits them."
         if left
