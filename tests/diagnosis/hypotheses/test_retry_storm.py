@@ -55,6 +55,25 @@ def test_refusals_while_work_goes_on_are_the_accounts_limit() -> None:
     assert "rate-limit" in stormy(tries=1).names() and "retry-storm" not in stormy(tries=1).names()
 
 
+def test_refusals_among_a_few_retries_may_be_either() -> None:
+    """Six of them in the minute before, and nothing answered: too few to call it a storm, too many for none."""
+    story = stormy(tries=3)
+    story.failures = [one for one in story.failures if not one.session.endswith("x0")]
+    found = story.finding("rate-limit")
+
+    assert (found.grade, found.rivals, len(found.explains)) == ("either", ("retry-storm",), 12)
+
+
+def test_one_storm_makes_the_refusals_beside_it_likelier_to_be_of_storms() -> None:
+    """Where half came among so many retries that nothing else would do, those among a few are put to the same."""
+    story, few = stormy(), stormy(tries=2)
+    late = {f"s{day}-" for day in range(3)}
+    story.failures = [one for one in story.failures if one.session[:3] in late]
+    story.failures += [replace(one, id=f"g{one.id}") for one in few.failures if one.session[:3] not in late]
+
+    assert len(story.finding("retry-storm").explains) == 12 and "rate-limit" not in story.names()
+
+
 def test_retries_of_refusals_make_no_storm_of_their_own() -> None:
     """A refused request is asked again, and refused again: that is a limit, and its waiting."""
     story = Story()

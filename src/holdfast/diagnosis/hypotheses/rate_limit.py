@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._told import Told
@@ -11,6 +12,7 @@ from holdfast.diagnosis.hypothesis import Brief, Evidence
 from holdfast.flight.flights import counted
 
 TOGETHER_MS = 60_000
+TELL = "holdfast run for a week: its retries are capped; do the refusals stay?"
 
 
 class RateLimit(Told):
@@ -22,6 +24,7 @@ class RateLimit(Told):
     name = "rate-limit"
     title = "The account's rate limit was reached"
     remedy = "Let fewer sessions and subagents work at the same time, or raise the account's limit."
+    rivals: ClassVar[Mapping[str, str]] = {"retry-storm": TELL}
     falsifier = "a 429 while one session alone was asking, and little"
 
     def names(self, failure: Failure) -> bool:
