@@ -321,3 +321,29 @@ def test_a_long_report_is_shown_page_by_page(monkeypatch: pytest.MonkeyPatch) ->
     diagnose.write("a\n" * 500 + "b", None)
 
     assert [len(page.splitlines()) for page in shown] == [501]
+
+
+def test_dates_are_of_the_clock_of_the_logs() -> None:
+    """`--since 2026-03-01 --timezone Asia/Tokyo` begins at Tokyo's midnight; a date with a zone of its own keeps it."""
+    tokyo = ZoneInfo("Asia/Tokyo")
+    midnight = round(datetime(2026, 3, 1, tzinfo=tokyo).timestamp() * 1000)
+
+    assert diagnose.period("2026-03-01", None, tokyo) == (midnight, None)
+    assert diagnose.period("2026-03-01T00:00+00:00", None, tokyo) == (midnight + 9 * 3_600_000, None)
+    with pytest.raises(click.UsageError, match="exchange them"):
+        diagnose.period("2026-03-02", "2026-03-01", UTC)
+    with pytest.raises(click.BadParameter, match="neither a length of time"):
+        diagnose.period("soon", None, UTC)
+
+
+def test_a_zone_that_nobody_said_is_told(home: Path) -> None:
+    """Outages are matched by the local times of the desktop log; read by a wrong zone they are missed in silence."""
+    a_month_with_a_limit(home)
+    log = home / "Library" / "Logs" / "Claude" / "main.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-04-14 09:00:00 [info] Starting app\n", encoding="utf-8")
+    assumed = CliRunner().invoke(diagnose.command, ["--home", str(home)]).output
+    said = diagnosed(home).output
+
+    assert "say --timezone" in " ".join(assumed.split())
+    assert "say --timezone" not in said and "local times read as UTC" in said

@@ -51,6 +51,35 @@ def test_there_is_always_a_next_step() -> None:
     assert diagnosed.next_step(replace(EMPTY, failures=0)) == ""
 
 
+RECORD = Coverage("transcripts", "87 sessions", 1_776_124_800_000, 1_795_132_800_000)
+FLOWN = Coverage("flights", "4 turns, 1 of them broke", 1_795_132_800_000, 1_795_132_900_000)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "since_ms", "says"),
+    [
+        ((RECORD, FLOWN), 1_900_000_000_000, "in this time; the record goes from 2026-04-14 to 2026-11-20."),
+        ((Coverage("transcripts", "none"), FLOWN), None, "The gateway carried 4 turns, 1 of them broke: holdfast flights"),
+        ((Coverage("transcripts", "none"),), None, "There is nothing to diagnose: no request is on record."),
+    ],
+)  # fmt: skip
+def test_an_empty_part_is_no_empty_record(
+    coverage: tuple[Coverage, ...], since_ms: int | None, says: str
+) -> None:
+    """A time in which nothing was asked, a gateway without transcripts, and nothing at all are three things."""
+    found = replace(EMPTY, failures=0, requests=0, coverage=coverage, since_ms=since_ms)
+    assert says in diagnosed.verdict(found)
+
+
+def test_a_part_of_the_record_says_which() -> None:
+    """By the local clock; the sources below it are told as a whole."""
+    part = replace(EMPTY, since_ms=1_795_132_800_000, offsets=((0, 3_600_000),))
+    said = "Of the record from 2026-11-20 01:00 to its end only"
+    assert diagnosed.text(part, None)[1].startswith(said)
+    assert any(line.startswith(said) for line in diagnosed.as_markdown(part))
+    assert diagnosed.period(EMPTY) == ""
+
+
 def test_a_file_holds_the_whole_names() -> None:
     """Where no terminal is, nothing is cut."""
     page = diagnosed.text(replace(EMPTY, tables={"by project": ROWS}), None)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Look at this home's logs instead of yours, such as somebody else's, copied.",
 )
-@click.option("--since", type=when, metavar="TIME", help="Only failures since then: 7d, 24h, 2026-03-01.")
-@click.option("--until", type=when, metavar="TIME", help="Only failures before then.")
+@click.option("--since", metavar="TIME", help="Only failures since then: 7d, 24h, 2026-03-01.")
+@click.option("--until", metavar="TIME", help="Only failures before then.")
 @click.option(
     "--timezone", metavar="NAME", help="The clock of that machine, such as Europe/Paris [this one's]."
 )
@@ -66,8 +67,8 @@ def command(
     home: Path | None,
     place: str | None,
     backend: str | None,
-    since: int | None,
-    until: int | None,
+    since: str | None,
+    until: str | None,
     timezone: str | None,
     form: str,
     out: Path | None,
@@ -109,7 +110,8 @@ def command(
         from holdfast.cli.fleet import fleet_page
 
         told_zone = zone(timezone) if timezone else None
-        write(fleet_page(place, backend, told_zone, since, until, form, out is None), out)
+        since_ms, until_ms = period(since, until, told_zone or UTC)
+        write(fleet_page(place, backend, told_zone, since_ms, until_ms, form, out is None), out)
         return
     if backend is not None:
         raise click.UsageError(
@@ -122,7 +124,9 @@ def command(
     if out is not None:
         must_be_new(out)
     clock_zone = zone(timezone)
-    with diagnosed(home, clock_zone, since, until, add, clock) as found:
+    since_ms, until_ms = period(since, until, clock_zone)
+    assumed = home is not None and timezone is None
+    with diagnosed(home, clock_zone, since_ms, until_ms, add, clock, assumed=assumed) as found:
         from holdfast.cli.around import around
 
         now_ms = round(time.time() * 1000)
@@ -138,6 +142,20 @@ def command(
         click.echo(_nowhere(found.diagnosis, home))
         return
     write(_page(found.diagnosis, beside, form, out is None), out)
+
+
+def period(since: str | None, until: str | None, clock_zone: tzinfo) -> tuple[int | None, int | None]:
+    """From when to when (ms), dates read by the clock of the logs. Raises `click.UsageError`."""
+    found: list[int | None] = []
+    for option, value in (("--since", since), ("--until", until)):
+        try:
+            found.append(None if value is None else when(value, clock_zone))
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message, param_hint=f"'{option}'") from error
+    since_ms, until_ms = found
+    if since_ms is not None and until_ms is not None and until_ms <= since_ms:
+        raise click.UsageError("--until is not after --since; exchange them")
+    return since_ms, until_ms
 
 
 def _nothing(diagnosis: Diagnosis) -> bool:

@@ -59,10 +59,13 @@ def diagnosed(
     until_ms: int | None = None,
     add: tuple[Path, ...] = (),
     clock_s: float | None = None,
+    *,
+    assumed: bool = False,
 ) -> Iterator[Diagnosed]:
     """Read and weigh all that a home's sources hold of this time. Raises `Misused`.
 
-    `home` None is this user's own, on this machine: then its flights, marks and system log count as well.
+    `home` None is this user's own, on this machine: then its flights, marks and system log count as well. `assumed`: nobody
+    said that the zone is that of the home's clock.
     """
     # Before months of transcripts are read, for which nothing could then be done.
     with weighing():
@@ -84,7 +87,7 @@ def diagnosed(
             engine = Engine(frames(store))
         now_ms = round(time.time() * 1000)
         asked = Asked(add, clock_s, zone, since_ms, until_ms, own=own, roots=tuple(places), now_ms=now_ms)
-        logs, told = _desktop(where, zone)
+        logs, told = _desktop(where, zone, assumed=assumed)
         diagnosis = diagnose(
             engine,
             desktop=logs,
@@ -182,7 +185,7 @@ def _transcripts(
     return Coverage("transcripts", told, first, last, tuple(clean(one) for one in unread))
 
 
-def _desktop(home: Path, zone: tzinfo) -> tuple[list[desktop.DesktopLog], Coverage]:
+def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.DesktopLog], Coverage]:
     logs, unread = [], []
     for path in desktop.logs(home):
         try:
@@ -196,4 +199,6 @@ def _desktop(home: Path, zone: tzinfo) -> tuple[list[desktop.DesktopLog], Covera
     first = min(log.first_ms for log in logs if log.first_ms is not None)
     last = max(log.last_ms for log in logs if log.last_ms is not None)
     told = f"{counted(lines_read, 'line')}, local times read as {zone_name(zone)}"
+    if assumed:
+        told += " for want of another; where that machine's clock was elsewhere, its outages are missed: say --timezone"
     return logs, Coverage("desktop log", told, first, last, tuple(unread))

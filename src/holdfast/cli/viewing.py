@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,17 @@ def span(value: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def when(value: str) -> int:
-    """Wall time in ms, from how long ago (`2h`) or a local date (`2026-03-01T14:30`). For click: `type=when`."""
+def when(value: str, zone: tzinfo | None = None) -> int:
+    """Wall time in ms, from how long ago (`2h`) or a local date (`2026-03-01T14:30`). For click: `type=when`.
+
+    A date that names no zone is of `zone`; None is this machine's.
+    """
     try:
         at_s = datetime.now().timestamp() - span(value)
     except click.BadParameter:
         try:
-            at_s = datetime.fromisoformat(value).timestamp()
+            told = datetime.fromisoformat(value)
+            at_s = (told if zone is None or told.tzinfo else told.replace(tzinfo=zone)).timestamp()
         except (ValueError, OverflowError, OSError):
             raise click.BadParameter(
                 f"{clean(value)!r} is neither a length of time (2h, 7d) nor a date (2026-03-01)"

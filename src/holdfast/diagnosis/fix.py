@@ -78,6 +78,15 @@ class Fix:
 def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") -> Fix:
     """The fix for a diagnosis (as `diagnosis.as_json` tells it)."""
     if not diagnosis["failures"]:
+        flown = [
+            one for one in diagnosis.get("coverage", ()) if one["source"] == "flights" and one["first_ms"]
+        ]
+        if not diagnosis["requests"] and flown:
+            carried = flown[0]["count"]
+            return Fix(
+                NOTHING,
+                f"No client's transcript is here; the gateway carried {carried}: holdfast flights. Nothing was changed.",
+            )
         said = "Nothing is wrong" if diagnosis["requests"] else "There is nothing to diagnose"
         return Fix(NOTHING, f"{said}; nothing was changed.")
     if not diagnosis["advice"]:

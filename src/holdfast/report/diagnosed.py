@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
-from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
@@ -68,7 +68,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     """One sentence: how much failed, and what explains it."""
     if not diagnosis.failures:
         if not diagnosis.requests:
-            return "There is nothing to diagnose: no request is on record."
+            return _no_request(diagnosis)
         return f"Nothing is wrong: {_requests(diagnosis)} on record, and none failed."
     of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
     share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
@@ -79,6 +79,42 @@ def verdict(diagnosis: Diagnosis) -> str:
     causes = counted(len(diagnosis.findings), "cause")
     verb = "explains" if len(diagnosis.findings) == 1 else "explain"
     return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
+
+
+def _no_request(diagnosis: Diagnosis) -> str:
+    """Why there is nothing: the time that was asked for, or a record of another kind."""
+    known = {one.source: one for one in diagnosis.coverage}
+    whole = known.get("transcripts")
+    if whole is not None and whole.first_ms is not None:
+        partial = diagnosis.since_ms is not None or diagnosis.until_ms is not None
+        if partial:
+            return f"There is nothing to diagnose: no request is on record in this time; the record goes {_from_to(whole)}."
+    flights = known.get("flights")
+    if flights is not None and flights.first_ms is not None:
+        return (
+            f"There is nothing to diagnose: no request is on record in a client's transcripts. The gateway carried "
+            f"{flights.count}: holdfast flights, holdfast flight --last."
+        )
+    return "There is nothing to diagnose: no request is on record."
+
+
+def _from_to(one: Coverage) -> str:
+    return f"from {span(one)}"
+
+
+def period(diagnosis: Diagnosis) -> str:
+    """Which part of the record was asked for, by the local clock; empty where all of it was."""
+    since, until = diagnosis.since_ms, diagnosis.until_ms
+    if since is None and until is None:
+        return ""
+
+    def told(at_ms: int) -> str:
+        local = datetime.fromtimestamp((at_ms + ahead_ms(at_ms, diagnosis.offsets)) / 1000, UTC)
+        return local.strftime("%Y-%m-%d %H:%M")
+
+    begin = f"from {told(since)} " if since is not None else ""
+    end = f"until {told(until)}" if until is not None else "to its end"
+    return f"Of the record {begin}{end} only; what was looked at is told as a whole."
 
 
 def next_step(diagnosis: Diagnosis) -> str:
@@ -148,6 +184,8 @@ def _day(at_ms: int) -> str:
 def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> list[str]:
     """The whole for a terminal; `width` None is one line per sentence."""
     page = paragraph(verdict(diagnosis), width)
+    if part := period(diagnosis):
+        page += paragraph(part, width)
     if diagnosis.findings:
         page.append("")
         for grade, count, told in overview(diagnosis):
@@ -352,6 +390,8 @@ def _cell(column: str, value: Any) -> str:
 def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     """The whole as GitHub-flavoured Markdown; what came from logs can start no mention, link or tag in it."""
     page = ["# Diagnosis", "", markdown.words(verdict(diagnosis)), ""]
+    if part := period(diagnosis):
+        page += [markdown.words(part), ""]
     if diagnosis.findings:
         known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
         page += [*markdown.table(("how sure", "failures", "cause"), known), ""]

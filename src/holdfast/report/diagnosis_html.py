@@ -156,7 +156,7 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
     evidence = [pictures.evidence(finding, diagnosis) for finding in diagnosis.findings[:MOST_EVIDENCE]]
     shown = {figure.title for figure in evidence if figure and figure.title != pictures_when.CALENDAR}
     return Page(
-        verdict=diagnosed.verdict(diagnosis),
+        verdict=" ".join(filter(None, (diagnosed.verdict(diagnosis), diagnosed.period(diagnosis)))),
         span=_span(diagnosis),
         numbers=_numbers(diagnosis),
         advice=list(_advised(diagnosis)),
