@@ -107,7 +107,7 @@ def test_a_newer_journal_is_explained(tmp_path: Path) -> None:
 
 
 def test_follow_shows_a_turn_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
-    """The command goes on watching a gateway in another process."""
+    """The command goes on watching a gateway in another process, which may write a turn down seconds after it began."""
     journal = Journal(tmp_path, flush_every_s=0.02)
     env = {
         "PATH": os.defpath,
@@ -121,7 +121,9 @@ def test_follow_shows_a_turn_when_it_begins_and_when_it_ends(tmp_path: Path) -> 
     try:
         assert follower.stdout is not None
         assert follower.stdout.readline().startswith("TURN")
-        record = tell(turn(instant.now(), turn_id="aaa"), (0.1, m.AttemptStarted(1)))
+        now = instant.now()
+        begun = instant.Instant(now.mono_s - 3, now.wall_ms - 3000)
+        record = tell(turn(begun, turn_id="aaa"), (0.1, m.AttemptStarted(1)))
         journal.changed(record)
         assert " running " in follower.stdout.readline()
         journal.changed(end(record, 3))

@@ -28,6 +28,10 @@ LEAST = (14, 14, 20, 18, 8, 7, 7, 0)
 NARROW = (0, 1, 2, 4, 5)
 "Columns on a terminal that all of them do not fit into: no model, and silence and note in a line below."
 POLL_S = 1.0
+SEEN = 1000
+"So many of the newest turns are compared with those before, a look."
+LATE_MS = 10_000
+"A turn may stand in the journal so long after it began: what is followed begins that much earlier."
 
 
 def row(turn: StoredTurn, now: Instant, seen_by: str = "") -> tuple[str, ...]:
@@ -90,6 +94,8 @@ def command(
     if clock is not None and not add:
         raise click.UsageError("--clock is for the files of --add")
     with opened_library() as library:
+        start = since if since is not None else instant.now().wall_ms - LATE_MS
+        known = {turn.record.turn_id: turn.ending_code for turn in library.recent(SEEN, start)} if follow else {}
         turns = library.recent(limit, since or 0)[::-1]
         whole = since is None and len(turns) < limit
         set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)
@@ -112,11 +118,10 @@ def command(
             _notes(beside, turns, as_json)
         if not follow:
             return
-        shown = {turn.record.turn_id: turn.ending_code for turn in turns}
-        start = since if since is not None else instant.now().wall_ms - 1
+        shown = known | {turn.record.turn_id: turn.ending_code for turn in turns}
         while True:
             time.sleep(POLL_S)
-            recent = library.recent(1000, min(start, _oldest_running(turns, start)))[::-1]
+            recent = library.recent(SEEN, min(start, _oldest_running(turns, start)))[::-1]
             news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
             later = [] if as_json else _noted(library, start, start)
             _show(news, widths, as_json, noted=[one for one in later if one not in noted])
