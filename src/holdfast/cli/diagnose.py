@@ -128,20 +128,22 @@ def command(
     assumed = home is not None and timezone is None
     with diagnosed(home, clock_zone, since_ms, until_ms, add, clock, assumed=assumed) as found:
         from holdfast.cli.around import around
+        from holdfast.diagnosis.around import held_against
 
         now_ms = round(time.time() * 1000)
         where = home or Path.home()
         beside = around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms)
+        diagnosis = held_against(found.diagnosis, beside.environment) if home is None else found.diagnosis
         if form == "issue" and out is not None:
             from holdfast.cli.reporting import write_issue
 
-            write_issue(found.diagnosis, beside, found.store, where, out)
+            write_issue(diagnosis, beside, found.store, where, out)
             return
         nothing = form == "text" and out is None and _nothing(found.diagnosis)
     if nothing:
         click.echo(_nowhere(found.diagnosis, home))
         return
-    write(_page(found.diagnosis, beside, form, out is None), out)
+    write(_page(diagnosis, beside, form, out is None), out)
 
 
 def period(since: str | None, until: str | None, clock_zone: tzinfo) -> tuple[int | None, int | None]:

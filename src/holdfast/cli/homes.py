@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.diagnosis.diagnosis import Diagnosis
     from holdfast.diagnosis.engine import Engine
 
+HOUR_MS = 3_600_000
 SHOW_PROGRESS_BYTES = 500_000_000
 "More than that takes longer than a person waits without a sign."
 
@@ -198,7 +199,8 @@ def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.D
         return logs, Coverage("desktop log", "none", unreadable=tuple(unread))
     first = min(log.first_ms for log in logs if log.first_ms is not None)
     last = max(log.last_ms for log in logs if log.last_ms is not None)
-    told = f"{counted(lines_read, 'line')}, local times read as {zone_name(zone)}"
+    watched_h = sum(ended - begun for log in logs for begun, ended in log.spans) / HOUR_MS
+    told = f"{counted(lines_read, 'line')}, local times read as {zone_name(zone)}, covers {watched_h:,.0f} h in all"
     if assumed:
         told += " for want of another; where that machine's clock was elsewhere, its outages are missed: say --timezone"
     return logs, Coverage("desktop log", told, first, last, tuple(unread))

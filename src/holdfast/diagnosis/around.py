@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.hypothesis import Evidence
 from holdfast.diagnosis.since import Since, told
 from holdfast.sessions.environment import ANOTHERS, Environment, Skipped
 
@@ -46,6 +48,60 @@ class Around:
             "environment": asdict(self.environment) if self.environment else None,
             "since_last": asdict(self.since) if self.since else None,
         }
+
+
+UNSET = (
+    "No proxy is set in the environment that this was asked from; a base URL may stand in the client's settings or in "
+    "another shell."
+)
+
+
+def held_against(diagnosis: Diagnosis, environment: Environment | None) -> Diagnosis:
+    """The diagnosis, with what the environment speaks against told, and no advice that it follows already.
+
+    Only for the machine itself: of a copied home nothing is known of where it ran.
+    """
+    if environment is None:
+        return diagnosis
+    known = {fact.name: fact.value for fact in environment.facts}
+    findings, advice = list(diagnosis.findings), list(diagnosis.advice)
+    if known.get("proxy settings") == "none":
+        con = Evidence(UNSET, "environment")
+        findings = [
+            replace(one, brief=replace(one.brief, con=(*one.brief.con, con)))
+            if one.hypothesis == "refused"
+            else one
+            for one in findings
+        ]
+    if known.get("interface") == "wired":
+        findings = [replace(one, remedy=_by_cable(one.remedy)) for one in findings]
+        advice = [replace(one, remedy=_by_cable(one.remedy)) for one in advice]
+    return replace(
+        diagnosis,
+        examination=replace(diagnosis.examination, findings=tuple(findings)),
+        advice=tuple(advice),
+    )
+
+
+def _by_cable(remedy: str) -> str:
+    """The remedy, without the cable that is there."""
+    for said, instead in (
+        (
+            "Use a wired link for a week, or look at the router",
+            "Look at the cable and the router (the link is wired now)",
+        ),
+        (
+            "Use a wired link, or fix the machine",
+            "The link is wired now: should it be Wi-Fi at other times, fix the machine",
+        ),
+        (
+            "Use a cable, or bind the machine",
+            "The link is wired now: should it be Wi-Fi at other times, bind the machine",
+        ),
+        ("Use a cable, or another network,", "Use another network (the link is wired now)"),
+    ):
+        remedy = remedy.replace(said, instead)
+    return remedy
 
 
 NOTHING = Around()

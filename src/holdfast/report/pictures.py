@@ -134,7 +134,12 @@ def coverage(diagnosis: Diagnosis) -> Figure | None:
             table.append((one.source, one.count, "-", "-"))
             continue
         begun, ended = local(one.first_ms, offsets), local(one.last_ms, offsets)
-        rows.append((name, "unwatched", [Stretch(begun, ended, "covered", name)]))
+        # A log with few lines a day watches the time around them, and not all between its first and its last.
+        watched = diagnosis.case.watched if one.source == "desktop log" else ()
+        spans = [(local(span.begun_ms, offsets), local(span.ended_ms, offsets)) for span in watched]
+        rows.append(
+            (name, "unwatched", [Stretch(*span, "covered", name) for span in spans or [(begun, ended)]])
+        )
         table.append((one.source, one.count, iso(begun), iso(ended)))
     every = [stretch for _, _, stretches in rows for stretch in stretches]
     if not every:

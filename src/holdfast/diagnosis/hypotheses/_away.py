@@ -99,24 +99,21 @@ class Away(Hypothesis):
         )
         inside = [failure for failure in covered if within(failure, spans) is not None]
         share = away_ms / seen_ms if seen_ms else 0.0
+        outside = len(covered) - len(inside)
+        unseen = len(case.failures) - len(covered)
+        rest = (
+            f" Of the other {counted(unseen, 'failure')} it says nothing: no log covers their time."
+            if unseen
+            else ""
+        )
         pro = Evidence(
             f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers "
             f"{'lies' if len(inside) == 1 else 'lie'} within {max(self.after_ms, BEFORE_MS) // 1000} s of one of "
             f"{counted(len(spans), 'outage')}; these take up {share:.2%} of the time in use, so "
-            f"{share * len(covered):.1f} were to be expected by chance.",
+            f"{share * len(covered):.1f} were to be expected by chance.{rest}",
             log,
         )
-        outside = len(covered) - len(inside)
-        unseen = len(case.failures) - len(covered)
-        con = []
-        if outside:
-            con.append(Evidence(f"{lie(outside)} outside every such outage.", log))
-        if unseen:
-            con.append(
-                Evidence(
-                    f"{lie(unseen)} where no log covers them: what the network did then is not known.", log
-                )
-            )
+        con = [Evidence(f"{lie(outside)} outside every such outage.", log)] if outside else []
         return Brief((pro,), tuple(con), self.settle())
 
 

@@ -25,7 +25,7 @@ class RateLimit(Told):
     title = "The account's rate limit was reached"
     remedy = "Let fewer sessions and subagents work at the same time, or raise the account's limit."
     rivals: ClassVar[Mapping[str, str]] = {"retry-storm": TELL}
-    falsifier = "a 429 while one session alone was asking, and little"
+    falsifier = "a 429 whose words name no limit of the account's: then something on the way made it"
 
     def names(self, failure: Failure) -> bool:
         return 429 in failure.statuses or (not failure.tries and "429" in failure.text)

@@ -1,0 +1,47 @@
+"""What the environment says of a finding and of an advice."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.diagnosis.around import held_against
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.diagnosis import Advice, Diagnosis
+from holdfast.diagnosis.examine import Examination, Finding
+from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypothesis import Brief
+from holdfast.sessions.environment import Environment, Fact
+
+
+def found(name: str) -> Diagnosis:
+    one = next(one for one in catalogue() if one.name == name)
+    finding = Finding(
+        name, one.title, "strong", 20.0, ("f1",), 1.0, Brief(settle="x"), one.remedy, one.falsifier
+    )
+    advice = (Advice(one.remedy, name, 0, 1),)
+    return Diagnosis(1, 9, 0, Examination((finding,), ("f1",), (), ()), advice, {}, (), (), case=Case(()))
+
+
+def where(name: str, value: str) -> Environment:
+    return Environment([Fact(name, value)], [])
+
+
+@pytest.mark.parametrize("name", ["local-link", "link-flap", "wifi-roaming", "upload-loss"])
+def test_nobody_is_told_to_take_the_cable_that_is_there(name: str) -> None:
+    """Beside `interface wired` the advice names what is left to look at; by Wi-Fi it is as it was."""
+    wired = held_against(found(name), where("interface", "wired"))
+    wireless = held_against(found(name), where("interface", "wi-fi"))
+
+    for told in (wired.advice[0].remedy, wired.findings[0].remedy):
+        assert "link is wired now" in told and "Use a wired link" not in told and "Use a cable" not in told
+    assert wireless.advice == found(name).advice
+
+
+def test_a_proxy_that_is_not_set_speaks_against_one_that_did_not_run() -> None:
+    """The finding's own falsifier is at hand: it is told against it, where it would be read."""
+    unset = held_against(found("refused"), where("proxy settings", "none"))
+    named = held_against(found("refused"), where("proxy settings", "HTTPS_PROXY"))
+
+    assert unset.findings[0].brief.con[0].text.startswith("No proxy is set in the environment")
+    assert not named.findings[0].brief.con and not held_against(found("refused"), None).findings[0].brief.con
+    assert not held_against(found("rate-limit"), where("proxy settings", "none")).findings[0].brief.con
