@@ -8,7 +8,8 @@ gains nothing, unless it explains it better; and those that would do as well in 
 
 Failures that are alike for a reason of their own prove less than as many that are not (`Hypothesis.units` and `likeness`): a
 cause's gain is counted by their effective number. To which cause each failure belongs is another question, and there
-every failure counts for itself.
+every failure counts for itself. What could not have been a cause's whatever is true counts nothing for or against it
+(`Hypothesis.bears`).
 
 What probes answered is added once to a cause's gain (`asked`), in bits as well.
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,7 +95,7 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
         return Examination((), (), (), tuple((one.name, 0.0) for one in hypotheses))
     known = {one.name: one for one in hypotheses}
     ratios = {name: np.array(one.ratios(case), dtype=np.float64) for name, one in known.items()}
-    weights = {name: _weights(one.units(case), one.likeness) for name, one in known.items()}
+    weights = {name: _weights(one.units(case), one.likeness, one.bears(case)) for name, one in known.items()}
     prices = {name: max(one.price_bits, 0.5 * math.log2(len(failures))) for name, one in known.items()}
     told = {name: weigh(one, case, [float(ratio) for ratio in ratios[name]]) for name, one in known.items()}
     asked = {name: sum(one.bits for one in answers) for name, answers in told.items()}
@@ -148,10 +149,13 @@ def _with(brief: Brief, weights: Sequence[Weight]) -> Brief:
     return replace(brief, pro=(*brief.pro, *pro), con=(*brief.con, *con))
 
 
-def _weights(units: Sequence[object], likeness: float) -> Row:
-    """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples."""
-    alike = Counter(unit for unit in units if unit is not None)
-    return np.array([1.0 if unit is None else 1 / (1 + (alike[unit] - 1) * likeness) for unit in units])
+def _weights(units: Sequence[Hashable], likeness: float, bears: Sequence[bool]) -> Row:
+    """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples; one
+    that does not bear on the cause nothing."""
+    alike = Counter(unit for unit, counts in zip(units, bears, strict=True) if counts and unit is not None)
+    return np.array(bears) * [
+        1.0 if unit is None else 1 / (1 + (alike[unit] - 1) * likeness) for unit in units
+    ]
 
 
 class _Weighing:
@@ -184,6 +188,8 @@ class _Weighing:
         if not (self.ratios[name] > 1).any():
             return 0.0
         weights = self.weights[name]
+        if not weights.any():
+            return 0.0
         adds = self.bits(others | {name}, weights) - self.bits(others, weights)
         return adds + min(self.asked[name], max(adds, 0.0)) - self.prices[name]
 

@@ -85,6 +85,14 @@ class Hypothesis:
         """For each failure of the case: what it shares its luck with, such as an outage, a session; None is nothing."""
         return [None] * len(case.failures)
 
+    def bears(self, case: Case) -> Sequence[bool]:
+        """For each failure of the case: whether it tells anything of this cause. Asked after `ratios`.
+
+        Where the cause could not have struck whatever is true, that it did not is no evidence against it: a version that
+        nobody used that day. Such a failure is none of its own, and weighs nothing.
+        """
+        return [True] * len(case.failures)
+
     def asked(self, case: Case, result: Result) -> Answered | None:
         """What this result says about the cause; None where it does not tell. Asked after `ratios`."""
         return None

@@ -53,13 +53,15 @@ class Compared(Hypothesis):
         used = _used(case, self.kinds)
         rows = {mark: [_ratio(case, one, mark, used) for one in case.failures] for mark in marks}
         units = self.units(case)
-        alike = Counter(units)
 
         def proof(mark: Mark) -> float:
             """Bits of the best share that it could have."""
+            counts = [_bears(case, one, mark, used) for one in case.failures]
+            alike = Counter(unit for unit, one in zip(units, counts, strict=True) if one)
             told = [
                 (ratio, 1 / (1 + (alike[unit] - 1) * self.likeness))
-                for ratio, unit in zip(rows[mark], units, strict=True)
+                for ratio, unit, one in zip(rows[mark], units, counts, strict=True)
+                if one
             ]
             return max(
                 sum(weight * math.log2(1 - share + share * ratio) for ratio, weight in told)
@@ -68,6 +70,14 @@ class Compared(Hypothesis):
 
         self.mark = max(marks, key=proof)
         return rows[self.mark]
+
+    def bears(self, case: Case) -> Sequence[bool]:
+        """What went an unknown way, or on a day on which all went one, compares nothing."""
+        mark = self.mark
+        if mark is None:
+            return super().bears(case)
+        used = _used(case, self.kinds)
+        return [_bears(case, one, mark, used) for one in case.failures]
 
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session of a day mostly goes one way, and has one luck."""
@@ -159,6 +169,14 @@ def _ratio(case: Case, failure: Failure, mark: Mark, used: Mapping[str, Mapping[
         return 0.0
     share = _share(failure, mark, used)
     return 1.0 if share is None else min(1 / share, MOST)
+
+
+def _bears(case: Case, failure: Failure, mark: Mark, used: Mapping[str, Mapping[int, Counter[str]]]) -> bool:
+    return (
+        not failure.statuses
+        and bool(_values(case, failure, mark.kind))
+        and _share(failure, mark, used) is not None
+    )
 
 
 def of_trips(trips: Sequence[Trip], kinds: Sequence[str]) -> list[Mark]:

@@ -45,13 +45,15 @@ class ClientVersion(Hypothesis):
         if not rows:
             return [1.0] * len(case.failures)
         units = by_session_day(case)
-        alike = Counter(units)
 
         def proof(version: str) -> float:
             """Bits of the best share that it could have."""
+            counts = _compares(case, version, used)
+            alike = Counter(unit for unit, one in zip(units, counts, strict=True) if one)
             told = [
                 (ratio, 1 / (1 + (alike[unit] - 1) * self.likeness))
-                for ratio, unit in zip(rows[version], units, strict=True)
+                for ratio, unit, one in zip(rows[version], units, counts, strict=True)
+                if one
             ]
             return max(
                 sum(weight * math.log2(1 - share + share * ratio) for ratio, weight in told)
@@ -60,6 +62,10 @@ class ClientVersion(Hypothesis):
 
         self.version = max(versions, key=proof)
         return rows[self.version]
+
+    def bears(self, case: Case) -> Sequence[bool]:
+        """Days without a comparison compare nothing."""
+        return _compares(case, self.version, _used(case))
 
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session has one version, and one luck."""
@@ -99,6 +105,13 @@ def _share(versions: Counter[str], version: str | None) -> float | None:
     """Of a day's requests; None where the day compares nothing."""
     share = versions[version or ""] / max(versions.total(), 1)
     return share if SHARED[0] <= share <= SHARED[1] else None
+
+
+def _compares(case: Case, version: str | None, used: dict[int, Counter[str]]) -> list[bool]:
+    """Of each failure: whether this version and others were used on its day, and it is of a kind that is weighed."""
+    return [
+        not one.statuses and _share(used[one.at_ms // DAY_MS], version) is not None for one in case.failures
+    ]
 
 
 def _row(case: Case, version: str, used: dict[int, Counter[str]]) -> list[float]:

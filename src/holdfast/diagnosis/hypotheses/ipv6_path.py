@@ -55,6 +55,13 @@ class Ipv6Path(Compared):
             for one, ratio in zip(case.failures, found, strict=True)
         ]
 
+    def bears(self, case: Case) -> Sequence[bool]:
+        """And codes of missing routes, where a probe found that IPv6 leads nowhere."""
+        found = super().bears(case)
+        if not any(_broken(result) for result in case.probes):
+            return found
+        return [bears or bool(one.codes & CODES) for one, bears in zip(case.failures, found, strict=True)]
+
     def by(self, mark: Mark) -> str:
         return "by IPv6"
 

@@ -1,0 +1,60 @@
+"""One version that fails more than another on the same days."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.diagnosis.hypotheses.story import Story, said
+
+OLD, NEW = "2.1.104", "2.1.107"
+
+
+def tried(days: range, *, bad: str, elsewhere: int) -> Story:
+    """On these days one session of three had the new version; `bad` fails on them, the old one on others."""
+    story = Story()
+    story.answers = [
+        one._replace(version=NEW)
+        if one.session.endswith("-1") and any(one.session == f"s{day}-1" for day in days)
+        else one
+        for one in story.answers
+    ]
+    for day in days:
+        for number in range(4):
+            story.fails(day, 125 + 20 * number, age_s=5.0 + 3.1 * number + day, session=f"s{day}-1")
+            story.failures[-1] = replace(story.failures[-1], version=bad)
+    others = [day for day in range(story.days) if day not in days]
+    for number in range(elsewhere):
+        day = others[number % len(others)]
+        story.fails(day, 10 + 17 * number, age_s=4.0 + 2.3 * number)
+    return story
+
+
+def test_days_on_which_nobody_used_it_are_no_evidence_for_a_version() -> None:
+    """It broke twenty times on five days beside the old one; that the old one failed in other weeks says nothing of it."""
+    found = tried(range(4, 9), bad=NEW, elsewhere=12).finding("client-version")
+
+    assert (found.grade, len(found.explains)) == ("strong", 20)
+    assert "On 5 days with several versions 20 of 20 failures came with 2.1.107" in said(found)
+
+
+def test_failures_of_both_versions_are_neithers_fault() -> None:
+    """On the same days the old one failed as often for each of its requests."""
+    story = tried(range(4, 9), bad=NEW, elsewhere=0)
+    for number in range(40):
+        day = 4 + number % 5
+        story.fails(day, 5 + 8 * (number // 5), age_s=6.0 + 1.7 * number, session=f"s{day}-{number % 2 * 2}")
+
+    assert "client-version" not in story.names()
+
+
+def test_versions_of_different_days_are_never_compared() -> None:
+    """All of one week with the one, all of the next with the other, and only the second failed: so did the week."""
+    story = tried(range(0), bad=NEW, elsewhere=0)
+    story.answers = [
+        one._replace(version=NEW) if one.at_ms >= story.at(7, 0) else one for one in story.answers
+    ]
+    for number in range(28):
+        story.fails(7 + number % 7, 9 + 11 * number, age_s=4.0 + 2.1 * number, session=f"s{7 + number % 7}-2")
+        story.failures[-1] = replace(story.failures[-1], version=NEW)
+
+    assert "client-version" not in story.names()
