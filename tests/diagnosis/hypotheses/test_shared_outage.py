@@ -8,12 +8,12 @@ from holdfast.diagnosis.case import Answer
 from tests.diagnosis.hypotheses.story import Story
 
 
-def crowded(days: range = range(14)) -> Story:
-    """On these days eight sessions work at the same time for an hour, each with an answer a minute or so."""
+def crowded(days: range = range(14), each: int = 60) -> Story:
+    """On these days eight sessions work at the same time for an hour, each with so many answers in it."""
     story, draw = Story(), random.Random(7)
     for day in days:
         for session in range(8):
-            for _ in range(60):
+            for _ in range(each):
                 at_ms = story.at(day, 600 + draw.uniform(0, 60))
                 story.answers.append(Answer(at_ms, f"s{day}-c{session}", "2.1.104", 40_000))
     return story

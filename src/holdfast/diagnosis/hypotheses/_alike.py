@@ -16,13 +16,13 @@ def by_session_day(case: Case) -> Sequence[Hashable]:
     return [(one.session, one.at_ms // DAY_MS) for one in case.failures]
 
 
-def by_burst(case: Case) -> Sequence[Hashable]:
-    """Of each failure: the burst that it is part of, whatever the session; no further apart than a minute."""
+def by_burst(case: Case, within_ms: int = MINUTE_MS) -> Sequence[Hashable]:
+    """Of each failure: the burst that it is part of, whatever the session; no further apart than a minute, or than that."""
     order = sorted(range(len(case.failures)), key=lambda number: case.failures[number].at_ms)
     found, burst, before = [0] * len(order), 0, None
     for number in order:
         at = case.failures[number].at_ms
-        if before is not None and at - before > MINUTE_MS:
+        if before is not None and at - before > within_ms:
             burst += 1
         found[number], before = burst, at
     return found

@@ -12,6 +12,8 @@ from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 
 WITHIN_MS = 60_000
+TOGETHER_MS = 20_000
+"What breaks so close together may be one thing that broke; a whole busy minute is not."
 POWER = 3
 "How steeply the risk grows with the number: gentler slopes are not worth a claim."
 MOST = 50.0
@@ -46,8 +48,8 @@ class Crowd(Hypothesis):
         ]
 
     def units(self, case: Case) -> Sequence[Hashable]:
-        """What breaks within a minute is one coincidence."""
-        return by_burst(case)
+        """What breaks within seconds is one coincidence."""
+        return by_burst(case, TOGETHER_MS)
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         usual = self._usual(case)
