@@ -70,6 +70,15 @@ def test_another_format_of_the_same_sitting_says_the_same(home: Path) -> None:
     assert (test["hits"], test["of"], test["verdict"]) == (8, 8, "goes on")
 
 
+def test_a_look_is_not_compared_with_itself(home: Path) -> None:
+    """Two reports of one sitting, and nothing came between them: there is nothing to compare with yet."""
+    days(home, 0, 12)
+    diagnosed(home)
+
+    assert "Since last time" not in diagnosed(home).stdout
+    assert json.loads(diagnosed(home, "--format", "json").stdout)["since_last"] is None
+
+
 def test_a_report_of_a_part_of_the_time_compares_nothing(home: Path) -> None:
     """Half a month is no change."""
     days(home, 0, 12)

@@ -80,6 +80,39 @@ def test_a_part_of_the_record_says_which() -> None:
     assert diagnosed.period(EMPTY) == ""
 
 
+def test_of_a_long_table_in_time_the_newest_rows_are_shown() -> None:
+    """Forty bursts over two years: the last twelve, with their year; of another table the first."""
+    day_ms = 86_400_000
+    bursts = [{"begun_ms": 1_730_000_000_000 + day * 20 * day_ms, "errors": 2} for day in range(40)]
+    models = [{"model": f"m{number:02}", "errors": 40 - number} for number in range(40)]
+    page = diagnosed.text(replace(EMPTY, tables={"bursts": bursts, "by model": models}), None)
+
+    assert "  ... 28 earlier: --format json" in page and "  ... 28 more: --format json" in page
+    assert any("2026-12-" in line for line in page) and not any("2024-10-" in line for line in page)
+    assert any("m00" in line for line in page) and not any("m39" in line for line in page)
+
+
+def test_one_word_means_one_thing() -> None:
+    """A table's requests are the answered ones; the headline's are those and the failed ones together."""
+    row = {"version": "2.1.104", "failures": 66, "requests": 2100, "per_1000": 30.5}
+    lines = diagnosed.shown("by version", [row | {"per_1000_low": 30.51, "per_1000_high": 30.52}])
+
+    assert lines == [
+        ["version", "failures", "answered", "failed per 1000"],
+        ["2.1.104", "66", "2100", "30.5"],
+    ]
+    assert diagnosed.shown("between marks", [{"since_ms": 0, "failures": 3}])[1][0] == "the beginning"
+
+
+def test_the_headline_tells_of_the_turns_whose_end_nothing_tells() -> None:
+    """24 died, and of 7 it is not known: the tile says 24 to 31, and so does the sentence."""
+    lost = {"turns_least": 24, "turns_most": 31, "minutes": 0.4, "tokens": None}
+    found = replace(EMPTY, died=24, tables={"lost": [lost]})
+
+    assert "24 turns died of it (7 more were left or ended out of sight" in diagnosed.verdict(found)
+    assert [diagnosed.waited(minutes) for minutes in (0.4, 12, 90)] == ["under 1 min", "12 min", "1.5 h"]
+
+
 def test_a_file_holds_the_whole_names() -> None:
     """Where no terminal is, nothing is cut."""
     page = diagnosed.text(replace(EMPTY, tables={"by project": ROWS}), None)
@@ -107,4 +140,4 @@ def test_an_interval_without_width_is_not_shown() -> None:
     finding = Finding("x", "It broke", "strong", 20.0, ("a", "b"), 0.5, Brief(), "", "")
     assert diagnosed.finding_line(finding, 4, Interval(0.5, 0.5)) == "It broke: 2 of 4 failures"
     told = diagnosed.finding_line(finding, 4, Interval(0.3, 0.62))
-    assert told == "It broke: 2 of 4 failures (30% to 62%)"
+    assert told == "It broke: 2 of 4 failures, 50% (30% to 62%)"

@@ -23,6 +23,7 @@ from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Evidence, Hypothesis
 from holdfast.diagnosis.since import Since
+from holdfast.diagnosis.witnessed import BOTH_SAW, FROM_WHERE
 from holdfast.flight.deidentify import Names
 from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, _Public, issue, lookalikes, private
 from holdfast.report.issue import LONGEST
@@ -116,6 +117,19 @@ def test_our_own_sentences_stay_readable() -> None:
     page = issue(*_with(Around(MACHINE)), Names())
     lost = [line for line in page.splitlines() if re.search(r"\b(?:name|text|host|id)-\d", line)]
     assert not lost, f"add to flight/plainwords.py what can be no name: {lost}"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        BOTH_SAW,
+        FROM_WHERE,
+        "This machine had no network: cannot be told (no log covers the 20 new failures; before: 12 of 24).",
+    ],
+)
+def test_what_is_said_beside_causes_stays_readable(said: str) -> None:
+    """Sentences that are made elsewhere than in a hypothesis reach the tracker too."""
+    assert "-1" not in _Public(Names()).text(said), _Public(Names()).text(said)
 
 
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)

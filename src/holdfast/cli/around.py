@@ -37,20 +37,25 @@ def around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own:
 
 
 def _since(diagnosis: Diagnosis, store: Store, now_ms: int) -> Since | None:
-    """The comparison with the last report; with one before it, if that one is of the same sitting and nothing came since."""
+    """The comparison with the last report; with one before it, if that one is of the same sitting and nothing came since.
+
+    None where every earlier one is of this sitting, and nothing came: that would compare a look with itself.
+    """
     chosen: tuple[int, Kept, Added] | None = None
     for scan, at_ms, text in store.reports():
         earlier = decode(text)
         if earlier is None:
             continue
         added = store.added_since(scan)
-        if chosen is None or added.failures or added.requests:
+        if chosen is None or added.failures or added.requests or now_ms - chosen[0] <= SITTING_MS:
             chosen = (at_ms, earlier, added)
         if added.failures or added.requests or now_ms - at_ms > SITTING_MS:
             break
     if chosen is None:
         return None
     at_ms, earlier, added = chosen
+    if now_ms - at_ms <= SITTING_MS and not (added.failures or added.requests or added.sessions):
+        return None
     return since(
         diagnosis,
         earlier,

@@ -133,13 +133,13 @@ def command(
         now_ms = round(time.time() * 1000)
         where = home or Path.home()
         beside = around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms)
-        diagnosis = held_against(found.diagnosis, beside.environment) if home is None else found.diagnosis
         if form == "issue" and out is not None:
             from holdfast.cli.reporting import write_issue
 
-            write_issue(diagnosis, beside, found.store, where, out)
+            write_issue(found.diagnosis, beside, found.store, where, out)
             return
         nothing = form == "text" and out is None and _nothing(found.diagnosis)
+        diagnosis = held_against(found.diagnosis, beside.environment) if home is None else found.diagnosis
     if nothing:
         click.echo(_nowhere(found.diagnosis, home))
         return

@@ -95,7 +95,9 @@ def command(
         raise click.UsageError("--clock is for the files of --add")
     with opened_library() as library:
         start = since if since is not None else instant.now().wall_ms - LATE_MS
-        known = {turn.record.turn_id: turn.ending_code for turn in library.recent(SEEN, start)} if follow else {}
+        known = (
+            {turn.record.turn_id: turn.ending_code for turn in library.recent(SEEN, start)} if follow else {}
+        )
         turns = library.recent(limit, since or 0)[::-1]
         whole = since is None and len(turns) < limit
         set_since = since if since is not None else min((t.record.started.wall_ms for t in turns), default=0)

@@ -50,10 +50,7 @@ class Around:
         }
 
 
-UNSET = (
-    "No proxy is set in the environment that this was asked from; a base URL may stand in the client's settings or in "
-    "another shell."
-)
+UNSET = "No proxy is set where this was asked from; a base URL may stand in the client's settings, or in another shell's variables."
 
 
 def held_against(diagnosis: Diagnosis, environment: Environment | None) -> Diagnosis:

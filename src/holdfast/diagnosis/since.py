@@ -239,7 +239,7 @@ def _said(test: Test) -> str:
     source = "flight, log or capture" if pattern.hypothesis in BY_FLIGHTS else "log"
     if test.verdict == "cannot be told":
         return (
-            f"cannot be told (no {source} that would show it covers {_them(test.unwatched)}; before: {pattern.hits} of "
+            f"cannot be told (no {source} covers {_them(test.unwatched)}; before: {pattern.hits} of "
             f"{pattern.of})"
         )
     if pattern.limit_s is None:

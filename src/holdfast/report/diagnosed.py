@@ -29,6 +29,21 @@ TO_FIND_OUT = (
     "silence); holdfast probe: what the network does now; then again: holdfast diagnose."
 )
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
+NAMED: Mapping[str, str] = {"requests": "answered", "per_1000": "failed per 1000"}
+"Columns that are called otherwise here: requests are those that were answered and those that failed together."
+IN_TIME = frozenset(
+    {
+        "by version",
+        "per day",
+        "bursts",
+        "stalls",
+        "overlap",
+        "between marks",
+        "reset requests",
+        "seen by others",
+    }
+)
+"Tables whose rows go on with the time or the versions: of these the last are shown, and not the first."
 SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -73,12 +88,28 @@ def verdict(diagnosis: Diagnosis) -> str:
     of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
     share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
     died = f", and {counted(diagnosis.died, 'turn')} died of it" if diagnosis.died else "; no turn died of it"
+    if more := open_ends(diagnosis):
+        them = "1 more was" if more == 1 else f"{more:,} more were"
+        died += f" ({them} left or ended out of sight: lost or not, nothing tells)"
     if not diagnosis.findings:
         return f"{of}{share}{died}. No cause explains enough of them to be named."
     explained = len(diagnosis.examination.explained)
     causes = counted(len(diagnosis.findings), "cause")
     verb = "explains" if len(diagnosis.findings) == 1 else "explain"
     return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
+
+
+def open_ends(diagnosis: Diagnosis) -> int:
+    """Turns that may have been lost beside those that died: abandoned, or without an end on record."""
+    (row,) = diagnosis.tables.get("lost") or ({},)
+    return (row.get("turns_most") or 0) - (row.get("turns_least") or 0)
+
+
+def waited(minutes: float) -> str:
+    """`5.2 h`, or `12 min` below an hour."""
+    return (
+        f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.0f} min" if minutes >= 1 else "under 1 min"
+    )
 
 
 def _no_request(diagnosis: Diagnosis) -> str:
@@ -128,10 +159,10 @@ def _requests(diagnosis: Diagnosis) -> str:
 
 
 def finding_line(finding: Finding, of: int, within: Interval | None = None) -> str:
-    """`Requests were cut at a fixed age: 20 of 30 failures (61% to 72%)`; the range is of resampled days."""
+    """`Requests were cut at a fixed age: 20 of 30 failures, 67% (61% to 72%)`; the range is of resampled days."""
     told = f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}"
     if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
-        told += f" ({within.low:.0%} to {within.high:.0%})"
+        told += f", {len(finding.explains) / of:.0%} ({within.low:.0%} to {within.high:.0%})"
     return told
 
 
@@ -234,9 +265,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows)
         if lines:
-            page += ["", HEADS[name], *aligned(lines[: ROWS + 1], width)]
-            if len(lines) > ROWS + 1:
-                page.append(f"  ... {len(lines) - ROWS - 1} more: --format json")
+            page += ["", HEADS[name], *shortened(name, lines, width)]
     page += ["", "What was looked at"]
     page += [
         line
@@ -253,6 +282,18 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
         page += ["", "What was not concluded"]
         page += [line for told in diagnosis.refused for line in paragraph(told, width, "  - ", "    ")]
     return page
+
+
+def shortened(name: str, lines: Sequence[list[str]], width: int | None) -> list[str]:
+    """A table's head and as many of its rows as are shown here: the newest, where they go on with the time."""
+    head, *rows = lines
+    left = len(rows) - ROWS
+    if left <= 0:
+        return aligned(lines, width)
+    if name not in IN_TIME:
+        return [*aligned([head, *rows[:ROWS]], width), f"  ... {left} more: --format json"]
+    first, *shown_rows = aligned([head, *rows[-ROWS:]], width)
+    return [first, f"  ... {left} earlier: --format json", *shown_rows]
 
 
 def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -341,7 +382,7 @@ def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         return [["what", "how much"], *_lost(rows[0])]
     left = ("first_ms", "last_ms", "burst")
     names = [column for column in rows[0] if column not in left and not column.endswith(("_low", "_high"))]
-    head = [column.removesuffix("_ms").replace("_", " ") for column in names]
+    head = [NAMED.get(column, column.removesuffix("_ms").replace("_", " ")) for column in names]
     return [head, *[[_cell(column, row[column]) + _within(row, column) for column in names] for row in rows]]
 
 
@@ -350,7 +391,8 @@ def _within(row: Mapping[str, Any], column: str) -> str:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None:
         return ""
-    return f" ({low:.0%}-{high:.0%})" if column in SHARES else f" ({low:.0f}-{high:.0f})"
+    told = (f"{low:.0%}", f"{high:.0%}") if column in SHARES else (f"{low:.1f}", f"{high:.1f}")
+    return f" ({told[0]}-{told[1]})" if told[0] != told[1] else ""
 
 
 def _weight(value: Any) -> bool:
@@ -360,7 +402,7 @@ def _weight(value: Any) -> bool:
 def _lost(row: Mapping[str, Any]) -> list[list[str]]:
     least, most = row["turns_least"] or 0, row["turns_most"] or 0
     turns = str(least) if least == most else f"{least} to {most}"
-    found = [["turns", turns], ["minutes waited", f"{row['minutes'] or 0:.0f}"]]
+    found = [["turns", turns], ["waited", waited(row["minutes"] or 0)]]
     if row["tokens"] is not None:
         found.append(["prompt tokens sent in vain", f"{row['tokens']:,}"])
     return found
@@ -373,8 +415,10 @@ def _cell(column: str, value: Any) -> str:
         return _day(value * 86_400_000)
     if column == "weekday":
         return _WEEKDAYS[value]
+    if column == "since_ms" and not value:
+        return "the beginning"
     if column.endswith("_ms"):
-        return datetime.fromtimestamp(value / 1000, UTC).strftime("%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     if column in SHARES:
         return f"{value:.0%}"
     if isinstance(value, float):

@@ -225,7 +225,7 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     return [
         (percent(diagnosis.failures / diagnosis.requests), f"of {diagnosis.requests:,} requests failed"),
         (f"{least}" if least == most else f"{least} to {most}", "turns lost"),
-        (f"{(lost['minutes'] or 0) / 60:.1f} h", "waited for what failed"),
+        (diagnosed.waited(lost["minutes"] or 0), "waited for what failed"),
         (f"{len(diagnosis.examination.explained)} of {diagnosis.failures}", "failures explained"),
     ]
 
@@ -249,14 +249,15 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
         lines = diagnosed.shown(name, rows)
         if lines:
             title = diagnosed.HEADS.get(name, name.capitalize())
-            yield table(title, lines, name in OPEN)
+            yield table(title, lines, name in OPEN, newest=name in diagnosed.IN_TIME)
 
 
-def table(title: str, lines: Sequence[list[str]], opened: bool) -> Table:
+def table(title: str, lines: Sequence[list[str]], opened: bool, *, newest: bool = False) -> Table:
     """A table of texts, its head first; columns of numbers are known by what is in them."""
     head, *rows = lines
     numbers = [all(_is_number(row[place]) for row in rows) for place in range(len(head))]
-    return Table(title, head, rows[:MOST_ROWS], numbers, opened, max(len(rows) - MOST_ROWS, 0))
+    shown = rows[-MOST_ROWS:] if newest else rows[:MOST_ROWS]
+    return Table(title, head, shown, numbers, opened, max(len(rows) - MOST_ROWS, 0))
 
 
 def _is_number(cell: str) -> bool:

@@ -277,7 +277,7 @@ def _sections(
     yield _Section(_prior(diagnosis, around, public), 5, "the verdicts on earlier hypotheses")
     yield _Section(_probes(diagnosis, public), 4, "what probes answered")
     yield _Section(_lookalikes(diagnosis), 3, "reports that look alike")
-    if around.since is not None:
+    if around.since is not None and (around.since.failures or around.since.requests):
         lines = [f"- {words(public.text(one))}" for one in around.since_lines()]
         yield _Section(["#### Since the last report", "", *lines, ""], 4, "what came since the last report")
     if around.environment is not None:

@@ -104,7 +104,8 @@ class Aged(Hypothesis):
         return (
             "holdfast run -- claude: its flights tell a limit on silence from one on the whole time; "
             f"{idle_probe(limit)}: whether something on the way forgets silence; "
-            f"holdfast atlas {limit:.0f}: whose timer it may be"
+            f"holdfast atlas {limit:.0f}: whose timer it may be (the client says so itself "
+            "where it was its own limit, and of these it did not)"
         )
 
 
