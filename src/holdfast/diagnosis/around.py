@@ -50,7 +50,7 @@ class Around:
         }
 
 
-UNSET = "No proxy is set where this was asked from; a base URL may stand in the client's settings, or in another shell's variables."
+UNSET = "No proxy is set where this was asked from; a base URL may stand in the client's settings, or in another shell."
 
 
 def held_against(diagnosis: Diagnosis, environment: Environment | None) -> Diagnosis:
