@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,6 +28,7 @@ TYPESCRIPT_SDK = "1.11.0"
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _INSTALL_S = 300.0
+_REMEMBERED_S = 1200.0
 
 
 def cache() -> Path:
@@ -75,6 +77,21 @@ def _alone() -> Iterator[None]:
         yield
 
 
+def _in_vain() -> Path:
+    """Why npm could not install something, for whoever wants something next."""
+    return cache() / "in-vain.txt"
+
+
+def _refused() -> str | None:
+    """Why the last try failed, if that was in this run of the tests: each may take minutes to fail."""
+    try:
+        if time.time() - _in_vain().stat().st_mtime < _REMEMBERED_S:
+            return _in_vain().read_text()
+    except FileNotFoundError:
+        pass
+    return None
+
+
 @lru_cache
 def _installed(package: str, version: str) -> Path:
     """The `node_modules` directory of one package and version."""
@@ -86,11 +103,16 @@ def _installed(package: str, version: str) -> Path:
     if npm is None:
         pytest.skip(f"npm is not installed: {package} {version} cannot be had")
     cache().mkdir(parents=True, exist_ok=True)
+    if (why := _refused()) is not None:
+        pytest.skip(
+            f"{package} {version} is not installed, and npm was in vain minutes ago (to try again: rm {_in_vain()}): {why}"
+        )
     with _alone(), tempfile.TemporaryDirectory(dir=cache(), prefix="installing-") as scratch:
         if modules.is_dir():  # another worker has installed it meanwhile
             return modules
         problem = _npm_install(npm, Path(scratch), f"{package}@{version}")
         if problem:
+            _in_vain().write_text(problem)
             pytest.skip(f"npm could not install {package} {version}: {problem}")
         try:
             Path(scratch).rename(home)
