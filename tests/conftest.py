@@ -20,6 +20,7 @@ ALONE = (
     "cli/test_run.py",
     "gateway/test_load.py",
     "gateway/test_slow_readers.py",
+    "probes/test_paths.py",
     "probes/test_reaching.py",
     "simulation/test_schedules.py",
     "test_three_gateways.py",
