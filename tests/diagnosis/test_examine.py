@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try
+from holdfast.diagnosis.case import Answer, Case, Failure, Span, Try, Witness
 from holdfast.diagnosis.examine import Examination, examine
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypothesis import Brief, Hypothesis
+from holdfast.diagnosis.witnessed import examined
+from holdfast.flight.endings import Mechanism, Side
 from holdfast.sessions.desktop import Outage
 
 START = 1_776_150_000_000
@@ -207,3 +210,44 @@ def test_a_sleep_may_begin_long_after_the_request() -> None:
         ("machine-sleep", "strong", 16)
     ]
     assert "of 200 to 211 minutes" in found.findings[0].brief.pro[0].text
+
+
+class Named(Hypothesis):
+    """A cause that its failures name, and that says nothing of any other."""
+
+    def __init__(self, name: str, ids: set[str], other: float) -> None:
+        self.name = self.title = self.remedy = self.falsifier = name
+        self.ids, self.other = ids, other
+
+    def ratios(self, case: Case) -> list[float]:
+        return [1000.0 if one.id in self.ids else self.other for one in case.failures]
+
+    def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
+        return Brief()
+
+
+def test_failures_of_which_a_cause_says_nothing_are_no_share_of_it() -> None:
+    """Ten bear its name, twenty another's, and thirty might be its as well as nobody's: the other one comes first."""
+    world = World(3).noise(60)
+    few, many = {f"f{n}" for n in range(10)}, {f"f{n}" for n in range(10, 30)}
+    found = examine(world.case(), [Named("few", few, 1.0), Named("many", many, 0.0)]).findings
+
+    assert [(one.hypothesis, round(one.share, 2)) for one in found] == [("many", 0.33), ("few", 0.17)]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_cause_is_as_sure_whether_or_not_somebody_saw_who_ended_the_rest(seen: bool) -> None:
+    """That others' failures ended by the provider's reset is known of them; it makes no prompt larger."""
+    world = World(5).noise(40)
+    for _ in range(14):
+        large(world)
+    case = world.case()
+    plain = {one.hypothesis: (one.grade, one.bits) for one in examine(case, catalogue()).findings}
+    ends = {
+        one.id: (Witness(one.at_ms, Side.PROVIDER, Mechanism.RST, "flights", "it reset the connection"),)
+        for one in case.failures
+    }
+    found = examined(replace(case, seen=ends if seen else {}), catalogue()).findings
+
+    told = {one.hypothesis: (one.grade, one.bits) for one in found if not one.hypothesis.startswith("seen-")}
+    assert "large-request" in plain and told == plain

@@ -103,14 +103,16 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
     claimed = weighing.select()
     gains = {name: weighing.gain(name, claimed - {name}) for name in known}
     groups = {name: _rivals(known[name], claimed, gains, weighing) for name in known if name in claimed}
-    shares, parts = _mixture([ratios[name] for name in groups])
+    _, parts = _mixture([ratios[name] for name in groups])
     findings = []
     for place, (name, rivals) in enumerate(groups.items()):
         speaking = parts[place] * (ratios[name] >= TELLING)
         mine = [failure for failure, part in zip(failures, speaking, strict=True) if part >= MINE]
+        # What says nothing (1) of this cause could be put to it or to none as well, and how much of it is, is no estimate.
+        share = float((parts[place] * (ratios[name] != 1)).mean())
         if mine:
             group = [known[name], *(known[rival] for rival in rivals)]
-            found = _finding(group, gains[name], mine, float(shares[place]), case)
+            found = _finding(group, gains[name], mine, share, case)
             findings.append(replace(found, brief=_with(found.brief, told[name])))
     findings.sort(key=lambda finding: (-round(finding.share, 2), -finding.bits))
     explained = {key for finding in findings for key in finding.explains}

@@ -89,18 +89,29 @@ def under(one: Hypothesis) -> Hypothesis:
 
 
 def examined(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
-    """As `examine`; what no cause explains then goes to the side that was seen to have ended it."""
+    """As `examine`; what no cause explains then goes to the side that was seen to have ended it.
+
+    The causes are weighed once, without the sides: what is left over speaks against them whoever ended it.
+    """
     if not case.seen:
         return examine(case, hypotheses)
-    causes = [under(one) for one in hypotheses]
-    first = _box_or_client(examine(case, causes), case)
-    left = {key: case.seen[key] for key in first.unexplained if key in case.seen}
+    first = _box_or_client(examine(case, [under(one) for one in hypotheses]), case)
+    left = frozenset(key for key in first.unexplained if key in case.seen)
     if not left:
         return first
     sides = witnesses()
     for side in sides:
-        side.left = frozenset(left)
-    return _box_or_client(examine(case, [*causes, *sides]), case)
+        side.left = left
+    then = examine(case, sides)
+    findings = [*first.findings, *then.findings]
+    findings.sort(key=lambda finding: (-round(finding.share, 2), -finding.bits))
+    said = {key for finding in findings for key in finding.explains}
+    return Examination(
+        tuple(findings),
+        tuple(one.id for one in case.failures if one.id in said),
+        tuple(one.id for one in case.failures if one.id not in said),
+        tuple(sorted((*first.considered, *then.considered), key=lambda item: -item[1])),
+    )
 
 
 def _box_or_client(found: Examination, case: Case) -> Examination:
