@@ -347,3 +347,20 @@ def test_a_zone_that_nobody_said_is_told(home: Path) -> None:
 
     assert "say --timezone" in " ".join(assumed.split())
     assert "say --timezone" not in said and "local times read as UTC" in said
+
+
+def test_a_record_of_a_wrong_clock_stretches_nothing(home: Path) -> None:
+    """A session of 2034, or of 1999, is left out and counted aloud; the rest is told as if it were not there."""
+    a_month_with_a_limit(home)
+    before = json.loads(diagnosed(home, "--format", "json").stdout)
+    for number, year in enumerate((1999, 2134)):
+        at_ms = round(datetime(year, 5, 1, tzinfo=UTC).timestamp() * 1000)
+        Pen(f"{number + 90:08x}-0000-4000-8000-000000000000", at_ms=at_ms).asks().after(2).answers(
+            f"msg_x{number}"
+        ).saved(home)
+    after = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    assert after["tables"]["per day"] == before["tables"]["per day"]
+    assert after["requests"] == before["requests"] == 156
+    assert "2 records have times at which no such client ran: a clock was wrong then" in after["refused"][0]
+    assert not any("no such client ran" in one for one in before["refused"])

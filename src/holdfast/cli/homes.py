@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from holdfast.diagnosis.engine import Engine
 
 HOUR_MS = 3_600_000
+YEAR_MS = 366 * 24 * HOUR_MS
+"No clock is believed that is so far ahead."
+FIRST_CLIENT_MS = 1_704_067_200_000
+"The beginning of 2024: there was no such client before."
 SHOW_PROGRESS_BYTES = 500_000_000
 "More than that takes longer than a person waits without a sign."
 
@@ -98,6 +102,7 @@ def diagnosed(
             until_ms=until_ms,
             beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms)),
             marks=_marks(since_ms, until_ms) if where == Path.home() else (),
+            believed=(FIRST_CLIENT_MS, now_ms + YEAR_MS),
         )
         yield Diagnosed(store, engine, diagnosis)
 

@@ -103,13 +103,17 @@ def diagnose(
     until_ms: int | None = None,
     beside: Callable[[Case], Beside] | None = None,
     marks: Sequence[tuple[int, str]] = (),
+    believed: tuple[int, int] | None = None,
 ) -> Diagnosis:
     """Count and weigh all that the sources hold of this time. `offsets` tell the local clock.
 
     `beside` is asked once, with the case that the client's logs make, for what others saw of it. `marks` are the notes
-    on the timeline (ms, UTC, and text, in order): rates are told before, between and after them.
+    on the timeline (ms, UTC, and text, in order): rates are told before, between and after them. Records of times that
+    are not `believed` (from, before; ms, UTC) are left out, and counted aloud: one of them stretches every axis.
     """
-    sources = engine.sources.between(since_ms, until_ms)
+    sources = engine.sources.between(*believed) if believed else engine.sources
+    unbelieved = _count(engine, engine.sources) - _count(engine, sources) if believed else 0
+    sources = sources.between(since_ms, until_ms)
     counted: dict[str, Sequence[Mapping[str, Any]]] = {
         name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()
     }
@@ -143,13 +147,27 @@ def diagnose(
             *coverage,
             *more.covered,
         ),
-        refused=(*_refusals(counted, desktop, case), *together.refused),
+        refused=(*_wrong_clock(unbelieved), *_refusals(counted, desktop, case), *together.refused),
         since_ms=since_ms,
         until_ms=until_ms,
         offsets=offsets,
         case=case,
         intervals=dict(_shares(examination, case, offsets)),
     )
+
+
+def _count(engine: Engine, sources: Sources) -> int:
+    return sum(
+        int(engine.rows(table.aggregate(number=table.count()))[0]["number"])
+        for table in (sources.error, sources.request, sources.dead)
+    )
+
+
+def _wrong_clock(records: int) -> list[str]:
+    if not records:
+        return []
+    them = "1 record has a time" if records == 1 else f"{records:,} records have times"
+    return [f"{them} at which no such client ran: a clock was wrong then. What they tell is left out."]
 
 
 AT_ONCE_MS = 5_000
