@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from holdfast.flight.flights import duration
-from holdfast.records.legs import Leg, could_be, knows, particular
+from holdfast.records.legs import Leg, Places, could_be, particular
 from holdfast.records.sighting import Sighting
 from holdfast.records.verdict import Verdict, judged
 
@@ -90,9 +90,10 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
         return Clock(None, "nothing in it could be of these turns")
     if not timed:
         return Clock(None, "no times are written in it")
-    known = [one for one in timed if any(knows(one, leg) for leg in legs)][:MOST_SIGHTINGS]
+    places = Places(legs)
+    known = [one for one in timed if one.ids and places.known(one)][:MOST_SIGHTINGS]
     if known:
-        pairs = [(one, leg) for one in known for leg in legs if knows(one, leg)]
+        pairs = [(one, leg) for one in known for leg in places.known(one)]
         found = _peaks(pairs, local_zone_s, _width(known))
         if found:
             several = f"{found[0].score} matching ids" if found[0].score > 1 else "a matching id"
@@ -102,7 +103,10 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
                 sure=True,
             )
     near = legs[:MOST_LEGS]
-    could = ((one, leg) for one in timed[:MOST_SIGHTINGS] for leg in near if could_be(one, leg))
+    lengths = Places(near)
+    could = (
+        (one, leg) for one in timed[:MOST_SIGHTINGS] for leg in lengths.as_long(one) if could_be(one, leg)
+    )
     pairs = list(islice(could, MOST_PAIRS))
     agreed = [(one, leg) for one, leg in pairs if judged(one, leg)[0] is not Verdict.CONTRADICTS]
     pairs = agreed or pairs  # what contradicts everybody may still be true

@@ -7,7 +7,7 @@ first kind, one behind it the second. Times are those of our wall clock.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -149,11 +149,6 @@ def window(legs: Sequence[Leg]) -> tuple[float, float]:
 # ----- what can be one and the same, whatever the clocks say
 
 
-def knows(seen: Sighting, leg: Leg) -> bool:
-    """Whether an id says that this sighting is of this leg's turn."""
-    return any(one in leg.ids for one in seen.ids)
-
-
 def same_path(one: str, other: str) -> bool:
     """Whether two paths can be one: a proxy or gateway may have put a prefix before it, or taken one off."""
     if not one or not other:
@@ -208,6 +203,58 @@ class Candidates:
         slack_s = max(0.5, 0.025 * seen.took_s)
         at = bisect_left(self._took_s, seen.took_s - slack_s)
         return at < len(self._took_s) and self._took_s[at] <= seen.took_s + slack_s
+
+
+class Places:
+    """Legs found by id, by time and by duration: what each line of a log could be, without asking every leg.
+
+    What it gives is in the order of the legs, and may hold some that do not fit; none that does is left out.
+    """
+
+    def __init__(self, legs: Sequence[Leg]) -> None:
+        self._legs = legs
+        self._by_id: dict[str, list[int]] = {}
+        for place, leg in enumerate(legs):
+            for one in leg.ids:
+                self._by_id.setdefault(one, []).append(place)
+        self._began = sorted((leg.began_s, place) for place, leg in enumerate(legs))
+        self._ended = sorted(
+            (leg.ended_s, place) for place, leg in enumerate(legs) if leg.ended_s is not None
+        )
+        self._took = sorted((leg.took_s, place) for place, leg in enumerate(legs) if leg.took_s is not None)
+        self._lasting = [place for place, leg in enumerate(legs) if leg.took_s is None]
+        self._longest_s = self._took[-1][0] if self._took else 0.0
+
+    def known(self, seen: Sighting) -> list[Leg]:
+        """Legs with an id of the sighting's."""
+        return self._of({place for one in seen.ids for place in self._by_id.get(one, ())})
+
+    def as_long(self, seen: Sighting) -> Sequence[Leg]:
+        """Legs that may have lasted as long; all where it does not say how long that was."""
+        if seen.took_s is None:
+            return self._legs
+        within_s = max(0.5, 0.021 * seen.took_s)
+        return self._of({*self._lasting, *_within(self._took, seen.took_s, within_s)})
+
+    def at_its_time(self, seen: Sighting, ahead_s: float) -> list[Leg]:
+        """Legs that may have begun when it began, or else ended when it ended; a leg's end may differ with its length."""
+        within_s = seen.precision_s + 1.0
+        if seen.began_s is not None:
+            return self._of(_within(self._began, seen.began_s - ahead_s, within_s))
+        if seen.ended_s is None:
+            return []
+        within_s += 0.02 * self._longest_s
+        return self._of(_within(self._ended, seen.ended_s - ahead_s, within_s))
+
+    def _of(self, places: Iterable[int]) -> list[Leg]:
+        return [self._legs[place] for place in sorted(places)]
+
+
+def _within(ordered: Sequence[tuple[float, int]], middle: float, reach: float) -> list[int]:
+    """The places of what lies within reach, and a hair beyond: sums of floats are not exact."""
+    begin = bisect_left(ordered, (middle - reach - 1e-3, -1))
+    end = bisect_left(ordered, (middle + reach + 1e-3, -1))
+    return [place for _, place in ordered[begin:end]]
 
 
 def particular(seen: Sighting, leg: Leg) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from holdfast.flight.flights import Line, duration, ending_sentence
 from holdfast.flight.record import TurnRecord
 from holdfast.records.align import Clock
-from holdfast.records.legs import Kind, Leg, could_be, knows, same_path, same_size, window
+from holdfast.records.legs import Kind, Leg, Places, could_be, same_path, same_size, window
 from holdfast.records.sighting import Sighting, Vantage
 from holdfast.records.verdict import Verdict, judged
 
@@ -52,9 +52,10 @@ def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matche
     """Put each sighting to the turn that it is of, if that is clear."""
     found = Matched()
     first_s, last_s = window(legs)
+    places = Places(legs)
     paths = {leg.path for leg in legs if leg.path}
     for one in seen:
-        known = [leg for leg in legs if knows(one, leg)]
+        known = places.known(one)
         ahead_s = clock.ahead_s
         if known:
             known.sort(key=lambda leg: _cost(one, leg, ahead_s))
@@ -63,7 +64,11 @@ def match(seen: Iterable[Sighting], legs: Sequence[Leg], clock: Clock) -> Matche
         if ahead_s is None or one.at_s is None:
             found.unplaced.append(one)
             continue
-        near = [leg for leg in legs if could_be(one, leg) and _close(one, leg, ahead_s)]
+        near = [
+            leg
+            for leg in places.at_its_time(one, ahead_s)
+            if could_be(one, leg) and _close(one, leg, ahead_s)
+        ]
         if not near:
             if first_s - ABOUT_S <= one.at_s - ahead_s <= last_s + ABOUT_S:
                 found.strangers.append(one)
