@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from holdfast.captures.connections import follow
+from holdfast.captures.telling import conclude
 from holdfast.diagnosis.added import trips_of_capture
 from holdfast.diagnosis.beside import Beside, Seen, joined
 from holdfast.diagnosis.case import Trip
@@ -9,6 +13,7 @@ from holdfast.diagnosis.flown import flown
 from holdfast.diagnosis.trips import address_of, family_of, location_of, trips
 from holdfast.flight import moments as m
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from tests.captures.packets import Talk, as_packets
 from tests.diagnosis.test_beside import AT, RESET, SESSION, broken, case, failure, stored, witness
 from tests.flight.telling import NOON, end, short_turn, tell, turn
 
@@ -126,6 +131,44 @@ def test_an_added_files_trip_goes_with_its_end() -> None:
 def test_a_capture_without_connections_tells_no_way() -> None:
     """Values in, values out."""
     assert trips_of_capture("capture a.pcap", [], None) == []
+
+
+def carried(talk: Talk) -> Trip:
+    """The way of the one connection of a capture, that came to a proper end."""
+    reports = [conclude(one, None) for one in follow(as_packets(talk.packets))]
+    (found,) = trips_of_capture("capture a.pcap", reports, None)
+    return found
+
+
+def test_a_connection_tells_how_long_its_last_request_was_under_way() -> None:
+    """Two requests, of four minutes and of ten: the first one's time and the pause between them are not the second's."""
+    talk = Talk()
+    talk.handshake()
+    for minutes in (4, 10):
+        talk.client(b"q" * 900)
+        for _ in range(minutes * 3):
+            talk.server(b"a" * 600, after=20.0)
+            talk.client(after=0.0002)
+        talk.at_ns += 45_000_000_000
+    talk.close()
+    found = carried(talk)
+
+    assert found.lived_s == pytest.approx(600, abs=2) and (found.age_s or 0) > 900
+
+
+def test_a_farewell_to_an_idle_connection_is_no_answer() -> None:
+    """The last word came five minutes after the answer: the request was not under way meanwhile."""
+    talk = Talk()
+    talk.handshake()
+    talk.client(b"q" * 900)
+    for _ in range(3):
+        talk.server(b"a" * 600, after=5.0)
+        talk.client(after=0.0002)
+    talk.server(b"farewell", after=300.0)
+    talk.client(after=0.0002)
+    talk.close()
+
+    assert carried(talk).lived_s == pytest.approx(15, abs=1)
 
 
 def test_who_left_is_the_witness_of_a_turn_that_the_gateway_stopped_for_it() -> None:

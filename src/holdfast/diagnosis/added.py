@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.captures.forensics import Grade
+from holdfast.captures.sides import Side as Speaker
 from holdfast.captures.telling import Report, ended
 from holdfast.diagnosis.beside import Seen
 from holdfast.diagnosis.case import Case, Coverage, Failure, Trip, Witness
@@ -28,6 +29,7 @@ ALIGNED_S = 4.0
 BY_TIME, UNSURE = 0.05, 0.3
 """How likely a line is not of the failure that its time puts it to, where many lines agree on the clock and where they do
 not: one line by its time alone overturns nothing (four bits at most), a few do."""
+IDLED_NS = 30 * 1_000_000_000
 PATH = "/v1/messages"
 
 
@@ -235,7 +237,20 @@ def _carried(name: str, report: Report, end: Witness | None, at_ms: int = 0) -> 
         segment_bytes=client.retransmitted_bytes // client.retransmits if client.retransmits else None,
         silence_s=end.silence_s if end else None,
         age_s=(report.connection.last_ns - report.connection.began_ns) / 1e9,
+        lived_s=_lived_s(client, server),
     )
+
+
+def _lived_s(client: Speaker, server: Speaker) -> float | None:
+    """How long the last request was answered at least: from the client's last word to the server's.
+
+    What the server says after half a minute of silence may be its farewell to an idle connection, and is not counted.
+    """
+    if not client.last_data_ns or server.last_data_ns <= client.last_data_ns:
+        return None
+    idled = server.silence_ns >= IDLED_NS and server.silence_at_ns > client.last_data_ns
+    ended_ns = server.silence_at_ns if idled else server.last_data_ns
+    return (ended_ns - client.last_data_ns) / 1e9
 
 
 def open_failures(case: Case, known: Mapping[str, str]) -> list[Failure]:

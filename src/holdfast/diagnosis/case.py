@@ -166,6 +166,8 @@ class Trip:
     "Since upstream's last byte."
     age_s: float | None = None
     "From its begin to its end."
+    lived_s: float | None = None
+    "Of a connection that may have carried several requests: so long one of them was under way at least."
     spread_s: float | None = None
     "From the answer's first event to its last."
     output_tokens: int | None = None

@@ -51,6 +51,19 @@ def test_speaking_requests_that_lived_longer_leave_the_limit_on_silence() -> Non
     assert (found.hypothesis, found.rivals) == ("silence-limit", ())
 
 
+def test_answers_that_a_capture_saw_flow_for_longer_leave_the_limit_on_silence() -> None:
+    """Each connection may have carried many requests; of its last one it tells how long it was under way."""
+    story = cut(silence_s=LIMIT_S)
+    for day in range(14):
+        story.went_well(day, 2, source="capture client.pcap", age_s=4000.0, lived_s=600.0)
+    found = story.found().findings[0]
+
+    assert (found.hypothesis, found.rivals) == ("silence-limit", ())
+    story.trips = [replace(one, lived_s=None) for one in story.trips]
+    found = story.found().findings[0]
+    assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}
+
+
 def test_a_reset_that_neither_end_made_is_a_boxs() -> None:
     """A capture shows it: no limit at the far end, which would have closed by itself."""
     story = cut(silence_s=LIMIT_S)

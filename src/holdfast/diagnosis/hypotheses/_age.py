@@ -114,7 +114,9 @@ def idle_probe(limit: float) -> str:
     return f"holdfast probe idle --from {max(limit / 2, 1):.0f}s --to {limit * 1.5:.0f}s"
 
 
-def outlived(limit: float | None, lasted_s: Sequence[float | None], words: str) -> list[tuple[Answered, str]]:
+def outlived(
+    limit: float | None, lasted_s: Sequence[float | None], words: str, source: str = "flights"
+) -> list[tuple[Answered, str]]:
     """What a limit ought to have cut, and did not. A few may have gone another way; many did not meet it."""
     if limit is None:
         return []
@@ -122,7 +124,7 @@ def outlived(limit: float | None, lasted_s: Sequence[float | None], words: str) 
     if not longer:
         return []
     text = f"{counted(longer, 'request')} {words} {limit:.0f} s, and came to a proper end"
-    return [(Answered(max(OUTLIVED**longer, OUTLIVED_LEAST), text), "flights")]
+    return [(Answered(max(OUTLIVED**longer, OUTLIVED_LEAST), text), source)]
 
 
 def age(failure: Failure) -> float | None:

@@ -31,9 +31,14 @@ class FixedLimit(Aged):
 
     def beside(self, case: Case) -> Sequence[tuple[Answered, str]]:
         """Requests that lived on."""
-        # How old a connection of a capture became says nothing: it may have carried many requests.
-        lived = [one.age_s for one in case.trips if not one.broke and not one.source.startswith("capture ")]
-        return outlived(self.limit_s, lived, "went well after more than")
+        # How old a connection of a capture became says nothing, for it may have carried many requests: the last one's
+        # time is asked, and only where no flight saw the same requests.
+        well = [one for one in case.trips if not one.broke]
+        seen = [one for one in well if not one.source.startswith("capture ")]
+        words = "went well after more than"
+        return outlived(self.limit_s, [one.age_s for one in seen], words) or outlived(
+            self.limit_s, [one.lived_s for one in well], words, "captures"
+        )
 
     def asked(self, case: Case, result: Result) -> Answered | None:
         """A slow request that was cut at that age, or lived longer."""
