@@ -81,6 +81,11 @@ def test_a_pseudonym_is_the_same_in_every_export_and_no_other_key_makes_it() -> 
         ("Request timed out.", None, "client's time limit"),
         ("the stream stalled: nothing for 90 s, timed out", None, "client's idle limit"),
         ("API Error: 529 overloaded", 529, "HTTP 529"),
+        ("API Error: self-signed certificate in certificate chain", None, "certificate refused"),
+        ("Prompt is too long", None, "prompt too long"),
+        ("Claude AI usage limit reached", None, "usage limit"),
+        ('API Error: 401 {"error":{"message":"invalid x-api-key"}}', None, "key refused"),
+        ("API Error: Connection error.", None, "connection error, not named"),
         ("anything else", None, "unknown"),
     ],
 )

@@ -374,6 +374,8 @@ def worth_showing(diagnosis: Diagnosis) -> Iterator[tuple[str, Sequence[Mapping[
 
 def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """A table's head and rows as text; empty where there is nothing in it worth a look."""
+    if name == "by code" and not any(row["errors"] for row in rows):
+        return []  # the client gave up without a try on record: "dead turns" tells of those
     whole = name in ("by code", "commands", "link now")
     rows = [row for row in rows if whole or any(_weight(value) for value in row.values())]
     if not rows:

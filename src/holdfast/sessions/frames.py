@@ -16,6 +16,11 @@ _SAID = (
     (("stopped arriving", "stalled"), "client's idle limit"),
     (("timed out",), "client's time limit"),
     (("closed mid-response", "terminated"), "closed in mid-answer"),
+    (("certificate",), "certificate refused"),
+    (("prompt is too long", "context window"), "prompt too long"),
+    (("usage limit", "credit balance"), "usage limit"),
+    (("invalid x-api-key", "authentication", "oauth", "/login"), "key refused"),
+    (("connection error",), "connection error, not named"),
 )
 "What a client says when it gives up -> the code that stands for it; the first that fits."
 END_CODES = (*(code for _, code in _SAID), "unknown")
@@ -45,4 +50,5 @@ def end_code(text: str, status: int | None) -> str:
     """Why a client gave up, by its own words: the `error` field beside them does not tell its aborts from the server's."""
     if status is not None:
         return f"HTTP {status}"
-    return next((code for words, code in _SAID if any(word in text for word in words)), "unknown")
+    low = text.lower()
+    return next((code for words, code in _SAID if any(word.lower() in low for word in words)), "unknown")
