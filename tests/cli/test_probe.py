@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import nullcontext
+import threading
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from click.testing import CliRunner, Result
 from holdfast.cli import probe
 from holdfast.cli.errors import Misused
 from holdfast.probes import kept
+from holdfast.probes.asking import Cost
 from holdfast.probes.catalogue import QUESTIONS
 from holdfast.probes.result import Grade
 from holdfast.probes.result import Result as Answer
@@ -238,3 +241,54 @@ def test_what_more_to_ask_is_asked_of_the_same_target(home: Path, monkeypatch: p
         in said
     )
     assert "holdfast probe idle." in " ".join(typed(home, "all", "--yes", "--no-keep").stdout.split())
+
+
+def test_the_promised_time_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes all and says nothing: what is not known then is cut, and that is said and kept."""
+    monkeypatch.setattr("holdfast.probes.asking.GRACE_S", 0.2)
+    for one in (QUESTIONS["edge"], QUESTIONS["upload"]):
+        monkeypatch.setattr(one, "cost", lambda *_: Cost(1, 1000, 0.2))
+    monkeypatch.setattr(
+        "holdfast.probes.catalogue.QUESTIONS", {name: QUESTIONS[name] for name in ("edge", "upload")}
+    )
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        at = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        done = typed(home, "all", at, "--json")
+
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0 and "and 1.00 s. No key" in " ".join(done.stderr.split())
+    assert [one["probe"] for one in found] == ["edge", "upload"]
+    assert all(one["took_s"] < 3 and not one["complete"] for one in found)  # and not 10 s and more
+    assert (
+        "nothing was known after 0." in found[1]["verdict"]
+        and "promised time was over" in found[1]["verdict"]
+    )
+    assert f"so cut: edge, upload. Alone it has more of it: holdfast probe edge {at}." in " ".join(
+        done.stderr.split()
+    )
+
+
+def test_a_port_without_tls_is_told_once(home: Path) -> None:
+    """It is an address to write otherwise, and nothing that is broken."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+
+        def refuse() -> None:
+            with suppress(OSError):
+                for _ in range(40):
+                    with server.accept()[0] as asking:
+                        asking.settimeout(5)
+                        if asking.recv(4096):
+                            asking.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        done = typed(home, "all", at, "--rounds", "1", "--yes")
+
+    said = " ".join(done.stdout.split())
+    assert done.exit_code == 0
+    assert "broken" not in done.stdout, done.stdout
+    assert said.count(f"write http://{at}") == 1 and "wrong version number" not in said
+    assert "Not asked, as no TLS is spoken there: edge, mtu, upload, trickle." in " ".join(
+        done.stderr.split()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -35,6 +36,8 @@ NAMES = (
 )  # fmt: skip
 ASK_FROM_BYTES = 1_000_000
 ASK_FROM_S = 60.0
+BEHIND_TLS = frozenset(("edge", "mtu", "upload", "trickle", "idle"))
+"Not asked where the handshake found that no TLS is spoken: each would only say so again."
 SHORT_TRICKLE_S = 20.0
 "Among all the others."
 
@@ -108,7 +111,7 @@ def command(
 
     TARGET is a host, host:port or base URL; without it the upstream that a gateway here would use is asked. No key is
     ever sent and no token spent. What a question takes at most is said before it is asked, and above a minute or a
-    megabyte you are asked. Ctrl-C ends it with what is known by then.
+    megabyte you are asked; when the time is over, what goes on is cut, with what is known by then, and so does Ctrl-C.
 
     \b
     link       this machine: interface, Wi-Fi, VPN, IPv6, proxies, filter programs
@@ -137,6 +140,7 @@ def command(
     Exit codes: 0 asked, whatever came of it, 1 you did not agree, 2 wrong usage, 130 interrupted.
     """
     from holdfast.probes.catalogue import QUESTIONS
+    from holdfast.probes.net import NOT_TLS, now_s
 
     question, target = _understood(question, target)
     whom = target_of(target, dict(os.environ))
@@ -144,14 +148,19 @@ def command(
     chosen = [QUESTIONS[question]] if question != ALL else list(QUESTIONS.values())
     if question == ALL and from_s is None and to_s is None:
         chosen = [one for one in chosen if one.NAME != "idle"]
-    _announce(chosen, whom, options, yes)
+    ends = _announce(chosen, whom, options, yes)
     results: list[Result] = []
+    unasked: list[str] = []
     network = None if no_keep else _network()
     with _interrupts() as stop:
+        began = now_s()
         for one in chosen:
             if stop() and results:
                 break
-            result = _asked(one, whom, options, stop)
+            if one.NAME in BEHIND_TLS and any(past.facts.get("failed_as") == NOT_TLS for past in results):
+                unasked.append(one.NAME)
+                continue
+            result = _asked(one, whom, options, stop, began + ends[one.NAME])
             if network is not None and _network() != network:
                 network = None  # it changed meanwhile: nobody knows which of both was asked
             results.append(replace(result, network=network))
@@ -161,6 +170,7 @@ def command(
         _keep(results)
     if question == ALL and not as_json:
         _say_more(chosen, target)
+    _say_less(results, unasked, target)
     if interrupted:
         raise SystemExit(INTERRUPTED)
 
@@ -264,25 +274,32 @@ def _options(
     )
 
 
-def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: bool) -> None:
-    """Say what it takes at most, and ask where that is much."""
-    cost = _together([one.cost(whom, options) for one in chosen])
+def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: bool) -> dict[str, float]:
+    """Say what it takes at most, and ask where that is much. Returns when each question has to end, in seconds from the
+    first one's beginning: none lives on the time of those behind it."""
+    from holdfast.probes.asking import GRACE_S
+
+    costs = [one.cost(whom, options) for one in chosen]
+    cost = _together(costs)
+    most_s = math.ceil(cost.seconds + GRACE_S)
+    ends = [GRACE_S + sum(one.seconds for one in costs[:number]) for number in range(1, len(costs) + 1)]
     what = flights.counted(len(chosen), "question") if len(chosen) > 1 else chosen[0].NAME
     most = (
         f"at most {flights.counted(cost.connections, 'connection')}, about {flights.size(cost.bytes)} and "
-        f"{flights.duration(round(max(cost.seconds, 1)))}. No key is sent."
+        f"{flights.duration(most_s)}. No key is sent."
         if cost.bytes
         else "this machine alone is asked."
     )
     said = f"Asking {whom.name} ({clean(whom.chosen_by)}): {what}; {most}"
     click.echo("\n".join(textwrap.wrap(said, reading_width())), err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):
-        return
+        return dict(zip((one.NAME for one in chosen), ends, strict=True))
     if not sys.stdin.isatty():
         raise Misused(
             "that is over a minute or a megabyte, and nobody can be asked here; add --yes to agree."
         )
     click.confirm("Go on?", abort=True, default=True, err=True)
+    return dict(zip((one.NAME for one in chosen), ends, strict=True))
 
 
 def _together(costs: Sequence[Cost]) -> Cost:
@@ -313,14 +330,14 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _asked(one: Question, whom: Target, options: Options, stop: Callable[[], bool]) -> Result:
+def _asked(one: Question, whom: Target, options: Options, stop: Callable[[], bool], until_s: float) -> Result:
     from holdfast.probes.asking import carry_out
 
     live = sys.stderr.isatty()
     if live:
         click.echo(f"{one.NAME} ...", err=True, nl=False)
     try:
-        return carry_out(one, whom, options, stop)
+        return carry_out(one, whom, options, stop, until_s)
     finally:
         if live:
             click.echo("\r\x1b[K", err=True, nl=False)
@@ -391,6 +408,24 @@ def _say_more(chosen: Sequence[Question], target: str | None) -> None:
     if all(one.NAME != "idle" for one in chosen):
         said += f" Not asked: idle, which takes up to 15 minutes: holdfast probe idle{whom}."
     click.echo("\n" + "\n".join(textwrap.wrap(said, reading_width())))
+
+
+def _say_less(results: Sequence[Result], unasked: Sequence[str], target: str | None) -> None:
+    """What was cut or left out, once for all."""
+    whom = f" {clean(shlex.quote(target))}" if target is not None else ""
+    told = []
+    cut = [one.name for one in results if "cut_s" in one.facts]
+    if cut:
+        told.append(
+            f"The promised time was over, so cut: {', '.join(cut)}. Alone it has more of it: "
+            f"holdfast probe {cut[0]}{whom}."
+            if len(results) > 1
+            else "The promised time was over: this is what was known by then."
+        )
+    if unasked:
+        told.append(f"Not asked, as no TLS is spoken there: {', '.join(unasked)}.")
+    for one in told:
+        click.echo("\n".join(textwrap.wrap(one, reading_width())), err=True)
 
 
 def _network() -> str | None:

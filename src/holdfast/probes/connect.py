@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.probes import lookup
-from holdfast.probes.asking import Cost, Options
+from holdfast.probes.asking import UNKNOWN, Cost, Options
 from holdfast.probes.net import NoConnection, Stop, pause
 from holdfast.probes.net import connect as open_tcp
 from holdfast.probes.result import Finding, Grade, among, excluded, ms, those
@@ -66,7 +66,7 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
 def verdict(tries: list[Try]) -> Finding:
     """Weigh the connections."""
     if not tries:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, complete=False)
     facts: dict[str, object] = {}
     parts, grades = [], []
     for family, name in (("4", "IPv4"), ("6", "IPv6"), ("", "names")):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from holdfast.probes import authorities, lookup
-from holdfast.probes.asking import HANDSHAKE_BYTES, Cost, Options, not_here, unreachable
-from holdfast.probes.net import Address, NoConnection, Stop, TlsFacts, connect, pause, reach
+from holdfast.probes.asking import HANDSHAKE_BYTES, UNKNOWN, Cost, Options, not_here, unreachable
+from holdfast.probes.net import NOT_TLS, Address, NoConnection, Stop, TlsFacts, connect, pause, reach
 from holdfast.probes.result import Finding, Grade, among, excluded, ms, those
 from holdfast.probes.target import Target
 
@@ -104,7 +104,7 @@ def _looked_at(target: Target, address: Address, options: Options, stop: Stop) -
 def verdict(host: str, tries: list[Try], shown: TlsFacts | None = None) -> Finding:
     """Weigh the handshakes; `shown` is whoever was not trusted."""
     if not tries:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, complete=False)
     good = [one for one in tries if not one.failure]
     seen = good[-1].tls if good else shown
     kind, name = authorities.kind_of(*((seen.issuer, seen.root) if seen is not None else (None, None)))
@@ -119,6 +119,8 @@ def verdict(host: str, tries: list[Try], shown: TlsFacts | None = None) -> Findi
         **(asdict(seen) if seen is not None else {}),
     }
     if not good:
+        if all(one.failure == NOT_TLS for one in tries):
+            return Finding(Grade.NOT_MEASURED, tries[0].text, {**facts, "failed_as": NOT_TLS})
         failures = those(sorted({one.text for one in tries}))
         if any(one.failure == "untrusted" for one in tries):
             who = f", issued by {seen.issuer}" if seen is not None and seen.issuer else ""

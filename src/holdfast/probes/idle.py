@@ -17,7 +17,7 @@ from enum import Enum
 
 from holdfast.flight.flights import duration
 from holdfast.probes import http
-from holdfast.probes.asking import HANDSHAKE_BYTES, Cost, Options, not_here
+from holdfast.probes.asking import HANDSHAKE_BYTES, UNKNOWN, Cost, Options, not_here
 from holdfast.probes.handshake import first_address
 from holdfast.probes.net import (
     Address,
@@ -260,7 +260,7 @@ def verdict(
     }
     complete = not stopped and not unknown
     if not held:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", facts, False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, facts, False)
     if all(one.outcome is Outcome.CLOSED and one.idle_s < AT_ONCE_S for one in held):
         return Finding(
             Grade.NOT_MEASURED,

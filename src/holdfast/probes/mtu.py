@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.probes import http
-from holdfast.probes.asking import Cost, Options, not_here
+from holdfast.probes.asking import UNKNOWN, Cost, Options, not_here
 from holdfast.probes.handshake import first_address
 from holdfast.probes.net import (
     LINUX,
@@ -125,7 +125,7 @@ def verdict(tries: list[Try], *, stopped: bool = False) -> Finding:
         ],
     }
     if stopped and full.arrived is None:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", facts, False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, facts, False)
     if full.arrived:
         mtu = (
             f"the kernel takes the path for {full.mtu_bytes} bytes"

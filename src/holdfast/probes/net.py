@@ -24,6 +24,8 @@ from holdfast.flight.redact import safe
 from holdfast.probes import http
 from holdfast.probes.target import Target
 
+NOT_TLS = "not TLS"
+"Why no connection came: what answered there speaks something else."
 TICK_S = 0.1
 "How soon a wish to stop is noticed."
 MOST_KEPT = 64 * 1024
@@ -341,12 +343,12 @@ def reach(
                 ) from None
             except ssl.SSLError as error:
                 reason = (error.reason or str(error)).lower().replace("_", " ")
-                kind = "not TLS" if reason in ("wrong version number", "record layer failure") else "error"
+                kind = NOT_TLS if reason in ("wrong version number", "record layer failure") else "error"
                 text = safe(reason)
-                if kind == "not TLS":
-                    text += (
-                        f" (no TLS is spoken there; host:port stands for https, so if it speaks plain http, write "
-                        f"http://{safe(target.authority)})"
+                if kind == NOT_TLS:
+                    text = (
+                        "no TLS is spoken there; host:port stands for https, so if it speaks plain http, write "
+                        f"http://{safe(target.authority)}"
                     )
                 raise NoConnection("tls", kind, text, now_s() - began) from None
             wire.opened.tls_s = now_s() - began

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.probes import icmp
-from holdfast.probes.asking import Cost, Options
+from holdfast.probes.asking import UNKNOWN, Cost, Options
 from holdfast.probes.connect import SYN_AGAIN_S
 from holdfast.probes.handshake import first_address
 from holdfast.probes.net import NoConnection, Stop, connect, pause
@@ -67,7 +67,7 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
 def verdict(times: Sequence[float | None], by: str, ip: str, errors: Sequence[str]) -> Finding:
     """Weigh round trips in seconds; None for one that did not come back."""
     if not times:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", complete=False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, complete=False)
     came = [one for one in times if one is not None]
     # The kernel repeats a TCP greeting after 1 s: the packet was lost, though the connection came.
     late = [one for one in came if by == "TCP" and one > SYN_AGAIN_S]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.flight.flights import percent, size
 from holdfast.probes import http
-from holdfast.probes.asking import HANDSHAKE_BYTES, Cost, Options
+from holdfast.probes.asking import HANDSHAKE_BYTES, UNKNOWN, Cost, Options
 from holdfast.probes.connect import worst
 from holdfast.probes.handshake import first_address
 from holdfast.probes.net import ENDED, Exchange, NoConnection, Stop, exchange, filler, reach
@@ -29,6 +29,8 @@ MUCH_LOSS = 0.02
 MERE_CHANCE = 2
 "So many segments sent again are no loss that can be weighed, whatever their share."
 SLOWEST_BYTES_S = 50_000
+USUAL_BYTES_S = 200_000
+"A slow uplink that still can be worked on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Rung:
 def cost(target: Target, options: Options) -> Cost:
     total = sum(options.sizes_bytes)
     each = len(options.sizes_bytes) * HANDSHAKE_BYTES if target.tls else 0
-    return Cost(len(options.sizes_bytes), total + each, len(options.sizes_bytes) + total / 500_000)
+    return Cost(len(options.sizes_bytes), total + each, len(options.sizes_bytes) + total / USUAL_BYTES_S)
 
 
 def ask(target: Target, options: Options, stop: Stop) -> Finding:
@@ -139,7 +141,7 @@ def verdict(rungs: list[Rung], wanted: tuple[int, ...] = ()) -> Finding:
     }
     complete = len(rungs) == len(wanted) or bool(rungs and rungs[-1].ended)
     if not rungs:
-        return Finding(Grade.NOT_MEASURED, "interrupted before anything was known", facts, False)
+        return Finding(Grade.NOT_MEASURED, UNKNOWN, facts, False)
     broken = [one for one in rungs if one.ended]
     early = [one for one in rungs if not one.ended and not one.whole]
     good = [one for one in rungs if not one.ended and one.whole]
