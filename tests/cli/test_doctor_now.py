@@ -289,19 +289,32 @@ def test_without_ss_the_kernels_shorter_table_is_read(
     assert any("/proc/net/tcp" in note for note in looked.notes)
 
 
-def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) -> None:
-    """Its address is found by its listening socket, and put into the settings of a client that has none yet."""
+def doctored(home: Path, *options: str, code: int = 0, **variables: str) -> dict[str, Any]:
+    """What the doctor does with this home's user, whose client gave up for twelve days."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")}
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", "doctor", "--json", *options],
+        cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture
+def giving_up(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     a_month_of_giving_up(home, "2.1.114")
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "HOLDFAST_STATE_DIR": str(home / "state")}
-    with served(home) as url:
-        done = subprocess.run(
-            [sys.executable, "-m", "holdfast", "doctor", "--json", "--yes"],
-            cwd=ROOT, env={**environment, "HTTPS_PROXY": "http://proxy.example:3128"}, capture_output=True, text=True,
-            timeout=90, check=False,
-        )  # fmt: skip
-        told = json.loads(done.stdout)
+    return home
+
+
+def test_a_gateway_that_runs_is_what_the_settings_should_name(giving_up: Path) -> None:
+    """It asks whom the client asks by itself, which is said; then the doctor says since when, and how to go on."""
+    with served(giving_up) as url:
+        told = doctored(giving_up, "--yes", HTTPS_PROXY="http://proxy.example:3128")
+        again = doctored(giving_up)
+    gone = doctored(giving_up)
 
     assert told["applied"] and told["kind"] == "setting"
     assert told["env"] == {
@@ -309,7 +322,28 @@ def test_a_gateway_that_runs_is_what_the_settings_should_name(tmp_path: Path) ->
         "NO_PROXY": "127.0.0.1,localhost",
         "ENABLE_TOOL_SEARCH": "true",
     }
-    assert json.loads((home / ".claude" / "settings.json").read_text()) == {"env": told["env"]}
+    assert (
+        told["upstream"] == "https://api.anthropic.com"
+        and "It asks https://api.anthropic.com" in told["says"]
+    )
+    assert "ENABLE_TOOL_SEARCH keeps on what" in told["says"]
+    assert json.loads((giving_up / ".claude" / "settings.json").read_text()) == {"env": told["env"]}
+    assert again["kind"] == "line" and re.search(r"by the doctor, since \d{4}-", again["says"])
+    assert re.fullmatch(r"holdfast diagnose --since \d{4}-\d\d-\d\dT\d\d:\d\d", again["line"])
+    assert gone["line"] == "holdfast doctor --undo" and "the client reaches nothing" in gone["says"]
+
+
+def test_a_gateway_that_asks_somebody_else_is_not_given_the_key(giving_up: Path) -> None:
+    """Not unless that is where the client goes now; then nothing is switched on that is off there."""
+    with served(giving_up, "--upstream", "http://127.0.0.1:9") as url:
+        told = doctored(giving_up, "--yes")
+        same = doctored(giving_up, "--yes", ANTHROPIC_BASE_URL="http://127.0.0.1:9")
+
+    assert told["kind"] == "line" and not told["applied"]
+    assert "asks another upstream, http://127.0.0.1:9: the key would go there" in str(told["instead"])
+    assert "The client goes to https://api.anthropic.com" in str(told["instead"])
+    assert same["applied"] and same["upstream"] == "http://127.0.0.1:9"
+    assert same["env"] == {"ANTHROPIC_BASE_URL": url}
 
 
 @needs_namespaces

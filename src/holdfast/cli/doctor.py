@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import claude, settings_file
+from holdfast.cli.catalogue import DEFAULT_LISTEN, DEFAULT_UPSTREAM
 from holdfast.cli.errors import FAILED, Failed, Misused
 from holdfast.cli.viewing import json_line, local_time
 from holdfast.flight.flights import counted, duration
@@ -28,9 +30,11 @@ from holdfast.flight.state import StateError, state_path
 
 if TYPE_CHECKING:
     from holdfast.cli.doctor_now import Looked
-    from holdfast.diagnosis.fix import Fix, Setting, Ways
+    from holdfast.diagnosis.fix import Fix, Made, Setting, Ways
     from holdfast.diagnosis.now import Verdict
+    from holdfast.flight.instances import Serving
     from holdfast.flight.reading import Library
+    from holdfast.gateway.settings import Upstream
     from holdfast.sessions.clients import Client
 
 SCHEMA = 1
@@ -155,6 +159,7 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
         "turns_most": fix.most,
         "env": dict(fix.env or {}),
         "measured": fix.measured,
+        "upstream": fix.upstream or None,
         "line": fix.line,
         "instead": list(fix.instead),
         "path": str(path) if fix.kind == SETTING else None,
@@ -233,6 +238,8 @@ def _lines(fix: Fix) -> list[str]:
         "",
         f"{'What would have helped most' if fix.most else 'What helps, and finds out'}: {fix.says}",
     ]
+    if fix.upstream:
+        page.append(f"Upstream: {fix.upstream}")
     if fix.measured:
         page.append(f"Measured: {fix.measured}")
     if fix.env is None and fix.line:
@@ -294,9 +301,9 @@ def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways
     managed = claude.read_settings(("--setting-sources", ""), {"HOME": str(home)}, home, sys.platform)
     environment = dict(os.environ) if own else {}
     versions = _versions(home, environment)
-    gateway, no_gateway = _by_gateway(mine, managed, environment, own)
+    gateway, no_gateway, made = _by_gateway(mine, managed, environment, own, path)
     patience, no_patience = _by_patience(versions, mine, managed, environment, path)
-    return Ways(gateway, no_gateway, patience, no_patience)
+    return Ways(gateway, no_gateway, patience, no_patience, made)
 
 
 def _versions(home: Path, environment: Mapping[str, str]) -> list[str]:
@@ -320,44 +327,124 @@ def _versions(home: Path, environment: Mapping[str, str]) -> list[str]:
 
 
 def _by_gateway(
-    mine: claude.Source, managed: list[claude.Source], environment: Mapping[str, str], own: bool
-) -> tuple[Setting | None, str]:
+    mine: claude.Source,
+    managed: list[claude.Source],
+    environment: Mapping[str, str],
+    own: bool,
+    path: Path,
+) -> tuple[Setting | None, str, Made | None]:
+    """The way through a gateway that runs here, or why there is none, or that it is gone already.
+
+    A base URL says where the user's key is sent, so only a gateway is offered that asks whom the client asks by itself.
+    """
     from holdfast.cli.doctor_now import serving
-    from holdfast.diagnosis.fix import Setting
+    from holdfast.diagnosis.fix import Made, Setting
+    from holdfast.gateway.settings import Upstream
 
     if not own:
-        return None, "whether a gateway runs on that home's machine is not known"
+        return None, "whether a gateway runs on that home's machine is not known", None
+    sources = [mine, *managed]
     with _library() as library:
         served = serving(library)
-        upstreams = {turn.record.upstream for turn in library.recent(20)} if library else set()
-    ports = {port for _, port in served}
-    port = 8484 if 8484 in ports else next(iter(ports)) if len(ports) == 1 else None
-    if port is None:
-        return None, "no `holdfast serve` runs on this machine whose address could be named"
-    url = f"http://127.0.0.1:{port}"
-    found = claude.look_up(claude.BASE_URL, environment, [mine, *managed])
-    if found is not None and found.value.rstrip("/") == url:
-        return None, f"the client goes through the gateway at {url} already"
-    if found is not None:
-        return None, (
-            f"a base URL is set already ({found.place}); give it to the gateway as its upstream, and take it out there"
+    for name, cloud in claude.MODES.items():
+        mode = claude.look_up(name, environment, sources)
+        if mode is not None and mode.value.lower() not in ("0", "false", "no", "off"):
+            return None, f"{name} ({mode.place}) sends the client to {cloud}, past any base URL", None
+    found = claude.look_up(claude.BASE_URL, environment, sources)
+    try:
+        goes = Upstream.parse(found.value if found is not None else DEFAULT_UPSTREAM)
+    except ValueError as error:
+        return None, f"the base URL that is set cannot be read: {error}", None
+    if found is not None and goes.origin in {one.url for one in served}:
+        return (
+            None,
+            "",
+            _made(found, goes.origin, next(o.upstream for o in served if o.url == goes.origin), path),
         )
-    if upstreams - {"https://api.anthropic.com", "https://api.anthropic.com:443"}:
-        return None, f"the gateway at {url} has asked another upstream than the client does by itself"
-    entries = {claude.BASE_URL: url}
-    if any(claude.look_up(name, environment, [mine, *managed]) for name in claude.PROXY_NAMES):
+    where = f"{goes.origin} ({found.place})" if found is not None else f"{goes.origin}, as it does by itself"
+    if found is not None and any(found.value == one for one in _ours(path)):
+        nothing = (
+            f"the doctor set the client's base URL to {goes.origin}, and no `holdfast serve` of yours listens there now, so "
+            "that the client reaches nothing: start it again, or take the setting back"
+        )
+        return None, "", Made(nothing, "holdfast doctor --undo")
+    if not served:
+        return None, "no `holdfast serve` runs on this machine whose address could be named", None
+    if found is not None and found.kind == "managed":
+        return (
+            None,
+            f"managed settings send the client to {where}, which no setting of yours can change",
+            None,
+        )
+    fit = [one for one in served if not _unfit(one, goes)]
+    usual = [one for one in fit if one.url == f"http://{DEFAULT_LISTEN}"] or fit
+    if len(usual) != 1:
+        if usual:
+            return None, f"several gateways would do: {', '.join(one.url for one in usual)}", None
+        why = "; ".join(f"the gateway at {one.url} {_unfit(one, goes)}" for one in served)
+        return None, f"{why}. The client goes to {where}", None
+    [gateway] = usual
+    entries = {claude.BASE_URL: gateway.url}
+    if any(claude.look_up(name, environment, sources) for name in claude.PROXY_NAMES):
         list_ = claude.look_up("NO_PROXY", environment, [mine]) or claude.look_up(
             "no_proxy", environment, [mine]
         )
         entries["NO_PROXY"] = claude.with_loopback(list_.value if list_ else "")
-    features = claude.feature_variables(environment, [mine, *managed])
-    entries |= {name: value for name, value in features.items() if name == "ENABLE_TOOL_SEARCH"}
     says = (
-        f"let the client go through the gateway that runs on this machine ({url}): it holds the client in silences, and "
-        "keeps answers. While that gateway does not run, the client reaches nothing."
+        f"let the client go through the gateway that runs on this machine ({gateway.url}). It asks {gateway.upstream}, "
+        "where the client goes now, and the key with it. It holds the client in silences, and keeps answers. While that "
+        "gateway does not run, the client reaches nothing."
     )
+    # Only a client at the vendor's own address has it on now; elsewhere it would be something new.
+    features = claude.feature_variables(environment, sources)
+    if gateway.upstream == DEFAULT_UPSTREAM and "ENABLE_TOOL_SEARCH" in features:
+        entries["ENABLE_TOOL_SEARCH"] = features["ENABLE_TOOL_SEARCH"]
+        says += (
+            " ENABLE_TOOL_SEARCH keeps on what the client has at the vendor's own address, and leaves off behind any "
+            "other base URL."
+        )
     measured = "a base URL in the user's settings is taken by 2.1.86, 2.1.114 and 2.1.329, and beats the environment."
-    return Setting(entries, says, measured), ""
+    return Setting(entries, says, measured, gateway.upstream), "", None
+
+
+def _unfit(gateway: Serving, goes: Upstream) -> str:
+    """Why this gateway is not for a client that goes there now; empty where it is."""
+    if gateway.upstream != goes.origin:
+        return f"asks another upstream, {gateway.upstream}: the key would go there"
+    if gateway.upstream_path or goes.prefix:
+        return f"asks {gateway.upstream}, and whether under the same path is not known"
+    if gateway.token:
+        return "wants an access token"
+    if not gateway.url.startswith("http://"):
+        return "speaks TLS, and whether the client trusts its certificate is not known"
+    return ""
+
+
+def _ours(path: Path) -> list[str]:
+    """The base URLs that the doctor has put into this file and not taken back."""
+    return [
+        url
+        for one in settings_file.made(state_path(), path)
+        for url in re.findall(rf'"{claude.BASE_URL}"\s*:\s*"([^"]*)"', one.added)
+    ]
+
+
+def _made(found: claude.Found, url: str, upstream: str, path: Path) -> Made:
+    """That the gateway is in the way, since when, and how to see what came of it."""
+    from holdfast.diagnosis.fix import Made
+
+    says = (
+        f"the client goes through the gateway at {url} already, which asks {upstream} ({clean(found.place)})"
+    )
+    ours = [one for one in settings_file.made(state_path(), path) if claude.BASE_URL in one.added]
+    if not ours:
+        return Made(f"{says}. What failed before stays in the record; what it carried:", "holdfast flights")
+    at_ms = ours[0].at_ms
+    return Made(
+        f"{says}, by the doctor, since {local_time(at_ms, '%Y-%m-%d %H:%M')}. What failed before stays in the record; "
+        "what failed since:",
+        f"holdfast diagnose --since {local_time(at_ms, '%Y-%m-%dT%H:%M')}",
+    )
 
 
 def _by_patience(

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.cli import claude
+from holdfast.cli.config import is_loopback
 from holdfast.diagnosis.now import Clock, KeptNow, OpenTurn, Patience, Scene, asking
 from holdfast.flight import moments as m
 from holdfast.flight.flights import quiet_place
-from holdfast.flight.instances import living_instances, phase_after
+from holdfast.flight.instances import Serving, identity_of, living_instances, phase_after, serving_of
 from holdfast.flight.instant import Instant
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.gateway.profiles import Profile, choose, limits_for, variables
@@ -277,17 +278,19 @@ def _gateways(library: Library | None, table: Sequence[LiveSocket]) -> list[_Gat
     return found
 
 
-def serving(library: Library | None) -> list[tuple[str, int]]:
-    """Address and port of each `holdfast serve` that listens on this machine alone."""
+def serving(library: Library | None) -> list[Serving]:
+    """What each `holdfast serve` of this machine says of itself, of those that listen on this machine alone."""
     if library is None:
         return []
-    served = [one for one in living_instances(library.connection, library.state_dir) if one.kind == "serve"]
-    table = _by_ss()
+    found = [
+        serving_of(library.state_dir, one.id)
+        for one in living_instances(library.connection, library.state_dir)
+        # One that shares the journal from a container lives, but its loopback is another.
+        if one.kind == "serve" and identity_of(one.identity.pid) == one.identity
+    ]
     return sorted(
-        (socket.local, socket.local_port)
-        for one in served
-        for socket in _sockets(one.identity.pid, table, []) or ()
-        if socket.state == "LISTEN" and (socket.local.startswith("127.") or socket.local == "::1")
+        (one for one in found if one is not None and is_loopback(_host_and_port(one.url)[0])),
+        key=lambda one: one.url,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -20,6 +21,7 @@ from holdfast.cli import admin, catalogue, config, errors
 from holdfast.cli.admin import Guard
 from holdfast.cli.turnline import turn_json, turn_text
 from holdfast.cli.turnlog import TurnLog
+from holdfast.flight.instances import Serving
 from holdfast.flight.state import StateError
 from holdfast.gateway.settings import Settings, Upstream
 from holdfast.gateway.upstream.dial import UpstreamError
@@ -235,8 +237,13 @@ async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway], obser
 
     probes = await _listen_admin(plan, ready, metrics)
     where = f"{'https' if context else 'http'}://{_bracketed(host)}:{port}"
+    upstream = plan.settings.upstream
+    with contextlib.suppress(OSError):  # it serves without being found by others
+        journal.serves(
+            Serving(where, upstream.origin, bool(upstream.prefix), token=plan.settings.token is not None)
+        )
     # Without its path, which holds a token for some gateways, and this line goes into logs.
-    say(f"listening on {where}, upstream {plan.settings.upstream.origin}")
+    say(f"listening on {where}, upstream {upstream.origin}")
     if plan.idle_proxy is not None:
         say(f"the proxy from {plan.idle_proxy} is not used: upstream is this machine")
     try:

@@ -43,6 +43,17 @@ class Setting:
     "What they do, as a sentence."
     measured: str
     "On which versions that was measured."
+    upstream: str = ""
+    "Where the key goes then, of a setting that moves the client's address."
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The gateway is in the client's way already."""
+
+    says: str
+    line: str
+    "To see what came of it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Ways:
     no_gateway: str
     patience: Setting | None
     no_patience: str
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,8 @@ class Fix:
     most: int = 0
     env: Mapping[str, str] | None = None
     measured: str = ""
+    upstream: str = ""
+    "Where requests go then, of a setting that moves the client's address."
     line: str = ""
     "To type, where no setting is the fix; and what else would do, where one is."
     instead: tuple[str, ...] = ()
@@ -97,7 +111,7 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
             "run the client behind holdfast run: it carries turns through breaks, and the flight tells who ended a "
             "connection, and after which silence.",
             hypothesis=known.get("hypothesis", ""),
-            title=known.get("title", ""),
+            title=_titled(known),
             grade=known.get("grade", ""),
             line=RUN,
         )
@@ -106,7 +120,7 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
     finding: Mapping[str, Any] = next((one for one in diagnosis["findings"] if one["hypothesis"] == name), {})
     told = {
         "hypothesis": name,
-        "title": finding.get("title", name),
+        "title": _titled(finding) or name,
         "grade": finding.get("grade", ""),
         "least": first["turns_least"],
         "most": first["turns_most"],
@@ -116,9 +130,13 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
     if name in TO_TYPE:
         return Fix(LINE, first["do"], line=TO_TYPE[name], **told)
     held = "holdfast run" in first["do"]
+    if held and ways.made is not None:
+        return Fix(LINE, ways.made.says, line=ways.made.line, **told)
     if held and ways.gateway is not None:
         way = ways.gateway
-        return Fix(SETTING, way.says, env=way.env, measured=way.measured, line=RUN, **told)
+        return Fix(
+            SETTING, way.says, env=way.env, measured=way.measured, upstream=way.upstream, line=RUN, **told
+        )
     if name in OWN_LIMIT and ways.patience is not None:
         way = ways.patience
         return Fix(SETTING, way.says, env=way.env, measured=way.measured, line=RUN, **told)
@@ -126,3 +144,9 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         return Fix(LINE, first["do"], **told)
     reasons = (ways.no_gateway, ways.no_patience if name in OWN_LIMIT else "")
     return Fix(LINE, first["do"], line=RUN, instead=tuple(one for one in reasons if one), **told)
+
+
+def _titled(finding: Mapping[str, Any]) -> str:
+    """The finding's title, which claims no cause that may as well be another; empty without a finding."""
+    alike = ", or something that looks like it" if finding.get("rivals") else ""
+    return f"{finding.get('title', '')}{alike}"

@@ -71,6 +71,37 @@ def lock_instance(state_dir: Path, instance_id: str) -> int:
     return descriptor
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """What a gateway that listens says of itself, for as long as it lives: in its lock's file."""
+
+    url: str
+    "For a client, without a path."
+    upstream: str
+    "Scheme, host and port. Never its path, which holds a token for some gateways."
+    upstream_path: bool
+    "Whether upstream has a path of its own."
+    token: bool
+    "Whether clients must show an access token."
+
+
+MOST_SAID = 4096
+
+
+def say_serving(lock: int, serving: Serving) -> None:
+    """Write it down, by the descriptor of `lock_instance`. Raises `OSError`."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, msgspec.json.encode(serving), 0)
+
+
+def serving_of(state_dir: Path, instance_id: str) -> Serving | None:
+    """What this instance says that it serves; None where it says nothing, as `run` and older ones do."""
+    try:
+        with (state_dir / INSTANCES / f"{instance_id}.lock").open("rb") as file:
+            return msgspec.json.decode(file.read(MOST_SAID), type=Serving)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 def is_alive(state_dir: Path, instance_id: str, identity: ProcessIdentity) -> bool:
     """Whether an instance's process still runs.
 

@@ -35,11 +35,13 @@ from holdfast.flight.attic import Attic, KeptAnswer
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instances import (
     ProcessIdentity,
+    Serving,
     boot_id,
     identity_of,
     interrupt_turns,
     lock_instance,
     mark_interrupted,
+    say_serving,
 )
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
@@ -281,6 +283,10 @@ class Journal:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (self.instance_id, me.pid, me.process_start, me.boot_id, at, at, __version__, kind),
         )
+
+    def serves(self, serving: Serving) -> None:
+        """Clients can come now: let other commands know where to, and whom it asks. Raises `OSError`."""
+        say_serving(self._lock, serving)
 
     # What the event loop calls. One operation on a dictionary or deque each: atomic, so no lock to wait for.
 
