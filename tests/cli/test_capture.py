@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.captures.files import open_capture
+from holdfast.captures.owners import Wanted
+from holdfast.captures.ring import Kept
 from holdfast.cli import capture
 from holdfast.flight import moments as m
 from holdfast.flight.journal import Journal
@@ -247,3 +249,13 @@ def test_a_capture_is_told_within_the_turns_story(tmp_path: Path) -> None:
     assert any("The client gave up" in line for line in lines[reset - 3 : reset + 4])
     assert "its answer names the turn (holdfast-turn)" in said.stdout and "Agrees." in said.stdout
     assert "its clock is the same as ours (by 1 request with an id of ours)" in said.stdout
+
+
+def test_what_stays_in_the_file_is_told_beside_what_was_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer's text is as private as a prompt, and whoever passes the file on should know that it is there."""
+    plan = capture.Plan(Wanted(frozenset({8484})), "port 8484", "x")
+    capture._report(plan, tmp_path / "a.pcap", Kept(12, 9000, 0, 10**9), 3, 0)
+    said = capsys.readouterr().out
+    assert "overwritten in 3 packets. What the answers say as event streams stays in it" in said

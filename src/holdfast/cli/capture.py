@@ -527,7 +527,8 @@ def _report(plan: Plan, path: Path, kept: Kept, overwritten: int, lost: int) -> 
     length = flights.duration((kept.last_ns - kept.first_ns) / 1e9)
     click.echo(
         f"{kept.packets:,} packets ({flights.size(kept.bytes)}) of {length} are in {shown}; "
-        f"secrets, prompts and the like were overwritten in {overwritten:,} packets."
+        f"secrets, prompts and the like were overwritten in {overwritten:,} packets. What the answers say as event "
+        "streams stays in it, and so do addresses and names: read it before you pass it on."
     )
     if lost:
         click.echo(f"The kernel dropped {lost:,} packets: the machine was too busy.", err=True)
