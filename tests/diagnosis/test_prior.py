@@ -158,6 +158,20 @@ def test_outages_by_what_the_log_saw() -> None:
     assert (away.verdict("H3"), away.verdict("H6")) == (prior.SUPPORTED, prior.CONTRADICTED)
 
 
+def test_no_advice_is_contradicted_by_a_verdict() -> None:
+    """Where this machine had no network a cable is advised: Wi-Fi may have dropped the link, and H6 says no other."""
+    weeks = Weeks().sometimes(5)
+    weeks.watched = [Span(0, 30 * DAY)]
+    for one in weeks.draw.sample(weeks.answers, 25):
+        weeks.fails(one, age_s=5)
+        at = weeks.failures[-1].at_ms
+        weeks.outages.append(Outage(at - 2_000, at + 60_000, {"offline"}))
+    (suspicion,) = (one for one in prior.held(weeks.diagnosed()) if one.key == "H6")
+
+    assert [one.hypothesis for one in weeks.diagnosed().findings] == ["local-link"]
+    assert suspicion.verdict == prior.OPEN and "whether its Wi-Fi had dropped the link" in suspicion.why
+
+
 def test_roaming_is_told_by_its_own_cause_too() -> None:
     """The system's log names another access point: that is what the suspicion meant."""
     for kinds in ({"changed", "roam"}, {"changed"}):

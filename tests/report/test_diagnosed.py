@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis
-from holdfast.diagnosis.examine import Examination
+from holdfast.diagnosis.examine import Examination, Finding
+from holdfast.diagnosis.hypothesis import Brief
 from holdfast.diagnosis.intervals import Interval
 from holdfast.report import diagnosed
 from holdfast.sessions.environment import Environment, Fact, Skipped
@@ -141,3 +143,56 @@ def test_an_interval_without_width_is_not_shown() -> None:
     assert diagnosed.finding_line(finding, 4, Interval(0.5, 0.5)) == "It broke: 2 of 4 failures"
     told = diagnosed.finding_line(finding, 4, Interval(0.3, 0.62))
     assert told == "It broke: 2 of 4 failures, 50% (30% to 62%)"
+
+
+LIMIT = Finding(
+    hypothesis="fixed-limit",
+    title="Requests were cut at a fixed age",
+    remedy="Run the client behind holdfast run.",
+    falsifier="other ages",
+    grade="either",
+    share=1.0,
+    explains=("1", "2"),
+    bits=50.0,
+    brief=Brief((), (), ""),
+    rivals=("nat-timeout",),
+)
+
+
+def test_no_title_claims_a_cause_that_may_as_well_be_another() -> None:
+    """Overview, heading and first line of a cause that is not told from its like leave it open."""
+    found = replace(EMPTY, examination=Examination((LIMIT,), ("1", "2"), (), ()))
+    for page in (diagnosed.text(found, None), diagnosed.as_markdown(found)):
+        titles = [line for line in page if LIMIT.title in line]
+        assert len(titles) == 2 and all(f"{LIMIT.title}{diagnosed.ALIKE}" in line for line in titles)
+    assert diagnosed.titled(replace(LIMIT, rivals=(), grade="strong")) == LIMIT.title
+
+
+@pytest.mark.parametrize(
+    ("advice", "says"),
+    [
+        (Advice("", "", 24, 27, hanging=26), "(24 to 27 turns; up to 26 of them hang on an either)"),
+        (Advice("", "", 0, 3, hanging=3), "(up to 3 turns; they hang on an either)"),
+        (Advice("", "", 1, 1, hanging=1), "(1 turn; it hangs on an either)"),
+        (Advice("", "", 0, 2), "(up to 2 turns)"),
+    ],
+)
+def test_turns_that_hang_on_an_open_question_are_said_to(advice: Advice, says: str) -> None:
+    """What would have been saved is known only as well as its cause."""
+    assert diagnosed.saves(advice) == says
+
+
+def test_anothers_suspicions_stand_behind_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what the record decides is listed, with whose they are; of few failures nothing is."""
+    held = [
+        prior.Held(key, f"Suspects {key}", verdict, "", (), (), "", ())
+        for key, verdict in (("H1", prior.OPEN), ("H6", prior.CONTRADICTED), ("H7", prior.OPEN))
+    ]
+    monkeypatch.setattr(prior, "held", lambda *_: held)
+    page = diagnosed.text(replace(EMPTY, tables={"by model": ROWS}), None)
+    at = page.index(diagnosed.PRIOR)
+
+    assert page.index(diagnosed.HEADS["by model"]) < at
+    assert page[at + 1].startswith("  Not yours: ") and "many have read" in page[at + 1]
+    assert page[at + 2 : at + 4] == ["  H6   contradicted  Suspects H6", "  Cannot be told here: H1, H7."]
+    assert diagnosed.PRIOR not in diagnosed.text(replace(EMPTY, failures=prior.ENOUGH - 1), None)

@@ -28,6 +28,7 @@ from holdfast.report import (
     plots,
     sheet,
 )
+from holdfast.report.diagnosed import titled
 from holdfast.report.plots import Figure
 from holdfast.sessions.corpus import update
 from holdfast.sessions.desktop import Outage
@@ -139,7 +140,9 @@ def test_the_most_important_comes_first(page: str, fortnight: Diagnosis) -> None
              "What was looked at", "What was not concluded"]  # fmt: skip
     assert [one for one in headings if one in order] == order
     why = headings.index("Why") + 1
-    assert headings[why : why + len(fortnight.findings)] == [finding.title for finding in fortnight.findings]
+    assert headings[why : why + len(fortnight.findings)] == [
+        titled(finding) for finding in fortnight.findings
+    ]
 
 
 def test_every_picture_can_be_read_without_seeing_it(page: str) -> None:

@@ -97,6 +97,9 @@ def test_it_helps_the_vendor() -> None:
     """Request ids, ranked causes, what would prove them wrong, questions with this person's own ages, reports alike."""
     diagnosis, around, found = _with(Around(MACHINE))
     page = issue(diagnosis, around, found, Names())
+    either = replace(diagnosis.examination, findings=diagnosis.findings[::-1])
+    title = issue(replace(diagnosis, examination=either), around, found, Names()).splitlines()[0]
+    assert "Requests were cut at a fixed age (300 s), or something that looks like it:" in title
     wrong = field(page, "What's wrong?")
     assert wrong.startswith("24 of 156 requests failed (15%), and 12 turns died of it.")
     assert "1. **" in wrong and "2. **" in wrong

@@ -35,6 +35,8 @@ class Advice:
     most: int
     also: tuple[str, ...] = ()
     "Other findings that the same action helps; their turns are among these."
+    hanging: int = 0
+    "Of the most, those of findings that say `either`: which cause it was is open there."
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ def _advice(examination: Examination, case: Case) -> list[Advice]:
         most = len(ends) - ends.count("recovered")
         if most:
             action = finding.remedy.partition(":")[0]
-            found[action].append(Advice(finding.remedy, finding.hypothesis, least, most))
+            hanging = most if finding.rivals else 0
+            found[action].append(Advice(finding.remedy, finding.hypothesis, least, most, hanging=hanging))
 
     def order(one: Advice) -> tuple[int, int]:
         return -one.least, -one.most
@@ -231,7 +234,14 @@ def _advice(examination: Examination, case: Case) -> list[Advice]:
         first, *rest = sorted(same, key=order)
         least, most = sum(one.least for one in same), sum(one.most for one in same)
         made.append(
-            Advice(first.remedy, first.hypothesis, least, most, tuple(one.hypothesis for one in rest))
+            Advice(
+                first.remedy,
+                first.hypothesis,
+                least,
+                most,
+                tuple(one.hypothesis for one in rest),
+                sum(one.hanging for one in same),
+            )
         )
     return sorted(made, key=order)
 
@@ -363,6 +373,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
                 "also": list(one.also),
                 "turns_least": one.least,
                 "turns_most": one.most,
+                "turns_hanging": one.hanging,
             }
             for one in diagnosis.advice
         ],
@@ -392,7 +403,7 @@ def _finding(finding: Finding, diagnosis: Diagnosis) -> dict[str, Any]:
         "bits": round(finding.bits, 1),
         "explains": list(finding.explains),
         "of": diagnosis.failures,
-        "share": round(finding.share, 3),
+        "share": round(len(finding.explains) / diagnosis.failures, 3),
         "share_low": round(within.low, 3) if within else None,
         "share_high": round(within.high, 3) if within else None,
         "for": [{"text": one.text, "source": one.source} for one in finding.brief.pro],

@@ -397,6 +397,15 @@ def _roaming(data: _Data) -> _Told:
     alike = data.alike("link-flap", "wifi-roaming")
     if alike is not None:
         return _Told(OPEN, alike)
+    away = sum(
+        len(one.explains) for one in data.diagnosis.findings if "local-link" in (one.hypothesis, *one.rivals)
+    )
+    if away:
+        return _Told(
+            OPEN,
+            f"{counted(away, 'failure')} came while this machine had no network: whether its Wi-Fi had dropped the link, or "
+            "the router was away, is not in the logs.",
+        )
     spans = [one for one in data.case.outages if face(one) in ("flap", "roam")]
     covered = [
         one

@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
-from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms
+from holdfast.diagnosis.diagnosis import Advice, Diagnosis, ahead_ms
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
@@ -29,6 +29,12 @@ TO_FIND_OUT = (
     "silence); holdfast probe: what the network does now; then again: holdfast diagnose."
 )
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
+WHOSE = (
+    "Not yours: a report on failing sessions that many have read suspected these, by these numbers. They stand here for "
+    "whoever comes with one of them, each with what this record alone says of it."
+)
+ALIKE = ", or something that looks like it"
+"Of a cause that is told from its rivals by nothing here: no title may claim it."
 NAMED: Mapping[str, str] = {"requests": "answered", "per_1000": "failed per 1000"}
 "Columns that are called otherwise here: requests are those that were answered and those that failed together."
 IN_TIME = frozenset(
@@ -158,9 +164,14 @@ def _requests(diagnosis: Diagnosis) -> str:
     return "1 request" if diagnosis.requests == 1 else f"{diagnosis.requests:,} requests"
 
 
+def titled(finding: Finding) -> str:
+    """Its title, which asserts nothing of a cause that may as well be another."""
+    return finding.title + (ALIKE if finding.rivals else "")
+
+
 def finding_line(finding: Finding, of: int, within: Interval | None = None) -> str:
-    """`Requests were cut at a fixed age: 20 of 30 failures, 67% (61% to 72%)`; the range is of resampled days."""
-    told = f"{finding.title}: {len(finding.explains)} of {counted(of, 'failure')}"
+    """`This machine had no network: 20 of 30 failures, 67% (61% to 72%)`; the range is of resampled days."""
+    told = f"{titled(finding)}: {len(finding.explains)} of {counted(of, 'failure')}"
     if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
         told += f", {len(finding.explains) / of:.0%} ({within.low:.0%} to {within.high:.0%})"
     return told
@@ -190,7 +201,7 @@ def overview(diagnosis: Diagnosis) -> list[tuple[str, int, str]]:
         (
             one.grade,
             len(one.explains),
-            one.title + (", or something that looks like it" if one.rivals else ""),
+            titled(one),
         )
         for one in diagnosis.findings
     ]
@@ -226,7 +237,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     if diagnosis.advice:
         page += ["", "What to do, and how many lost turns it would have saved"]
         for number, one in enumerate(diagnosis.advice, 1):
-            page += paragraph(f"{one.remedy} {saves(one.least, one.most)}", width, f"  {number}. ", "     ")
+            page += paragraph(f"{one.remedy} {saves(one)}", width, f"  {number}. ", "     ")
         page.append("  To see and make the change: holdfast doctor")
     if step := next_step(diagnosis):
         page += ["", *([] if diagnosis.advice else ["What to do"]), *paragraph(step, width, "  ", "  ")]
@@ -252,20 +263,11 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             "",
             f"unexplained  {counted(number, 'failure')}: no cause that is known here explains {them}.",
         ]
-    held = prior.held(diagnosis, around.environment)
-    if held and diagnosis.failures < prior.ENOUGH:
-        few = f"{', '.join(one.key for one in held)}: {counted(diagnosis.failures, 'failure')} are too few to tell."
-        page += ["", PRIOR, *paragraph(few, width, "  ", "  ")]
-    elif held:
-        page += ["", PRIOR]
-        for suspicion in held:
-            head = f"  {suspicion.key:<4} {suspicion.verdict:<19}  "
-            page += paragraph(suspicion.suspects, width, head, " " * len(head))
-        page.append("  What speaks for and against each: --format markdown")
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows)
         if lines:
             page += ["", HEADS[name], *shortened(name, lines, width)]
+    page += _prior(diagnosis, around, width)
     page += ["", "What was looked at"]
     page += [
         line
@@ -282,6 +284,21 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
         page += ["", "What was not concluded"]
         page += [line for told in diagnosis.refused for line in paragraph(told, width, "  - ", "    ")]
     return page
+
+
+def _prior(diagnosis: Diagnosis, around: Around, width: int | None) -> list[str]:
+    """What the record decides of another's suspicions; nothing of so few failures that nothing could be."""
+    if diagnosis.failures < prior.ENOUGH:
+        return []
+    held = prior.held(diagnosis, around.environment)
+    page = ["", PRIOR, *paragraph(WHOSE, width, "  ", "  ")]
+    for one in held:
+        if one.verdict != prior.OPEN:
+            head = f"  {one.key:<4} {one.verdict:<13} "
+            page += paragraph(one.suspects, width, head, " " * len(head))
+    if left := ", ".join(one.key for one in held if one.verdict == prior.OPEN):
+        page += paragraph(f"{prior.OPEN.capitalize()}: {left}.", width, "  ", "  ")
+    return [*page, "  What speaks for and against each: --format markdown"]
 
 
 def shortened(name: str, lines: Sequence[list[str]], width: int | None) -> list[str]:
@@ -309,11 +326,17 @@ def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "settle", finding.brief.settle
 
 
-def saves(least: int, most: int) -> str:
-    """`(12 to 24 turns)`: what following an advice would have saved."""
+def saves(one: Advice) -> str:
+    """`(12 to 24 turns)`: what following an advice would have saved, and what of it hangs on a cause that is not told."""
+    least, most = one.least, one.most
     if least == most:
-        return f"({counted(most, 'turn')})"
-    return f"(up to {counted(most, 'turn')})" if not least else f"({least} to {counted(most, 'turn')})"
+        told = counted(most, "turn")
+    else:
+        told = f"up to {counted(most, 'turn')}" if not least else f"{least} to {counted(most, 'turn')}"
+    if one.hanging:
+        part = "" if one.hanging == most else f"up to {one.hanging} of them "
+        told += f"; {part or ('it ' if most == 1 else 'they ')}hang{'s' * (most == 1)} on an either"
+    return f"({told})"
 
 
 def covered(one: Coverage) -> str:
@@ -444,7 +467,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     if diagnosis.advice:
         page += ["## What to do, and how many lost turns it would have saved", ""]
         page += [
-            f"{number}. {markdown.words(one.remedy)} {saves(one.least, one.most)}"
+            f"{number}. {markdown.words(one.remedy)} {saves(one)}"
             for number, one in enumerate(diagnosis.advice, 1)
         ]
         page += ["", f"To see and make the change: {markdown.code('holdfast doctor')}", ""]
@@ -454,7 +477,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         page += ["## Since last time", ""]
         page += [*(f"- {markdown.words(told)}" for told in around.since_lines()), ""]
     for finding in diagnosis.findings:
-        page += [f"## {markdown.words(finding.title)}", ""]
+        page += [f"## {markdown.words(titled(finding))}", ""]
         page += [
             f"**{finding.grade}** ({GRADES[finding.grade]}): {len(finding.explains)} of "
             f"{counted(diagnosis.failures, 'failure')}.",
@@ -470,19 +493,19 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             f"{counted(number, 'failure')}: no cause that is known here explains {'it' if number == 1 else 'them'}.",
             "",
         ]
+    for name, rows in worth_showing(diagnosis):
+        lines = shown(name, rows)
+        if lines:
+            cells = [[markdown.words(cell) for cell in row] for row in lines]
+            page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
     if held := prior.held(diagnosis, around.environment):
-        page += [f"## {PRIOR}", ""]
+        page += [f"## {PRIOR}", "", WHOSE, ""]
         for suspicion in held:
             page.append(
                 f"- report's {suspicion.key}: {markdown.words(suspicion.suspects)}: **{suspicion.verdict}**"
             )
             page += [f"  - {word}: {markdown.words(told)}" for word, told in prior.reasons(suspicion)]
         page.append("")
-    for name, rows in worth_showing(diagnosis):
-        lines = shown(name, rows)
-        if lines:
-            cells = [[markdown.words(cell) for cell in row] for row in lines]
-            page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
     page += ["## What was looked at", ""]
     page += [f"- {one.source}: {markdown.words(covered(one))}" for one in diagnosis.coverage]
     if around.environment is not None:

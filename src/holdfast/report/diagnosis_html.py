@@ -112,6 +112,7 @@ class Page:
     since: list[str]
     findings: list[Card]
     prior_title: str
+    prior_whose: str
     prior: list[Suspicion]
     pictures: list[Picture]
     too_few: str
@@ -167,6 +168,7 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         else "",
         since=around.since_lines(),
         prior_title=diagnosed.PRIOR,
+        prior_whose=diagnosed.WHOSE,
         prior=[
             Suspicion(one.key, one.suspects, one.verdict, list(prior.reasons(one)))
             for one in prior.held(diagnosis, around.environment)
@@ -203,8 +205,8 @@ def _advised(diagnosis: Diagnosis) -> Iterator[Advised]:
         finding = by_name[one.hypothesis]
         yield Advised(
             one.remedy,
-            diagnosed.saves(one.least, one.most).strip("()"),
-            finding.title,
+            diagnosed.saves(one).strip("()"),
+            diagnosed.titled(finding),
             finding.grade,
             pictures.cause_colour(finding, diagnosis),
         )
@@ -233,9 +235,9 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
 def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Card:
     told = diagnosed.finding_line(
         finding, diagnosis.failures, diagnosis.intervals.get(finding.hypothesis)
-    ).removeprefix(f"{finding.title}: ")
+    ).removeprefix(f"{diagnosed.titled(finding)}: ")
     return Card(
-        finding.title,
+        diagnosed.titled(finding),
         finding.grade,
         pictures.cause_colour(finding, diagnosis),
         told,

@@ -306,7 +306,8 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
     if diagnosis.findings:
         first, limit = diagnosis.findings[0], _limit(diagnosis)
         at = f" ({limit:.0f} s)" if limit is not None and first.hypothesis in _OF_AGE else ""
-        return f"[BUG] {public.text(first.title)}{at}: {share} of requests fail, {diagnosis.died} turns died"
+        alike = diagnosed.ALIKE if first.rivals else ""
+        return f"[BUG] {public.text(first.title)}{at}{alike}: {share} of requests fail, {diagnosis.died} turns died"
     return f"[BUG] {share} of requests fail, {diagnosis.died} turns died, cause unknown"
 
 
@@ -324,8 +325,10 @@ def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
         ]
     for place, finding in enumerate(diagnosis.findings, 1):
         within = diagnosis.intervals.get(finding.hypothesis)
-        line = diagnosed.finding_line(finding, diagnosis.failures, within).removeprefix(finding.title)
-        alike = ", or something that looks like it" if finding.rivals else ""
+        line = diagnosed.finding_line(finding, diagnosis.failures, within).removeprefix(
+            diagnosed.titled(finding)
+        )
+        alike = diagnosed.ALIKE if finding.rivals else ""
         page.append(f"{place}. **{finding.grade}**: {words(public.text(finding.title) + alike + line)}")
     left = len(diagnosis.examination.unexplained)
     if left:
@@ -545,7 +548,8 @@ def _about(diagnosis: Diagnosis) -> list[str]:
 
 
 def _hypothesis(place: int, finding: Finding, diagnosis: Diagnosis, public: _Public) -> list[str]:
-    page = [f"#### {place}. {words(public.text(finding.title))} ({finding.grade})", ""]
+    alike = diagnosed.ALIKE if finding.rivals else ""
+    page = [f"#### {place}. {words(public.text(finding.title) + alike)} ({finding.grade})", ""]
     if mechanism := _mechanisms().get(finding.hypothesis):
         page += [words(mechanism), ""]
     for word, told in diagnosed.reasons(finding):
@@ -567,7 +571,7 @@ def _helped(diagnosis: Diagnosis, public: _Public) -> list[str]:
     if not diagnosis.advice:
         return []
     told = [
-        f"{number}. {words(public.text(one.remedy))} {diagnosed.saves(one.least, one.most)}"
+        f"{number}. {words(public.text(one.remedy))} {diagnosed.saves(one)}"
         for number, one in enumerate(diagnosis.advice, 1)
     ]
     return ["#### What would have helped here, and how many lost turns it would have saved", "", *told, ""]
