@@ -18,6 +18,7 @@ import pytest
 from holdfast.cli import doctor_now
 from holdfast.diagnosis.now import judge
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.instances import identity_of
 from holdfast.flight.instant import now
 from holdfast.flight.journal import Journal
 from holdfast.flight.record import InMemory, TurnRecord
@@ -253,6 +254,54 @@ def test_behind_a_gateway_of_ours_its_flight_is_looked_at(tmp_path: Path) -> Non
     assert any("inside tool_use Write" in one and "has been silent" in one for one in told["for"])
     assert provider.url.removeprefix("http://") in str(told["for"])
     assert told["turn"] in told["do"]
+
+
+OTHER = "22222222-0000-4000-8000-000000000002"
+
+
+def another_client_finished(frozen: Frozen) -> None:
+    """In the same folder, later, and it is gone."""
+    pen = Pen(OTHER, version="2.1.329", cwd=str(frozen.work), at_ms=int(time.time() * 1000))
+    pen.asks().answers("msg_other").saved(frozen.home, project=re.sub(r"[^A-Za-z0-9]", "-", str(frozen.work)))
+
+
+def test_another_clients_end_is_not_this_ones(frozen: Frozen) -> None:
+    """Which session is whose cannot be told then, unless the client wrote it down; and even so nothing is strong."""
+    frozen.writes(frozen.pen().asks())
+    another_client_finished(frozen)
+    unknown = frozen.told()
+    identity = identity_of(frozen.pid)
+    assert identity is not None
+    sessions = frozen.home / ".claude" / "sessions"
+    sessions.mkdir()
+    noted = {"pid": frozen.pid, "sessionId": SESSION, "procStart": identity.process_start}
+    (sessions / f"{frozen.pid}.json").write_text(json.dumps(noted))
+    known = frozen.told()
+
+    assert (unknown["verdict"], unknown["grade"], unknown["session"]) == ("unclear", None, None)
+    assert "2 sessions of this folder were written to since it began" in str(unknown["against"])
+    assert (known["verdict"], known["grade"]) == ("wait", "suspected")
+    assert (known["waits_for"], known["session"]) == ("asked", SESSION)
+
+
+def test_the_turn_on_its_own_connection_tells_its_session(tmp_path: Path) -> None:
+    """Behind a gateway of ours: whoever else wrote in that folder, the flight knows who asked."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with ExitStack() as stack:
+        provider = stack.enter_context(Provider([SILENT]).running())
+        url = stack.enter_context(served(home, "--upstream", provider.url))
+        frozen = stack.enter_context(client_of(url, home))
+        frozen.writes(frozen.pen().asks())
+        another_client_finished(frozen)
+        for _ in range(10):
+            told = frozen.told()
+            if told["turn"]:
+                break
+
+    assert (told["verdict"], told["session"], told["waits_for"]) == ("wait", SESSION, "asked")
+    assert "sessions of this folder" not in str(told["against"])
+    assert "The gateway itself ends a silence of" in told["do"]
 
 
 def test_an_answer_that_nobody_heard_is_pointed_to(frozen: Frozen) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.diagnosis.now import Clock, KeptNow, OpenTurn, Patience, Scene, asking, judge
+from holdfast.flight.flights import duration
 from holdfast.sessions.live_sockets import LiveSocket
 from holdfast.sessions.tail import ANSWERED, ASKED, CALLED, FAILED, NOTHING, OVER, RETRYING, Tail
 
@@ -228,8 +229,68 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
     "behind our gateway, its connection unseen": (
         scene(tail(ASKED), conn(acked_ago_s=0.1), gateway=True, turn=TURN),
         "wait",
+        "suspected",
+        "whether the path behind the gateway is alive is not known",
+    ),
+    "alive half a minute ago": (
+        scene(tail(ASKED), conn(acked_ago_s=24.0)),
+        "wait",
+        "suspected",
+        "the path was alive 24.0 s ago, and is not known to be since",
+    ),
+    "behind our gateway, alive half a minute ago": (
+        scene(tail(ASKED), conn(acked_ago_s=0.1), gateway=True, turn=TURN, upstream=conn(acked_ago_s=37.2)),
+        "wait",
+        "suspected",
+        "the path was alive 37.2 s ago, and is not known to be since",
+    ),
+    "behind our gateway, a silence that the flight has not noticed": (
+        scene(
+            tail(ASKED),
+            conn(acked_ago_s=0.1),
+            gateway=True,
+            turn=replace(TURN, silent_s=None),
+            upstream=conn(received_ago_s=9.0, acked_ago_s=9.0),
+        ),
+        "wait",
         "strong",
-        "in a tool call",
+        "upstream has been silent for 9.00 s",
+    ),
+    "behind our gateway, the flight noticed late": (
+        scene(
+            tail(ASKED),
+            conn(acked_ago_s=0.1),
+            gateway=True,
+            turn=replace(TURN, silent_s=8.5),
+            upstream=conn(received_ago_s=18.5),
+        ),
+        "wait",
+        "strong",
+        "upstream has been silent for 18.5 s",
+    ),
+    "behind our gateway, whose own end is told": (
+        scene(
+            tail(ASKED),
+            conn(acked_ago_s=0.1),
+            gateway=True,
+            turn=replace(TURN, quiet_limit_s=2700.0),
+            upstream=conn(peer="192.0.2.9"),
+        ),
+        "wait",
+        "strong",
+        f"The gateway itself ends a silence of {duration(2700)}",
+    ),
+    "a session that is over, of several": (
+        scene(tail(OVER), conn(sent_ago_s=210.0, received_ago_s=201.0), sessions=2),
+        "local",
+        "suspected",
+        "2 sessions of this folder may be its",
+    ),
+    "a session of several, and nobody knows which": (
+        scene(None, conn(), sessions=2),
+        "unclear",
+        "",
+        "2 sessions of this folder were written to since it began",
     ),
     "the answer is kept": (
         scene(tail(ASKED), kept=KeptNow("0h9", True, 30.0)),

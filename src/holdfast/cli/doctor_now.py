@@ -25,6 +25,7 @@ from holdfast.flight.instances import Serving, identity_of, living_instances, ph
 from holdfast.flight.instant import Instant
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.gateway.profiles import Profile, choose, limits_for, variables
+from holdfast.gateway.settings import Timeouts
 from holdfast.sessions import clients as processes
 from holdfast.sessions.clients import Client
 from holdfast.sessions.live_sockets import LiveSocket, has_way_out, own_addresses, read_proc, read_ss
@@ -37,6 +38,9 @@ HELPER_FRESH_MS = 30 * 60_000
 "A subagent that wrote nothing for longer is not what a conversation waits for now."
 LONGEST_TURN_MS = 12 * 3_600_000
 KEPT_FRESH_S = 3600.0
+MOST_SESSIONS = 20
+"Of one folder, whose ends are read."
+LONGEST_NOTED = 65536
 VENDOR = "api.anthropic.com"
 
 
@@ -77,10 +81,11 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
     settings = claude.read_settings(
         client.command, {**client.environment, "HOME": str(place)}, client.cwd, platform
     )
-    transcript, main, tail = _conversation(client, place, now_ms, notes)
     table = _by_ss()
     found = _sockets(client.pid, table, notes)
     mine = found or []
+    asked = _turn_on(library, mine, now_ms) if library is not None else None
+    transcript, main, tail, sessions = _conversation(client, place, now_ms, asked, notes)
     base = claude.look_up(claude.BASE_URL, client.environment, settings)
     gateways = _gateways(library, table)
     candidates, to_gateway, relay = _towards_api(mine, base.value if base else "", gateways, client, settings)
@@ -90,9 +95,10 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
         notes.append(
             f"of {len(candidates)} connections to where it asks, the one that last sent when it asked is taken"
         )
-    session = main.session if main is not None else ""
+    session = main.session if main is not None else (asked.record.session or "" if asked is not None else "")
     helper = tail is not main
     turn = _open_turn(library, session, now_ms, helper) if library is not None and session else None
+    turn = turn or asked
     ours = to_gateway or turn is not None
     upstream = _upstream(turn, gateways, now_ms) if turn is not None else None
     scene = Scene(
@@ -111,6 +117,7 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
         patience=_patience(tail, client, settings, direct=base is None),
         network=_network(client.pid, socket),
         helpers_running=processes.children(client.pid),
+        sessions=sessions,
     )
     return Looked(scene, client, transcript, session, tuple(notes))
 
@@ -119,25 +126,79 @@ def look(client: Client, library: Library | None, *, home: Path, now_ms: int, pl
 
 
 def _conversation(
-    client: Client, home: Path, now_ms: int, notes: list[str]
-) -> tuple[Path | None, Tail | None, Tail | None]:
-    """Its transcript, what the conversation is at, and what it waits for: a subagent's, where one works."""
-    found = processes.written_last(roots(home, client.environment), client.cwd, client.started_ms)
-    for path in found[:3]:
-        with suppress(OSError):
-            main = read_tail(path)
-            if main.cwd and not _same(Path(main.cwd), client.cwd):
-                continue
-            if len(found) > 1:
-                notes.append(
-                    "several sessions of this folder were written to since it began; the latest is taken"
-                )
-            helper = _helper(path, main, now_ms)
-            if helper is not None:
-                notes.append("it waits for a subagent, whose transcript is looked at")
-            return path, main, helper or main
-    notes.append("no transcript of this folder was written to since it began")
-    return None, None, None
+    client: Client, home: Path, now_ms: int, asked: StoredTurn | None, notes: list[str]
+) -> tuple[Path | None, Tail | None, Tail | None, int]:
+    """Its transcript, what the conversation is at, what it waits for (a subagent's, where one works), and how many
+    conversations may be its.
+
+    The turn that it asks for on its own connection names the session for sure. What the client itself has written down
+    of its process does, too, unless another conversation went on later: a client can begin a new one. Without either,
+    only a conversation that nobody else can have written is its.
+    """
+    others = [
+        one
+        for one in living_clients()
+        if one.pid != client.pid and (_same(one.cwd, client.cwd) or one.cwd == client.cwd)
+    ]
+    named = {one.pid: _named_session(one, home) for one in others}
+    taken = {name for name in named.values() if name}
+    found = [
+        (path, main)
+        for path in processes.written_last(roots(home, client.environment), client.cwd, client.started_ms)[
+            :MOST_SESSIONS
+        ]
+        if path.stem not in taken and (main := _readable(path)) is not None
+        if not main.cwd or _same(Path(main.cwd), client.cwd)
+    ]
+    sure = asked.record.session if asked is not None else None
+    own = sure or _named_session(client, home)
+    mine = [(path, main) for path, main in found if path.stem == own] if own else found
+    if not mine:
+        notes.append(
+            "the transcript of its session was not written to since it began"
+            if own
+            else "no transcript of this folder was written to since it began"
+        )
+        return None, None, None, 1
+    path, main = mine[0]
+    if own:
+        sessions = 1 if sure else 1 + [one for one, _ in found].index(path)
+    else:
+        sessions = len(found) + sum(not name for name in named.values())
+        if sessions > 1:
+            return None, None, None, sessions
+    helper = _helper(path, main, now_ms)
+    if helper is not None:
+        notes.append("it waits for a subagent, whose transcript is looked at")
+    return path, main, helper or main, sessions
+
+
+def _readable(path: Path) -> Tail | None:
+    with suppress(OSError):
+        return read_tail(path)
+    return None
+
+
+class _Noted(msgspec.Struct):
+    pid: int
+    sessionId: str
+    procStart: str = ""
+
+
+def _named_session(client: Client, home: Path) -> str:
+    """The session that the client says is its process's: by an option, or in the file that newer ones keep for each
+    process (seen in 2.1.197: `sessions/PID.json`). Empty where it says nothing."""
+    given = claude.option_value(client.command, "--session-id")
+    if given:
+        return given
+    identity = identity_of(client.pid)
+    for root in roots(Path(client.environment.get("HOME") or home), client.environment):
+        with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            with (root / "sessions" / f"{client.pid}.json").open("rb") as file:
+                noted = msgspec.json.decode(file.read(LONGEST_NOTED), type=_Noted)
+            if noted.pid == client.pid and identity is not None and noted.procStart == identity.process_start:
+                return noted.sessionId
+    return ""
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -304,6 +365,19 @@ def _open_turn(library: Library, session: str, now_ms: int, helper: bool) -> Sto
     return None
 
 
+def _turn_on(library: Library, mine: Sequence[LiveSocket], now_ms: int) -> StoredTurn | None:
+    """The latest turn under way that is asked for on one of these connections, by the ports of both its ends."""
+    ports = {(one.local_port, one.peer_port) for one in mine if one.loopback and one.state == "ESTAB"}
+    living = {one.id for one in living_instances(library.connection, library.state_dir)} if ports else set()
+    for turn in library.recent(RECENT_TURNS, now_ms - LONGEST_TURN_MS) if living else ():
+        if turn.ending_code is not None or turn.record.kind != "turn" or turn.instance_id not in living:
+            continue
+        joined = [one for _, one in turn.record.moments if isinstance(one, m.ReaderJoined)]
+        if joined and (joined[-1].client_port, joined[-1].own_port) in ports:
+            return turn
+    return None
+
+
 def _upstream(turn: StoredTurn, gateways: Sequence[_Gateway], now_ms: int) -> LiveSocket | None:
     """The gateway's own connection to the provider, of this turn most likely."""
     gateway = next((one for one in gateways if one.instance == turn.instance_id), None)
@@ -357,6 +431,7 @@ def _told(turn: StoredTurn, now_ms: int) -> OpenTurn:
         silent_s=None if silent_since is None else max(0.0, (now_ms - silent_since) / 1000),
         keepalives=record.keepalives,
         away=away,
+        quiet_limit_s=Timeouts().quiet_s,
     )
 
 

@@ -35,8 +35,11 @@ VERDICTS = {
 "Verdict -> how a person reads it."
 STRONG, SUSPECTED = "strong", "suspected"
 
-FRESH_S = 60.0
-"An acknowledgement younger than this is life: no box on a path is known that forgets a connection sooner."
+FRESH_S = 10.0
+"""An acknowledgement younger than this is life. A path that died 20 s ago has acknowledged something 20 s ago and looks
+no other: probes of a silent connection come every 15 to 30 s at best."""
+LATE_S = 60.0
+"One that is older than this says nothing at all: boxes on a path are known that forget a connection then."
 VANISHING = 2
 "Sent again as often without an acknowledgement: one loss is an accident."
 UNANSWERED = 2
@@ -84,6 +87,8 @@ class OpenTurn:
     keepalives: int
     away: str = ""
     "Why upstream cannot be reached at the moment; empty where it can."
+    quiet_limit_s: float | None = None
+    "After which silence of upstream the gateway itself ends the turn, unless it was told otherwise."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class Scene:
     "Whether there is a way out of this machine; None where it is not needed, or not known."
     helpers_running: int | None = None
     "Processes that the client has started."
+    sessions: int = 1
+    "How many conversations may be this client's; with several, `tail` is the likeliest, or None."
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +164,19 @@ def judge(scene: Scene) -> Verdict:
     for look in (_kept, _away, _here, _dead, _silent):
         verdict = look(scene)
         if verdict is not None:
-            return verdict
+            return _not_surely_its(scene, verdict) if scene.sessions > 1 else verdict
     return _unclear(scene)
+
+
+def _not_surely_its(scene: Scene, verdict: Verdict) -> Verdict:
+    """Never strong: what is said of a conversation holds for this client only if the conversation is its."""
+    doubt = f"{scene.sessions} sessions of this folder may be its: another client wrote there, too"
+    return replace(
+        verdict,
+        grade=SUSPECTED,
+        con=(*verdict.con, doubt),
+        settle=verdict.settle or "look at its terminal: whether it is this conversation",
+    )
 
 
 # ----- one by one, in the order in which they are asked
@@ -201,7 +219,7 @@ def _away(scene: Scene) -> Verdict | None:
     if scene.network is not False or _works_here(scene):
         return None
     con = []
-    if scene.socket is not None and _fresh(scene.socket):
+    if scene.socket is not None and _fresh(scene.socket, LATE_S):
         con.append(_acknowledged(scene.socket))
     return Verdict(
         AWAY,
@@ -376,13 +394,18 @@ def _silent(scene: Scene) -> Verdict | None:
     if not asking or (turn is None and (scene.tail is None or scene.tail.at == NOTHING)):
         return None
     pro, con = [], []
-    alive = path is not None and _fresh(path)
+    # What a gateway on this machine acknowledges says nothing of the path behind it.
+    unseen = scene.gateway and scene.upstream is None
+    lately = path is not None and not unseen and _fresh(path, LATE_S)
+    alive = path is not None and lately and _fresh(path)
     if path is not None and alive:
         pro.append(_acknowledged(path))
+    elif path is not None and lately:
+        con.append(f"{_acknowledged(path)}; whether the path is alive since then is not known")
+    elif turn is not None:
+        con.append("whether the path behind the gateway is alive is not known here")
     if turn is not None:
-        quiet = (
-            f"upstream has been silent for {duration(turn.silent_s)}" if turn.silent_s else "upstream speaks"
-        )
+        quiet = _upstreams_silence(scene)
         pro.append(
             f"turn {turn.turn_id} is under way in the gateway, for {duration(turn.age_s)}: {turn.phase}, {quiet}"
         )
@@ -394,7 +417,7 @@ def _silent(scene: Scene) -> Verdict | None:
         con.append(
             f"{size(path.unread_bytes)} lie in the kernel, and the client has not read them: it may hang itself"
         )
-    if not alive and turn is None:
+    if not lately and turn is None:
         return None
     if scene.relay and path is not None:
         con.append(
@@ -424,20 +447,37 @@ def _silent(scene: Scene) -> Verdict | None:
         do,
         tuple(pro),
         tuple(con),
-        "" if sure else "holdfast doctor --now --watch 10: whether acknowledgements go on",
+        ""
+        if sure
+        else "holdfast doctor --now --watch 10: whether acknowledgements go on, or probes stay without an answer",
         *(clock if clock is not None and not held else (None, None, "")),
     )
 
 
 def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -> tuple[str, str]:
-    quiet = "The path is alive, and the API says nothing"
     path = _path(scene)
-    if (scene.turn is not None and scene.turn.silent_s is None) or (path is not None and _flows(path)):
+    if path is not None and path is not scene.upstream and scene.gateway:
+        quiet = "The API says nothing" if _silence_s(scene) is not None else "The answer is awaited"
+    elif path is not None and _flows(path):
         quiet = "The answer is under way"
+    elif path is not None and _fresh(path):
+        quiet = "The path is alive, and the API says nothing"
+    elif path is not None and path.acked_ago_s is not None:
+        quiet = (
+            f"The API says nothing; the path was alive {_ago(path.acked_ago_s)}, and is not known to be since"
+        )
+    else:
+        quiet = "The API says nothing, and whether the path is alive is not known"
     if held and scene.turn is not None:
+        limit = scene.turn.quiet_limit_s
+        ends = (
+            f" The gateway itself ends a silence of {duration(limit)} (its default; `quiet`)."
+            if limit
+            else ""
+        )
         return (
             f"{quiet}. The gateway holds the client{_held(scene)}.",
-            "Wait: the client will not hang up, and its turn is kept if it does. "
+            f"Wait: the client will not hang up, and its turn is kept if it does.{ends} "
             f"Follow it: holdfast flight {scene.turn.turn_id}",
         )
     if clock is not None:
@@ -455,6 +495,31 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
             "Wait as long as you think the answer may take, then press Esc and ask again.",
         )
     return f"{quiet}.", "Wait; how long this client does so by itself is not known."
+
+
+def _silence_s(scene: Scene) -> float | None:
+    """For how long upstream has said nothing, as far as it is known; None where it is not known to be silent.
+
+    The flight notices a silence only when it has lasted; the gateway's own connection knows its last byte.
+    """
+    known = []
+    if scene.turn is not None and scene.turn.silent_s is not None:
+        known.append(scene.turn.silent_s)
+    if scene.gateway and scene.upstream is not None:
+        path = scene.upstream
+        came = path.received_ago_s if _heard(path) else path.sent_ago_s
+        if came is not None and came >= SAME_S:
+            known.append(came)
+    return max(known, default=None)
+
+
+def _upstreams_silence(scene: Scene) -> str:
+    silent_s = _silence_s(scene)
+    if silent_s is not None:
+        return f"upstream has been silent for {duration(silent_s)}"
+    if scene.upstream is not None and _flows(scene.upstream):
+        return "upstream speaks"
+    return "no silence of upstream is known yet"
 
 
 def _held(scene: Scene) -> str:
@@ -483,7 +548,12 @@ def _unclear(scene: Scene) -> Verdict:
     path, tail = _path(scene), scene.tail
     pro, lacks = [], []
     settle = "holdfast doctor --now --watch 10"
-    if tail is None:
+    if tail is None and scene.sessions > 1:
+        lacks.append(
+            f"{scene.sessions} sessions of this folder were written to since it began, and which is this client's is not "
+            "known, nor what it waits for"
+        )
+    elif tail is None:
         lacks.append("no transcript of this client was found, so what it waits for is not known")
     elif tail.at == NOTHING:
         lacks.append("its transcript's end says nothing about a turn")
@@ -502,8 +572,8 @@ def _unclear(scene: Scene) -> Verdict:
             lacks.append(
                 f"{size(path.unacked_bytes)} are not acknowledged yet, but were hardly sent again: too early to tell"
             )
-        elif _fresh(path):
-            pass  # the path is alive; what is missing is whether anything is asked on it, and was said above
+        elif _fresh(path, LATE_S):
+            pass  # the path was alive lately; what is missing is whether anything is asked on it, and was said above
         elif path.timer != "keepalive":
             lacks.append(
                 "nothing has asked the path since, because the connection has no keepalive: a thinking API and a dead "
