@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from holdfast.cli.kept import read_answer, safe_name
 from holdfast.flight.journal import Journal
 from holdfast.flight.record import About, InMemory
-from tests.cli.viewed import call, recorded, stream, text, typed
+from tests.cli.viewed import call, event, recorded, stream, text, typed
 from tests.flight.telling import HUNG_UP, end, turn
 
 
@@ -47,6 +47,18 @@ def test_kept_answers_are_listed(tmp_path: Path) -> None:
     assert "abc123" in (said := typed(tmp_path, "attic", "list").stdout)
     assert "1.2 kB" in said and "unfinished" in said and "claude-code 2.1.114" in said
     assert json.loads(typed(tmp_path, "attic", "list", "--json").stdout)["bytes"] == 1234
+
+
+def test_a_call_that_was_cut_off_makes_no_whole_answer(tmp_path: Path, here: Path) -> None:
+    """A message that the gateway ended early has an end, and half a call: it is shown as cut off, and gone on with."""
+    early = event("message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 9})
+    data = stream(text("I will."), cut='{"file_path": "a.py", "content": "one\\ntwo') + early
+    kept(tmp_path, data + event("message_stop"))
+    assert "(the answer was cut off here)" in typed(tmp_path, "attic", "show", "abc").stdout
+    assert "a.py was cut off" in typed(tmp_path, "attic", "show", "abc", "--continue").stdout
+    kept(tmp_path, stream(text("I will."), cut='{"file_pa') + early + event("message_stop"), "def456")
+    said = typed(tmp_path, "attic", "show", "def", "--continue").stderr
+    assert "whole" not in said and "holdfast attic show def456" in said
 
 
 def test_text_and_arguments_are_shown_and_thinking_is_not(tmp_path: Path) -> None:

@@ -17,9 +17,12 @@ from holdfast.cli import claude, config
 from holdfast.cli import run as run_command
 from holdfast.cli.catalogue import DEFAULT_UPSTREAM
 from holdfast.cli.claude import BASE_URL, Source, UntrustedUpstream
-from holdfast.cli.control import Counts
+from holdfast.cli.control import Counts, counts_from
 from holdfast.cli.errors import Misused
 from holdfast.cli.summary import summary_line
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.gateway.accounts import Summary
+from tests.flight.telling import at, end, turn
 
 OURS = "http://127.0.0.1:9/abc/"
 BASE = "http://127.0.0.1:9/abc"
@@ -351,12 +354,34 @@ def test_zero_turns_have_a_reason(
     assert reason in claude.why_nothing(environ, sources, is_claude=is_claude, asked=False)
 
 
+def test_the_last_line_says_that_a_turn_was_lost_by_cuts() -> None:
+    """Four answers that each ended well, of which the client had nothing, are neither healed nor saved."""
+    summary = Summary()
+    for number in range(4):
+        record = end(turn(at(number * 0.12), turn_id=f"c{number}"), 0.1)
+        record.healed, record.saved_from, record.request_bytes = "cut", "a broken answer (P.rst.tool)", 50_000
+        summary.add(record)
+    line = summary_line(counts_from(summary, final=True), why_nothing="")
+    assert line == (
+        "holdfast: 4 requests carried; 1 turn lost: its answer was cut 4 times and never became whole (the client's "
+        "message about an output token maximum came from this, not from the model); details: holdfast flights"
+    )
+
+
+def test_the_last_line_names_what_was_stopped() -> None:
+    """A command that was killed in a silence left a turn without its answer: it is not said that none needed saving."""
+    summary = Summary()
+    summary.add(end(turn(), 3, Ending(Side.CLIENT, Mechanism.CANCELLED, Phase.AWAITING_FIRST_EVENT)))
+    line = summary_line(counts_from(summary, final=True), why_nothing="")
+    assert line == "holdfast: 1 request carried; 1 stopped before the end; details: holdfast flights"
+
+
 def test_the_last_line_counts_honestly() -> None:
     """Saved, spared and unfinished are apart."""
     counts = Counts(carried=12, saved=2, saved_from={"a": 1, "b": 1}, spared=1, held=1, unfinished=1, kept=1)
 
     assert summary_line(counts, why_nothing="") == (
-        "holdfast: 12 turns carried; 2 saved (1 from a, 1 from b); 1 failed or not heard to the end; "
+        "holdfast: 12 requests carried; 2 saved (1 from a, 1 from b); 1 failed or not heard to the end; "
         "2 generations not started twice; details: holdfast flights and holdfast attic list"
     )
 

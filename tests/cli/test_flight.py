@@ -10,12 +10,15 @@ import click
 
 from holdfast.cli.flight import told
 from holdfast.cli.main import main
+from holdfast.flight import moments as m
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.flights import Line
-from holdfast.flight.reading import StoredTurn
+from holdfast.flight.journal import Journal
+from holdfast.flight.reading import StoredTurn, open_library
 from holdfast.report.incident import examine
 from tests.cli.viewed import recorded, typed
-from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, turn
-from tests.report.turns import cancelled, frozen, outage, refused, reset_and_healed, stored
+from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
+from tests.report.turns import began, cancelled, frozen, outage, refused, reset_and_healed, stored
 
 
 def test_the_story_is_told_moment_by_moment(tmp_path: Path) -> None:
@@ -229,3 +232,41 @@ def test_every_command_that_is_advised_can_be_typed() -> None:
             command = command.get_command(context, name)
         assert command is not None, line
         command.make_context(name, rest, resilient_parsing=False)
+
+
+def test_last_takes_a_turn_that_broke_before_one_that_runs(tmp_path: Path) -> None:
+    """Who closed the last turn that broke: neither one that goes on nor one that went well."""
+    broke = end(turn(turn_id="aaa1"), 3)
+    broke.breaks, broke.healed = "P.rst.text+restart", "restart"
+    recorded(tmp_path, broke, end(turn(at(60), turn_id="aaa2"), 3))
+    recorded(tmp_path, end(turn(at(90), turn_id="aaa3"), 3))
+    journal = Journal(tmp_path)
+    try:
+        with open_library(tmp_path) as library:
+            assert library is not None
+            running = (
+                "UPDATE turn SET ending_code = NULL, ending = NULL, instance_id = ? WHERE turn_id = 'aaa3'"
+            )
+            library.connection.execute(running, (journal.instance_id,))
+        assert "running" in typed(tmp_path, "flights").stdout
+        assert typed(tmp_path, "flight", "--last").stdout.startswith("Turn aaa1")
+    finally:
+        journal.close(10)
+
+
+def test_a_turn_that_was_cut_until_it_was_lost_is_told_so_in_every_format(tmp_path: Path) -> None:
+    """Each of its answers ended well; the client showed a message about tokens, and it is explained."""
+    for number in range(4):
+        record = began(at(number * 0.3), f"01m7x2abcdef0{number}")
+        broke = Ending(Side.PROVIDER, Mechanism.RST, Phase.IN_TOOL_USE)
+        tell(record, (0.2, m.AttemptEnded(1, broke)), (0.2, m.Healed("cut", broke.code)))
+        record.healed, record.breaks = "cut", "P.rst.tool+cut"
+        recorded(tmp_path, end(record, 0.2))
+    listed = typed(tmp_path, "flights").stdout
+    assert " done " not in listed and "cut 4 times, never whole: the turn was lost" in listed
+    assert "output token maximum" in listed
+    for form in ("text", "json", "issue", "html"):
+        said = " ".join(typed(tmp_path, "flight", "--last", "--format", form).stdout.split())
+        assert "cut 4 times, never whole: the turn was lost" in said and "token maximum" in said, form
+        assert "ended well" not in said and "No circle seen" not in said
+    assert json.loads(typed(tmp_path, "flight", "--last", "--json").stdout)["cut"]["lost"] is True

@@ -179,7 +179,7 @@ def test_output_is_the_commands_own_and_one_line_follows_on_stderr(run: Run) -> 
 
 def test_a_command_that_never_asked_is_told_why_nothing_was_carried(run: Run) -> None:
     """Zero turns is explained, not shrugged at."""
-    assert "0 turns carried: the command never asked" in run("pass").stderr
+    assert "0 requests carried: the command never asked" in run("pass").stderr
 
 
 def test_a_cloud_mode_is_named_as_the_reason(run: Run) -> None:
@@ -223,7 +223,7 @@ def test_an_unfinished_turn_is_stopped_upstream_when_the_command_ends(run: Run) 
     assert time.time() - float(ended.stdout) < 2.0
     assert closed, "upstream was left running"
     assert closed[0] - float(ended.stdout) < 1.5
-    assert "1 turn carried" in ended.stderr
+    assert "1 request carried" in ended.stderr
 
 
 def test_a_missing_command_is_127(run: Run, environ: dict[str, str]) -> None:

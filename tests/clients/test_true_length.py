@@ -53,4 +53,4 @@ def test_a_tool_call_silent_for_830_s(
 
     assert_done_once(run, provider, machine)
     assert run.seconds > SILENT_S
-    assert run.stderr.startswith("holdfast: 2 turns carried")
+    assert run.stderr.startswith("holdfast: 2 requests carried")

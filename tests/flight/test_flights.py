@@ -302,3 +302,9 @@ def test_a_turn_whose_last_break_was_not_mended_is_not_healed() -> None:
     record = short_turn()
     record.healed, record.breaks = "again", "P.rst.text+again, P.cut.text!"
     assert flights.saved(record).startswith("not healed (")
+
+
+def test_a_running_silence_is_told_with_its_length() -> None:
+    """It is noticed after the interval of keepalives, and did not begin then."""
+    record = tell(turn(), (10.0, m.QuietNoticed("text", None, 9.99)))
+    assert flights.story(record)[-1].text == "Upstream had been silent for 9.99 s inside text."

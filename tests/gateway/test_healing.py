@@ -159,6 +159,8 @@ def test_behind_completed_text_the_client_asks_for_the_rest_itself(by: str) -> N
         gateway.kept.wait_for(m.TurnEnded)
         (record,) = gateway.kept.records.values()
         assert record.healed == "cut"
+        ((_, kept, whole),) = gateway.kept.answers
+        assert kept in bytes(provider.exchanges[0].sent) and b"file_pa" in kept and not whole
 
 
 def test_a_missing_last_event_is_said() -> None:

@@ -9,7 +9,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.record import TurnRecord
 from holdfast.report.incident import examine
 from tests.flight.telling import end, tell, turn
-from tests.report.turns import GAVE_UP, PROVIDER_RESET, began, frozen, outage, stored
+from tests.report.turns import GAVE_UP, PROVIDER_RESET, began, frozen, outage, refused, stored
 
 DOOM = "it broke 3 times in a row at the same age, 60.0 to 60.2 s (P.rst.tool)"
 
@@ -114,3 +114,25 @@ def test_the_command_line_is_that_of_the_turns_client() -> None:
     assert "holdfast run --outage-patience 30m -- claude" in advised(record)
     record.profile, record.agent = "unknown", "my-program/1.0"
     assert "holdfast serve --outage-patience 30m" in advised(record)
+
+
+def test_commands_name_the_upstream_that_the_turn_had() -> None:
+    """And leave it out where it is the usual one, or no plain origin."""
+    record = refused()
+    record.upstream = "http://127.0.0.1:18801"
+    found = [one.command for one in examine(stored(record)).advice]
+    assert "holdfast run --upstream http://127.0.0.1:18801 --check -- claude" in found
+    record.upstream = "https://api.anthropic.com"
+    assert "holdfast run --check -- claude" in [one.command for one in examine(stored(record)).advice]
+    record.upstream = "https://x.example; rm -rf"
+    assert "holdfast run --check -- claude" in [one.command for one in examine(stored(record)).advice]
+
+
+def test_what_is_in_force_is_not_advised() -> None:
+    """A gateway that answered a doomed request with 400 has `--on-doomed compact` already."""
+    record = tell(
+        began(), (1, m.RequestDoomed(3, "age", 7.5, None, 0.008)), (1, m.AnsweredLocally(400, "doomed"))
+    )
+    record = end(record, 2, Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS))
+    said = " ".join(one.command or "" for one in examine(stored(record)).advice)
+    assert "--on-doomed compact" not in said and "strip-images" in said

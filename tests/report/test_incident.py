@@ -202,6 +202,15 @@ def test_a_circle_of_retries_is_told_as_one(key: str | None, grade: Grade) -> No
     assert alone is not None and alone.grade is Grade.CANNOT_TELL
 
 
+def test_the_same_question_without_a_session_may_have_been_asked_by_hand() -> None:
+    """A program that was run three times is no circle; a client that names no session cannot be told from it."""
+    turns = circle(3, "k1")
+    for one in turns:
+        one.record.session = None
+    loop = examine(turns[0], turns[1:]).loop
+    assert loop is not None and loop.grade is Grade.CANNOT_TELL and "circle" not in loop.text
+
+
 def test_nothing_is_certain_but_what_was_seen() -> None:
     """Reasons and timers of others are conclusions, whatever the turn."""
     for record in (frozen(), frozen(comes_back=False), reset_and_healed(), refused(), outage(), cancelled()):

@@ -257,7 +257,7 @@ def test_run_tells_its_turns_and_ends_in_time(collector: Collector, tmp_path: Pa
         )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert "1 turn carried" in done.stderr
+    assert "1 request carried" in done.stderr
     assert len(collector.wait_for(3)) == 3
     assert collector.headers[0]["x-key"] == "for-the-collector"
 

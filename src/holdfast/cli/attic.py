@@ -52,7 +52,10 @@ def list_command(as_json: bool) -> None:
     with opened_library() as library:
         answers = library.attic.answers()
         if not answers:
-            click.echo("The attic is empty: every answer was heard to its end, or none is kept.", err=True)
+            click.echo(
+                "The attic is empty: no answer was left unheard, or broken inside a tool call, or none is kept.",
+                err=True,
+            )
             raise SystemExit(FAILED)
         if as_json:
             for answer in answers:
@@ -164,7 +167,7 @@ def _shown(contents: Contents, answer: KeptAnswer) -> Iterator[str]:
         yield _shown_text(part) if isinstance(part, Text) else _shown_call(part)
     if contents.error:
         yield f"(the provider reported {clean(contents.error)})"
-    if not contents.complete or not answer.complete:
+    if contents.cut or not contents.complete or not answer.complete:
         yield "(the answer was cut off here)"
 
 

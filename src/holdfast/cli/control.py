@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight.instant import now
 from holdfast.flight.journal import Retention
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.settings import Settings
@@ -65,25 +66,51 @@ class Counts(msgspec.Struct, tag="counts"):
     wasted_tokens: int = 0
     kept: int = 0
     unfinished: int = 0
+    stopped: int = 0
+    cut: int = 0
+    "Ends by which answers were cut that never became whole."
+    cut_lost: int = 0
+    "Turns that were lost so."
+    cut_used_up: int = 0
+    "Those of them that the client gave up because it had asked for the rest as often as it does."
     final: bool = False
     "Nothing follows."
 
     def __add__(self, other: Counts) -> Counts:
         """The counts of two gateway processes, one after the other."""
-        sums = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
+        sums = {name: getattr(self, name) + getattr(other, name) for name in (*_NUMBERS, *_OF_CUTS)}
         reasons = Counter(self.saved_from) + Counter(other.saved_from)
         remedies = Counter(self.healed_by) + Counter(other.healed_by)
         return Counts(**sums, saved_from=dict(reasons), healed_by=dict(remedies), final=other.final)
 
 
-_NUMBERS = ("carried", "opaque", "saved", "healed", "spared", "held", "wasted_tokens", "kept", "unfinished")
+_NUMBERS = (
+    "carried",
+    "opaque",
+    "saved",
+    "healed",
+    "spared",
+    "held",
+    "wasted_tokens",
+    "kept",
+    "unfinished",
+    "stopped",
+)
+_OF_CUTS = ("cut", "cut_lost", "cut_used_up")
 
 
 def counts_from(summary: Summary, *, final: bool = False) -> Counts:
-    """The counts in a gateway's summary."""
+    """The counts in a gateway's summary. What was cut counts as lost once no rest can come: at the latest when `final`."""
+    lost = summary.rows.never_whole(None if final else now().wall_ms)
+    summary = summary.without_lost(lost)
     numbers = {name: getattr(summary, name) for name in _NUMBERS}
     reasons, remedies = dict(summary.saved_from), dict(summary.healed_by)
-    return Counts(**numbers, saved_from=reasons, healed_by=remedies, final=final)
+    cuts = {
+        "cut": sum(row.cuts for row in lost),
+        "cut_lost": len(lost),
+        "cut_used_up": sum(row.used_up for row in lost),
+    }
+    return Counts(**numbers, **cuts, saved_from=reasons, healed_by=remedies, final=final)
 
 
 ToGateway = Start | Child | ChildGone

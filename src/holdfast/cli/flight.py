@@ -14,7 +14,7 @@ from holdfast import __version__
 from holdfast.cli import add as adding
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import json_line, local_time, opened_library, page_width, the_turn, write_private
-from holdfast.flight import deidentify, flights
+from holdfast.flight import cuts, deidentify, flights, instant
 from holdfast.flight.deidentify import Names
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
@@ -29,7 +29,9 @@ FORMATS = ("text", "json", "issue", "html")
 
 @click.command("flight")
 @click.argument("turn", metavar="ID", required=False)
-@click.option("--last", is_flag=True, help="The latest turn that did not end well, else the latest.")
+@click.option(
+    "--last", is_flag=True, help="The latest turn that did not end well, else that broke, else that is over."
+)
 @click.option(
     "--format",
     "form",
@@ -103,9 +105,11 @@ def command(
         found, near = _public(found, names), [_public(one, names) for one in near]
         added = [_public_line(line, names) for line in added]
         said = [_public_said(one, names) for one in said]
-    incident = examine(found, near, made_by=f"holdfast {__version__}", added=said)
+    records = [one.record for one in (*near, found)]
+    row = cuts.rows(records, instant.now().wall_ms).get(found.record.turn_id)
+    incident = examine(found, near, cut=row, made_by=f"holdfast {__version__}", added=said)
     incident = replace(incident, lines=tuple(merged(list(incident.lines), added)))
-    page = _rendered(form, found, incident, beside, names)
+    page = _rendered(form, found, incident, row, beside, names)
     if out is None:
         click.echo(page)
     else:
@@ -151,12 +155,17 @@ def _public_said(one: Added, names: Names) -> Added:
 
 
 def _rendered(
-    form: str, turn: StoredTurn, incident: Incident, beside: adding.Beside | None, names: Names | None
+    form: str,
+    turn: StoredTurn,
+    incident: Incident,
+    row: cuts.Row | None,
+    beside: adding.Beside | None,
+    names: Names | None,
 ) -> str:
     """The page in its format, without its last newline."""
     match form:
         case "json":
-            return json_line(_json(turn, incident, beside if names is None else None))
+            return json_line(_json(turn, incident, row, beside if names is None else None))
         case "issue":
             return issue(incident).rstrip("\n")
         case "html":
@@ -164,15 +173,17 @@ def _rendered(
 
             return html.page(incident, public=names is not None).rstrip("\n")
         case _:
-            page = told(turn, list(incident.lines), page_width())
+            page = told(turn, list(incident.lines), page_width(), row)
             page += ["", *as_text.render(incident, page_width())]
             if beside and names is None:
                 page += ["", *adding.page(beside, turn, page_width())]
             return "\n".join(page)
 
 
-def _json(turn: StoredTurn, incident: Incident, beside: adding.Beside | None) -> dict[str, Any]:
-    data = flights.as_json(turn)
+def _json(
+    turn: StoredTurn, incident: Incident, row: cuts.Row | None, beside: adding.Beside | None
+) -> dict[str, Any]:
+    data = flights.as_json(turn, row)
     data["moments"] = flights.moments_as_json(turn.record, flights.story(turn.record))
     data["incident"] = None if incident.well else as_plain(incident)
     return data | (adding.as_json(beside, turn) if beside else {})
@@ -184,7 +195,9 @@ def _say_removed(names: Names, form: str) -> None:
         click.echo("Read it before you send it: what is said of you in it is yours to judge.", err=True)
 
 
-def told(turn: StoredTurn, lines: list[flights.Line], width: int | None) -> list[str]:
+def told(
+    turn: StoredTurn, lines: list[flights.Line], width: int | None, row: cuts.Row | None = None
+) -> list[str]:
     """The whole page: head, story, what came of it."""
     record = turn.record
     began = local_time(record.started.wall_ms, "%Y-%m-%d %H:%M:%S")
@@ -201,7 +214,7 @@ def told(turn: StoredTurn, lines: list[flights.Line], width: int | None) -> list
         ),
     ]
     head += [f"  {name:<11} {value}" for name, value in facts if value]
-    outcome = _outcome(turn)
+    outcome = _outcome(turn, row)
     if width is not None:
         outcome = [part for line in outcome for part in textwrap.wrap(line, width, break_on_hyphens=False)]
     return [*head, "", *_story(lines, width), "", *outcome]
@@ -228,9 +241,9 @@ def _story(lines: list[flights.Line], width: int | None) -> list[str]:
     return page
 
 
-def _outcome(turn: StoredTurn) -> list[str]:
+def _outcome(turn: StoredTurn, row: cuts.Row | None) -> list[str]:
     record, lines = turn.record, []
-    lines.append("In short: " + flights.summary(record) + ".")
+    lines.append("In short: " + flights.summary(record, row) + ".")
     if record.ending is not None and not record.ending.completed:
         lines.append(f"It ended: {flights.ending_sentence(record.ending, evidence=False)}.")
         lines.append(f"What that means: holdfast explain {record.ending.code}")

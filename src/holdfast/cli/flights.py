@@ -17,7 +17,7 @@ from holdfast.cli.errors import FAILED
 from holdfast.cli.sql import asks_in_sql
 from holdfast.cli.viewing import columns, json_line, local_time, opened_library, page_width, when
 from holdfast.diagnosis import loops
-from holdfast.flight import flights, instant, marks
+from holdfast.flight import cuts, flights, instant, marks
 from holdfast.flight.instant import Instant
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
@@ -34,8 +34,8 @@ LATE_MS = 10_000
 "A turn may stand in the journal so long after it began: what is followed begins that much earlier."
 
 
-def row(turn: StoredTurn, now: Instant, seen_by: str = "") -> tuple[str, ...]:
-    """One turn's cells; `seen_by` is who else saw it."""
+def row(turn: StoredTurn, now: Instant, seen_by: str = "", cut: cuts.Row | None = None) -> tuple[str, ...]:
+    """One turn's cells; `seen_by` is who else saw it, `cut` what became of an answer that was cut."""
     record = turn.record
     took = flights.took_s(record, now)
     return (
@@ -43,10 +43,10 @@ def row(turn: StoredTurn, now: Instant, seen_by: str = "") -> tuple[str, ...]:
         local_time(record.started.wall_ms),
         clean(record.profile, limit=24) or "-",
         clean(record.model or "-", limit=30),
-        flights.outcome(record, turn.ending_code),
+        flights.outcome(record, turn.ending_code, cut),
         flights.duration(took) if took is not None else "-",
         flights.duration(record.longest_quiet_s) if record.longest_quiet_s >= 1 else "-",
-        ", ".join(part for part in (flights.saved(record, turn.kept_bytes), seen_by) if part),
+        ", ".join(part for part in (flights.saved(record, turn.kept_bytes, cut), seen_by) if part),
     )
 
 
@@ -71,8 +71,8 @@ def command(
 ) -> None:
     """List recent turns, one line each, the newest last.
 
-    ENDED is done, running, waiting for its client (finished and not yet heard), or the code of an ending:
-    holdfast explain C.rst.tool.
+    ENDED is done, running, waiting for its client (finished and not yet heard), cut (ended early each time, and
+    never made whole: the turn was lost), or the code of an ending: holdfast explain C.rst.tool.
     QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
     Marks (holdfast mark) stand where they fall, and so does what gateways noted about themselves: requests that
     they refused, records that they had to drop. Below the list, requests that came again and ended alike.
@@ -149,15 +149,16 @@ def _show(
     noted: Sequence[Noted] = (),
 ) -> None:
     now, waiting = instant.now(), deque(noted)
+    cut = cuts.rows((turn.record for turn in turns), now.wall_ms)
     for turn in turns:
         while waiting and waiting[0].wall_ms < turn.record.started.wall_ms:
             click.echo(_note(waiting.popleft(), widths))
         if as_json:
             seen = {"seen": adding.turn_json(beside, turn)} if beside else {}
-            click.echo(json_line(flights.as_json(turn) | seen))
+            click.echo(json_line(flights.as_json(turn, cut.get(turn.record.turn_id)) | seen))
         else:
             seen_by = adding.seen_by(beside, turn) if beside else ""
-            click.echo(_line(row(turn, now, seen_by), widths))
+            click.echo(_line(row(turn, now, seen_by, cut.get(turn.record.turn_id)), widths))
     for one in waiting:
         click.echo(_note(one, widths))
 
@@ -195,7 +196,10 @@ def _note(one: Noted, widths: list[int]) -> str:
 
 
 def _loops(turns: list[StoredTurn]) -> None:
-    """Requests that came again and ended alike: one finding each, below the list."""
+    """Answers that never became whole, and requests that came again and ended alike: one finding each, below the list."""
+    found = cuts.rows((turn.record for turn in turns), instant.now().wall_ms)
+    for row in {id(row): row for row in found.values() if row.lost}.values():
+        click.echo(f"\n{row.sentence()} The last: holdfast flight {row.turn_ids[-1]}")
     for loop in loops.found(turns):
         click.echo(f"\n{clean(loop.sentence(), limit=None)} The first: holdfast flight {loop.turn_ids[0]}")
 

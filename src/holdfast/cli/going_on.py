@@ -23,7 +23,7 @@ def cut_off(contents: Contents) -> File | None:
 
 def why_nothing(contents: Contents, turn_id: str) -> str:
     """Why `cut_off` found nothing, and what to do."""
-    if contents.complete:
+    if contents.complete and not contents.cut:
         return f"the answer is whole, there is nothing to go on with; save it with: holdfast attic save {turn_id}"
     if not contents.parts and contents.thinking:
         return f"{thinking_only(contents)}; there is nothing to go on with: ask again"

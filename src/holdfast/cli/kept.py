@@ -62,6 +62,11 @@ class Contents:
     thinking: int = 0
     "Characters of thinking in it, which is not shown."
 
+    @property
+    def cut(self) -> bool:
+        """Whether a part of it was cut off, though the message has an end: one that was given it early."""
+        return not all(part.complete for part in self.parts)
+
 
 def read_answer(data: bytes, content_type: str) -> Contents:
     """Read a stream, or a JSON message; anything else is taken as text."""

@@ -8,12 +8,14 @@ from holdfast.cli.control import Counts
 def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: str = "") -> str:
     """What was carried and saved, and where to look. `why_nothing` is told where nothing was carried."""
     if counts.carried == 0:
-        parts = [f"0 turns carried: {why_nothing}"]
+        parts = [f"0 requests carried: {why_nothing}"]
         if counts.opaque:
             parts.append(f"{_many(counts.opaque, 'other request')} relayed")
     else:
-        parts = [f"{_many(counts.carried, 'turn')} carried"]
-        if counts.saved or not (counts.unfinished or counts.healed):
+        parts = [f"{_many(counts.carried, 'request')} carried"]
+        if counts.cut_lost:
+            parts.append(_lost(counts))
+        if counts.saved or not (counts.unfinished or counts.healed or counts.stopped or counts.cut_lost):
             parts.append(_saved(counts))
         if counts.healed:
             parts.append(
@@ -21,6 +23,8 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
             )
     if counts.unfinished:
         parts.append(f"{counts.unfinished} failed or not heard to the end")
+    if counts.stopped:
+        parts.append(f"{counts.stopped} stopped before the end")
     if counts.spared + counts.held:
         parts.append(f"{_many(counts.spared + counts.held, 'generation')} not started twice")
     if counts.wasted_tokens:
@@ -31,6 +35,16 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
         attic = " and holdfast attic list" if counts.kept else ""
         parts.append(f"details: holdfast flights{attic}")
     return "holdfast: " + "; ".join(parts)
+
+
+def _lost(counts: Counts) -> str:
+    """An answer that was cut ended well each time, and the client had nothing of it."""
+    one = counts.cut_lost == 1
+    said = f"{_many(counts.cut_lost, 'turn')} lost: {'its answer was' if one else 'their answers were'} cut "
+    said += f"{_times(counts.cut)} and never became whole"
+    if counts.cut_used_up:
+        said += " (the client's message about an output token maximum came from this, not from the model)"
+    return said
 
 
 def _saved(counts: Counts) -> str:

@@ -593,7 +593,7 @@ MOMENTS: Final[Mapping[str, Mapping[str, Policy]]] = {
     "AnswerOpenedEarly": {"patience_s": _K},
     "FirstEventArrived": {"attempt": _K, "model": Policy.MODEL, "input_tokens": _K},
     "BlockOpened": {"index": _K, "kind": _T, "tool": Policy.TOOL},
-    "QuietNoticed": {"phase": _T, "tool": Policy.TOOL},
+    "QuietNoticed": {"phase": _T, "tool": Policy.TOOL, "silent_s": _K},
     "QuietEnded": {"quiet_s": _K, "keepalives": _K},
     "ReaderJoined": {"reader": _K, "how": _T, "behind_bytes": _K, "client_port": _K, "own_port": _K},
     "ReaderLeft": {"reader": _K, "verdict": _T, "limit": _T, "limit_s": _K, "ending": _K},

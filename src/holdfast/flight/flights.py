@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side, final
 from holdfast.flight.evidence import TOLD
 from holdfast.flight.instant import Instant
@@ -386,8 +387,9 @@ def _block_opened(x: m.BlockOpened, _: _Scene) -> str:
 
 def _quiet_noticed(x: m.QuietNoticed, scene: _Scene) -> str:
     # Whether keepalives follow is not known here: a client may take none. `QuietEnded` has their count.
-    if scene.silent_s is not None:
-        silence = f"Upstream had been silent for {duration(scene.silent_s)}"
+    silent_s = x.silent_s if x.silent_s is not None else scene.silent_s
+    if silent_s is not None:
+        silence = f"Upstream had been silent for {duration(silent_s)}"
         return f"{silence} {quiet_place(x.phase, x.tool, scene.inside)}."
     return f"Upstream fell silent {quiet_place(x.phase, x.tool, scene.inside)}."
 
@@ -585,17 +587,18 @@ _TELL: dict[type[Moment], Callable[[Any, _Scene], str]] = {
 # ----- one line
 
 
-def outcome(record: TurnRecord, ending_code: str | None = None) -> str:
+def outcome(record: TurnRecord, ending_code: str | None = None, row: Row | None = None) -> str:
     """How it ended, in a word or code, with the status in front where it is not 200.
 
-    `running`, `waiting for its client` (finished and not yet heard), `done`, `interrupted`, or the ending's code.
+    `running`, `waiting for its client` (finished and not yet heard), `done`, `cut` (it is in a `row` that never
+    became whole), `interrupted`, or the ending's code.
     """
     code = record.ending.code if record.ending else ending_code
     if code is None:
         finished = any(isinstance(moment, m.AnswerFinished) for _, moment in record.moments)
         word = "waiting for its client" if finished else "running"
     elif record.ending is not None and record.ending.completed:
-        word = "done"
+        word = "cut" if row is not None and row.lost else "done"
     elif record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED:
         word = f"interrupted {code}"
     else:
@@ -610,10 +613,13 @@ def took_s(record: TurnRecord, now: Instant | None = None) -> float | None:
     return (now.wall_ms - record.started.wall_ms) / 1000 if now else None
 
 
-def saved(record: TurnRecord, kept_bytes: int | None = None) -> str:
+def saved(record: TurnRecord, kept_bytes: int | None = None, row: Row | None = None) -> str:
     """What Holdfast did for this turn, in few words; empty where nothing was needed."""
-    parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from else []
-    if record.healed:
+    lost = row is not None and row.lost
+    parts = [f"saved from {clean(record.saved_from)}"] if record.saved_from and not lost else []
+    if row is not None and lost:
+        parts.append(f"{row.brief(record.turn_id)} ({clean(record.breaks or record.healed or '')})")
+    elif record.healed:
         gone_on = (record.ending is None or record.ending.completed) and not (record.breaks or "").endswith(
             "!"
         )
@@ -653,13 +659,14 @@ def longest_quiet_s(record: TurnRecord) -> float:
     return max(record.longest_quiet_s, record.ended.mono_s - asked[0]) if asked else record.longest_quiet_s
 
 
-def summary(record: TurnRecord) -> str:
+def summary(record: TurnRecord, row: Row | None = None) -> str:
     """The turn in one sentence, for a log or the end of its story."""
     took = took_s(record)
     # Of a process that was killed only its last sign of life is known.
     killed = record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED
     least = "at least " if killed else ""
-    head = f"{outcome(record)} after {least}{duration(took)}" if took is not None else outcome(record)
+    word = outcome(record, row=row)
+    head = f"{word} after {least}{duration(took)}" if took is not None else word
     parts = [
         head,
         f"{counted(record.attempts, 'attempt')} upstream",
@@ -670,11 +677,11 @@ def summary(record: TurnRecord) -> str:
         parts.append(
             f"{counted(record.keepalives, 'keepalive')}, longest quiet {duration(longest_quiet_s(record))}"
         )
-    extra = saved(record)
+    extra = saved(record, row=row)
     return ", ".join([*parts, extra] if extra else parts)
 
 
-def as_json(turn: StoredTurn) -> dict[str, Any]:
+def as_json(turn: StoredTurn, row: Row | None = None) -> dict[str, Any]:
     """The turn as plain values, strings as they are stored: JSON escapes what a terminal would obey."""
     record = turn.record
     data: dict[str, Any] = {
@@ -690,6 +697,7 @@ def as_json(turn: StoredTurn) -> dict[str, Any]:
         "ending_code": turn.ending_code,
         "ending": msgspec.to_builtins(record.ending) if record.ending else None,
         "attic_bytes": turn.kept_bytes,
+        "cut": None if row is None else {"times": row.cuts, "whole": row.whole, "lost": row.lost},
     }
     return data
 

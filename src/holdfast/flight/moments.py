@@ -114,6 +114,8 @@ class QuietNoticed(Moment, frozen=True, gc=False):
     phase: str
     "What was under way, as in endings."
     tool: str | None = None
+    silent_s: float | None = None
+    "How long it had said nothing by then; None in flights of older versions."
 
 
 class QuietEnded(Moment, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight import cuts, instant
 from holdfast.flight import moments as vocabulary
 from holdfast.flight.attic import Attic
 from holdfast.flight.endings import Ending
@@ -112,6 +113,10 @@ def _ended(started: Instant, mono_s: float | None, wall_ms: int | None) -> Insta
     return Instant(mono_s, wall_ms)
 
 
+def _newer(one: StoredTurn, other: StoredTurn) -> bool:
+    return one.record.turn_id > other.record.turn_id
+
+
 class Library:
     """A journal opened for reading. Use `open_library`."""
 
@@ -159,12 +164,34 @@ class Library:
         )
 
     def last(self) -> StoredTurn | None:
-        """The latest turn that is over and did not end well, else the latest of all; None where there is none."""
-        unwell = "turn.ending_code IS NOT NULL AND turn.ending_code NOT LIKE '-.end.%'"
-        for condition in (f"WHERE {unwell}", ""):
+        """The latest turn that is over and did not end well, else the latest that broke and went on, else the latest
+        that is over, else the latest of all; None where there is none. A last cut that was never made whole did not
+        end well."""
+        over = "turn.ending_code IS NOT NULL"
+        lost = self._last_cut()
+        for condition in (
+            f"WHERE {over} AND turn.ending_code NOT LIKE '-.end.%'",
+            f"WHERE {over} AND turn.breaks IS NOT NULL",
+            f"WHERE {over}",
+            "",
+        ):
             found = self._turns(f"{condition} ORDER BY turn.turn_id DESC LIMIT 1")
+            if lost is not None and (not found or "NOT LIKE" not in condition or _newer(lost, found[0])):
+                return lost
             if found:
                 return found[0]
+        return None
+
+    def _last_cut(self) -> StoredTurn | None:
+        """The last turn of the latest answer that was cut and never became whole, among the newest that were cut."""
+        at = instant.now().wall_ms
+        for turn in self._turns(
+            "WHERE turn.healed LIKE '%cut' AND turn.ending_code LIKE '-.end.%' ORDER BY turn.turn_id DESC LIMIT 20"
+        ):
+            near = [one.record for one in self.neighbours(turn.record)]
+            row = cuts.rows([*near, turn.record], at).get(turn.record.turn_id)
+            if row is not None and row.lost and row.turn_ids[-1] == turn.record.turn_id:
+                return turn
         return None
 
     def near_names(self, name: str, among: int = 500) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from holdfast.flight.cuts import CUT, Row, Rows
 from holdfast.flight.endings import Mechanism
 from holdfast.flight.record import TurnRecord
 from holdfast.gateway.profiles import Limit, Profile
@@ -39,6 +40,10 @@ class Summary:
     "Answers put into the attic."
     unfinished: int = 0
     "Turns that ended in an error, or whose end nobody heard; cancels aside."
+    stopped: int = 0
+    "Turns that somebody stopped before their end."
+    rows: Rows = field(default_factory=Rows)
+    "Answers that were cut: a cut has healed only if the rest came."
 
     @property
     def not_started_twice(self) -> int:
@@ -57,6 +62,9 @@ class Summary:
         ending = record.ending
         if ending is not None and not ending.completed and ending.mechanism is not Mechanism.CANCELLED:
             self.unfinished += 1
+        if ending is not None and ending.mechanism is Mechanism.CANCELLED:
+            self.stopped += 1
+        self.rows.add(record)
         if record.healed is not None and ending is not None and ending.completed:
             remedies = record.healed.split(", ")
             self.healed += len(remedies)
@@ -64,6 +72,18 @@ class Summary:
         if record.saved_from is not None:
             self.saved += 1
             self.saved_from[record.saved_from] += 1
+
+    def without_lost(self, lost: list[Row]) -> Summary:
+        """The same counts, where answers that were cut and never became whole are neither healed nor saved."""
+        cuts = sum(row.cuts for row in lost)
+        reasons = Counter(reason for row in lost for reason in row.saved_from)
+        return replace(
+            self,
+            healed=self.healed - cuts,
+            healed_by=self.healed_by - Counter({CUT: cuts}),
+            saved=self.saved - reasons.total(),
+            saved_from=self.saved_from - reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1028,8 +1028,8 @@ class Carrier:
 
     def _keep(self) -> None:
         """Put what there is of an answer into the attic: for `attic save`, and for after this process."""
-        complete = self.turn.answered
-        worth = bool(self.log.size) and (self.streams or (complete and (self.status or 0) < 400))
+        complete = self.turn.answered and not self._ended_early()
+        worth = bool(self.log.size) and (self.streams or (self.turn.answered and (self.status or 0) < 400))
         if not worth or self.engine.settings.record == "none" or (self.kept and not complete):
             return
         try:
@@ -1045,6 +1045,18 @@ class Carrier:
         )
         self.engine.summary.kept += 1
         self.note(m.AnswerKept(answer.size, complete))
+
+    def keep_broken_call(self) -> None:
+        """An answer was given an early end inside a tool call: nobody will ever be given that call's beginning."""
+        if not self.kept:
+            self._keep()
+
+    def _ended_early(self) -> bool:
+        """Whether the end of the answer is one of ours, and not where upstream would have ended it."""
+        return (self.record.healed or "").split(", ")[-1] in (
+            heal.Remedy.CUT.value,
+            heal.Remedy.SHORTEN.value,
+        )
 
     def _about(self) -> About:
         """What the answer was an answer to: numbers and names, no word of the request. Raises `SpoolError`."""
@@ -1177,7 +1189,8 @@ class Carrier:
                 self._quiet_since = self.attempt.silent_since
                 self._quiet_keepalives = 0
                 phase = self.attempt.phase(self.events.phase)
-                self.note(m.QuietNoticed(phase.value, self.events.tool))
+                silent_s = round(now - self._quiet_since, 3) if self._quiet_since is not None else None
+                self.note(m.QuietNoticed(phase.value, self.events.tool, silent_s))
             case Due.QUIET_EXPIRED:
                 phase = self.attempt.phase(self.events.phase)
                 quiet_s = self.engine.settings.timeouts.quiet_s

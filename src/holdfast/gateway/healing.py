@@ -300,6 +300,8 @@ class Healing:
         self._note(row)
         reason = "tool_use" if row.remedy is Remedy.SHORTEN else "max_tokens"
         ending = mending.closing(told, reason, carrier.estimated_tokens(), close_open=self._closes(row, told))
+        if told.open is not None and told.open.kind.endswith("tool_use"):
+            carrier.keep_broken_call()  # first: once the client has the end the turn may be over
         carrier.end_with(mending.mark(f"the answer broke here ({self.broken[0].code})") + ending)
 
     def _closes(self, row: Row, told: mending.Told) -> bool:

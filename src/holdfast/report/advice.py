@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import TurnRecord
@@ -12,13 +15,27 @@ from holdfast.report.breaks import CLIENT, HERE, UPSTREAM, Break, back_after_s
 from holdfast.report.claims import Added, Advice
 
 
-def advice(turn: StoredTurn, main: Break, added: Sequence[Added] = ()) -> tuple[Advice, ...]:
+def advice(
+    turn: StoredTurn, main: Break, added: Sequence[Added] = (), cut: Row | None = None
+) -> tuple[Advice, ...]:
     record, said = turn.record, list[Advice]()
     if turn.kept_bytes is not None:
         said.append(
             Advice(
                 "The answer is kept for some days: save it before it expires.",
                 f"holdfast attic save {record.turn_id}",
+            )
+        )
+    if cut is not None and cut.lost:
+        said.append(
+            Advice(
+                "Ask it again in smaller pieces: each answer broke, and a larger limit of tokens changes nothing."
+            )
+        )
+        said.append(
+            Advice(
+                "To be told an error at the first such break, and not after the last rest:",
+                _command(record, "--no-shorten"),
             )
         )
     doomed = is_doomed(record, main)
@@ -87,8 +104,25 @@ _DARK = frozenset((Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED))
 def _command(record: TurnRecord, options: str) -> str:
     """The command line for the way by which this turn's client came."""
     if record.profile.startswith("claude-code") or record.agent.startswith("claude-cli"):
-        return f"holdfast run {options} -- claude"
-    return f"holdfast serve {options}"
+        return f"holdfast run{_upstream(record)} {options} -- claude"
+    return f"holdfast serve{_upstream(record)} {options}"
+
+
+_PLAIN_ORIGIN = re.compile(
+    r"https?://[A-Za-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-fA-F:]+\](:[0-9]+)?", re.ASCII
+)
+
+
+def _upstream(record: TurnRecord) -> str:
+    """The option that names this turn's upstream, where it is not the usual one. Its path is not recorded."""
+    if record.upstream in ("", USUAL_UPSTREAM) or not _PLAIN_ORIGIN.fullmatch(record.upstream):
+        return ""
+    plain = record.upstream.startswith("http:") and not _LOOPBACK.match(record.upstream)
+    return f" --upstream {record.upstream}{' --allow-plain-upstream' if plain else ''}"
+
+
+_LOOPBACK = re.compile(r"http://(localhost|127\.[0-9.]+|\[::1\])(:|$)")
+USUAL_UPSTREAM: Final = "https://api.anthropic.com"
 
 
 def _against_doom(record: TurnRecord) -> list[Advice]:
@@ -97,11 +131,15 @@ def _against_doom(record: TurnRecord) -> list[Advice]:
             "Do not ask it again as it is: it broke at the same place each time. Compact the conversation (/compact in "
             "Claude Code), or ask for less at once, or in parts."
         ),
-        Advice(
-            "Let the gateway answer so that the client compacts by itself, where it is one that does.",
-            _command(record, "--on-doomed compact"),
-        ),
     ]
+    # With that setting the client is answered with 400, else with 424.
+    if not any(isinstance(one, m.AnsweredLocally) and one.status == 400 for _, one in record.moments):
+        said.append(
+            Advice(
+                "Let the gateway answer so that the client compacts by itself, where it is one that does.",
+                _command(record, "--on-doomed compact"),
+            )
+        )
     if not any(isinstance(one, m.RequestEdited) and "image" in one.edit for _, one in record.moments):
         said.append(
             Advice(
@@ -136,7 +174,7 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
             return [
                 Advice(
                     f"See what the settings are, and whether upstream ({record.upstream}) is right.",
-                    "holdfast serve --check",
+                    _command(record, "--check"),
                 )
             ]
         case Mechanism.HTTP_ERROR | Mechanism.STREAM_ERROR:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from holdfast.diagnosis import loops, timers
 from holdfast.flight import flights
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Ending, Mechanism, Side
 from holdfast.flight.flights import counted, duration
 from holdfast.flight.reading import StoredTurn
@@ -86,9 +87,13 @@ def _status(ending: Ending) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def loop(record: TurnRecord, main: Break, neighbours: Sequence[StoredTurn]) -> Claim:
+def loop(record: TurnRecord, main: Break, neighbours: Sequence[StoredTurn], cut: Row | None = None) -> Claim:
     """Whether the same goes wrong again and again, told from this turn and its neighbours."""
     doomed = next((one for _, one in record.moments if isinstance(one, m.RequestDoomed)), None)
+    if cut is not None and cut.cuts >= 2:
+        said = f"Yes: this answer broke {cut.cuts} times in a row, first itself and then each rest that was asked for."
+        tries = tuple(f"Turn {one}: broken, and ended early." for one in cut.turn_ids[:MOST_TRIES])
+        return Claim("loop", said, Grade.CERTAIN, tries)
     circles = [one for one in loops.found([record, *neighbours]) if record.turn_id in one.turn_ids]
     if circles:
         worst = max(circles, key=lambda one: len(one.tries))
@@ -101,6 +106,17 @@ def loop(record: TurnRecord, main: Break, neighbours: Sequence[StoredTurn]) -> C
         grade = Grade.CERTAIN if known else Grade.LIKELY
         more = (flights.sentence(doomed),) if doomed else ()
         settle = ("One of these requests that goes through unchanged.",)
+        if worst.session is None:
+            # A conversation grows, so one session's same question is its client's retry. This one names no session.
+            return Claim(
+                "loop",
+                f"The same was asked {len(worst.tries)} times, by a client's retries or by somebody who ran it again: "
+                "this client names no session, so which of them it was is not seen.",
+                Grade.CANNOT_TELL,
+                tuple(part for part in (known, *more, *tries) if part),
+                against,
+                (*settle, "The client's own log: whether it says that it asks again."),
+            )
         said = f"Yes: a circle of retries. {worst.sentence()}"
         return Claim(
             "loop", said, grade, tuple(part for part in (known, *more, *tries) if part), against, settle

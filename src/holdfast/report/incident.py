@@ -18,6 +18,7 @@ import msgspec
 
 from holdfast.flight import flights
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Ending, Phase
 from holdfast.flight.flights import Line, counted, duration, size
 from holdfast.flight.reading import StoredTurn
@@ -70,8 +71,10 @@ def examine(
     *,
     made_by: str = "holdfast",
     added: Sequence[Added] = (),
+    cut: Row | None = None,
 ) -> Incident:
-    """Explain a turn. `neighbours` are turns of the same session and agent, for circles of retries.
+    """Explain a turn. `neighbours` are turns of the same session and agent, for circles of retries; `cut` is what
+    became of its answer, if that was cut.
 
     `added` is what other programs' logs and captures say of this turn's connections (`--add`).
     """
@@ -85,11 +88,11 @@ def examine(
     added = [one for one in added if _of(one, main)]
     who, why = closer(record, main, added), reason(record, main, clock)
     which, others = timer(record, main, clock)
-    circle = loop(record, main, neighbours)
+    circle = loop(record, main, neighbours, cut)
     claims = [claim for claim in (who, why, which, circle) if claim is not None]
     return Incident(
         turn_id=record.turn_id,
-        title=_title(record, main, clock),
+        title=_title(record, main, clock, cut),
         well=False,
         code=main.ending.code if main.ending else (turn.ending_code or ""),
         asked=_asked(record),
@@ -102,10 +105,10 @@ def examine(
         others=others,
         suspects=suspects(record, main, clock, added),
         loop=circle,
-        done=_done(turn),
+        done=_done(turn, cut),
         cost=_cost(record),
         falsifiers=tuple(dict.fromkeys(text for claim in claims for text in claim.settle)),
-        advice=advice(turn, main, added),
+        advice=advice(turn, main, added, cut),
         requests=_requests(record),
         also=_also([one for one in found if one is not main]),
         made_by=made_by,
@@ -136,7 +139,7 @@ def _well(turn: StoredTurn, lines: tuple[Line, ...], made_by: str) -> Incident:
     return Incident(
         turn_id=record.turn_id, title=title, well=True, code=turn.ending_code or "", asked=_asked(record),
         lines=lines, picture=timeline.draw(record), closer=None, seen=(), reason=None, timer=None, others=(),
-        suspects=(), loop=None, done=_done(turn), cost=(), falsifiers=(), advice=(), requests=_requests(record),
+        suspects=(), loop=None, done=_done(turn, None), cost=(), falsifiers=(), advice=(), requests=_requests(record),
         also=(), made_by=made_by,
     )  # fmt: skip
 
@@ -221,7 +224,7 @@ def _cost(record: TurnRecord) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _done(turn: StoredTurn) -> tuple[str, ...]:
+def _done(turn: StoredTurn, cut: Row | None) -> tuple[str, ...]:
     record = turn.record
     said: list[str] = []
     if record.keepalives:
@@ -260,22 +263,24 @@ def _done(turn: StoredTurn) -> tuple[str, ...]:
                 )
             case _:
                 pass
-    if record.saved_from:
+    if cut is not None and cut.lost:
+        said.append(cut.sentence())
+    elif record.saved_from:
         said.append(f"Saved the turn from: {record.saved_from}.")
     if turn.kept_bytes is not None and not any("in the attic" in one for one in said):
         said.append(f"Keeps the answer, {size(turn.kept_bytes)}, in the attic.")
     return tuple(dict.fromkeys(said)) or ("Relayed it, and had nothing to mend.",)
 
 
-def _title(record: TurnRecord, main: Break, clock: Clocks) -> str:
+def _title(record: TurnRecord, main: Break, clock: Clocks, cut: Row | None) -> str:
     if main.ending is None:
         lasted = f" for {duration(main.lasted_s)}" if main.lasted_s is not None else ""
-        return f"Upstream could not be reached{lasted} ({main.why}); {_came_to(record, main)}"
+        return f"Upstream could not be reached{lasted} ({main.why}); {_came_to(record, main, cut)}"
     deed = flights.ending_sentence(bare(main.ending), evidence=False).removesuffix(f" ({main.ending.code})")
     tool = _tool_at(record, main.at_s) if main.ending.phase is Phase.IN_TOOL_USE else None
     silence = clock.upstream_s if main.met == CLIENT else clock.byte_s
     after = f" after {duration(silence)} of silence" if silence is not None and silence >= 5 else ""
-    return f"{deed[0].upper()}{deed[1:]}{f' ({tool})' if tool else ''}{after}; {_came_to(record, main)}"
+    return f"{deed[0].upper()}{deed[1:]}{f' ({tool})' if tool else ''}{after}; {_came_to(record, main, cut)}"
 
 
 def bare(ending: Ending) -> Ending:
@@ -292,12 +297,16 @@ def _tool_at(record: TurnRecord, at_s: float) -> str | None:
     return tool
 
 
-def _came_to(record: TurnRecord, main: Break) -> str:
+def _came_to(record: TurnRecord, main: Break, cut: Row | None) -> str:
     """What became of the turn, as the title's second half."""
     if record.ending is None:
         return "the turn is not over"
     kept = any(isinstance(one, m.AnswerKept) for _, one in record.moments)
     if record.ending.completed:
+        if cut is not None and cut.lost:
+            return f"the answer was {cut.brief(record.turn_id)}"
+        if cut is not None and cut.going_on:
+            return "the answer was cut, and its rest is not there yet"
         if main.met == CLIENT:
             return "it came back and got the same answer"
         if main.met == OUTAGE:
