@@ -97,6 +97,21 @@ def test_a_body_that_cannot_be_read_leaves_its_counts_open() -> None:
     assert about(b'{"messages": []}', None, model=None, request_bytes=9) == About(None, 0, 9, 0)
 
 
+def test_an_answer_that_came_whole_names_its_file_too() -> None:
+    """Without streaming the message is one object; the last of its calls counts, as in a stream."""
+    said = [
+        {"type": "tool_use", "name": "Read", "input": {"file_path": "/a"}},
+        {"type": "tool_use", "name": "Write", "input": {"file_path": "hello.py", "content": "x"}},
+        {"type": "text", "text": "done"},
+    ]
+    known = about(
+        BODY, log_of(json.dumps({"content": said}).encode()), model="m", request_bytes=9, streams=False
+    )
+    assert (known.tool, known.path) == ("Write", "hello.py")
+    for other in (b"", b"[]", b'{"content": 3}', b'{"content": [3]}', b'{"error": {}}', b'{"content": ['):
+        assert about(BODY, log_of(other), model="m", request_bytes=9, streams=False).tool is None
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     """Answers come from anywhere."""

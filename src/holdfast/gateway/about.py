@@ -23,6 +23,8 @@ _FURTHEST_BYTES = 8 * 1024 * 1024
 "How far from an answer's end the last call is looked for."
 _LOOKED_AT_BYTES = 64 * 1024
 "Of a call's arguments: the path comes first in what models write, the content after it."
+_WHOLE_BYTES = 4 * 1024 * 1024
+"An answer that came whole is read up to this size: 128k tokens are half a megabyte."
 _BLOCKS = 100
 "How many blocks are gone back through to find the last call."
 
@@ -36,11 +38,15 @@ class Bytes(Protocol):
         """Up to `limit` bytes; empty only at the end."""
 
 
-def about(body: bytes | None, answer: Bytes | None, *, model: str | None, request_bytes: int) -> About:
-    """A kept answer's question. `body` is the request's, None where it cannot be had; `answer` an event stream's bytes,
-    None where it is none. Raises what reading the answer raises."""
+def about(
+    body: bytes | None, answer: Bytes | None, *, model: str | None, request_bytes: int, streams: bool = True
+) -> About:
+    """A kept answer's question. `body` is the request's, None where it cannot be had; `answer` its bytes, an event
+    stream's or, without `streams`, one message's. Raises what reading the answer raises."""
     found = members(body) if body is not None else None
-    tool, path = last_call(answer) if answer is not None else (None, None)
+    tool, path = None, None
+    if answer is not None:
+        tool, path = last_call(answer) if streams else last_call_of_message(answer)
     return About(
         model=model,
         messages=_count(found["messages"].raw) if found and "messages" in found else None,
@@ -72,6 +78,28 @@ def last_call(answer: Bytes) -> tuple[str | None, str | None]:
             name = block.get("name")
             return (name if isinstance(name, str) else "tool"), _path(block, events)
         end = at
+    return None, None
+
+
+class _Message(msgspec.Struct):
+    content: list[Any] = []
+
+
+_MESSAGE = msgspec.json.Decoder(_Message)
+
+
+def last_call_of_message(answer: Bytes) -> tuple[str | None, str | None]:
+    """The same of an answer that came whole, without streaming; none is found in a very large one."""
+    if answer.size > _WHOLE_BYTES:
+        return None, None
+    try:
+        blocks = _MESSAGE.decode(_read(answer, 0, answer.size)).content
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None, None
+    for block in reversed(blocks):
+        if isinstance(block, dict) and str(block.get("type")).endswith("tool_use"):
+            name = block.get("name")
+            return (name if isinstance(name, str) else "tool"), _path(block, iter(()))
     return None, None
 
 

@@ -1065,7 +1065,7 @@ class Carrier:
         except SpoolError:
             body = None
         model, size = self.record.model, self.body.size
-        return about(body, self.log if self.streams else None, model=model, request_bytes=size)
+        return about(body, self.log, model=model, request_bytes=size, streams=self.streams)
 
     def _end(self) -> None:
         record, attempt = self.record, self.attempt
