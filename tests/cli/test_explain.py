@@ -172,3 +172,10 @@ def test_a_causes_page_is_wrapped_once(tmp_path: Path) -> None:
         and not after.startswith(("What to do:", "Wrong if:", " "))
     ]  # fmt: skip
     assert not early
+
+
+def test_a_client_s_sentence_about_its_token_maximum_is_explained(tmp_path: Path) -> None:
+    """As it was copied from the terminal: it may come from answers that were cut."""
+    copied = "Claude's response exceeded the 64000 output token maximum."
+    said = " ".join(typed(tmp_path, "explain", *copied.split()).stdout.split())
+    assert "output token maximum" in said and "never whole" in said

@@ -114,7 +114,7 @@ CATALOGUE: tuple[Option, ...] = (
         "record",
         "choice",
         "lost",
-        "Answers that are kept on disk: none, those whose client had gone, or all.",
+        "Answers that are kept on disk: none, lost ones (whose client had gone, or that broke inside a tool call), or all.",
         choices=("none", "lost", "all"),
     ),
     Option("keep-answers", "seconds", _R.answers_s, "How long kept answers stay.", field="answers_s"),

@@ -72,6 +72,8 @@ def found(word: str) -> list[Page]:
     """The pages of one word."""
     word = word.strip().strip(",;:.")
     name = word.lower()
+    if "output token maximum" in name:  # the client's whole sentence, as it was copied
+        name = word = "output token maximum"
     others = (*remedy_pages(), *cause_pages())
     pages = [*map(with_play, look_up(word)), *(page for page in others if name in (page.name, *page.aliases))]
     return pages or [page for page in scenario_pages() if page.name == word]

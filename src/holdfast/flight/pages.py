@@ -70,6 +70,9 @@ WORDS = {
     "accept, and the settings.",
     "remedy": "One of the ways in which a broken answer is healed: again, under the first start, restart, splice, "
     "shorten, cut, finish; or error, where there is none.",
+    "output token maximum": "Claude Code's message that a response exceeded it (64000, or another number) need not mean "
+    "the model's limit: where answers break again and again, Holdfast ends each with max_tokens (cut), and Claude Code asks "
+    "for the rest three times, then shows this. Such a turn is lost; holdfast flights says cut, never whole.",
     "told": "Of an answer: given to the client's connection. The client may have heard it, so it cannot be taken back; "
     "healing begins with what was told.",
     "heard": "Of an answer: the client's TCP acknowledged it. Only the last byte's acknowledgement ends a turn well.",
