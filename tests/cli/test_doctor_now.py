@@ -19,8 +19,10 @@ from holdfast.cli import doctor_now
 from holdfast.diagnosis.now import judge
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instances import identity_of
-from holdfast.flight.instant import now
+from holdfast.flight.instant import Instant, now
 from holdfast.flight.journal import Journal
+from holdfast.flight.moments import QuietNoticed
+from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import InMemory, TurnRecord
 from holdfast.lab.provider import Provider
 from holdfast.sessions.clients import clients, slugs, socket_inodes, written_last
@@ -282,6 +284,15 @@ def test_another_clients_end_is_not_this_ones(frozen: Frozen) -> None:
     assert "2 sessions of this folder were written to since it began" in str(unknown["against"])
     assert (known["verdict"], known["grade"]) == ("wait", "suspected")
     assert (known["waits_for"], known["session"]) == ("asked", SESSION)
+
+
+def test_a_silence_began_before_it_was_noticed() -> None:
+    """The gateway notices it after its keepalive interval; it is told from the last byte."""
+    began = Instant(100.0, 1_000_000)
+    record = TurnRecord("0h1", began, "turn", "POST", "/v1/messages")
+    record.note(Instant(110.0, 1_010_000), QuietNoticed("in_tool_use", "Write", 10.0))
+
+    assert doctor_now._told(StoredTurn(record, "i", None, None), 1_018_500).silent_s == 18.5
 
 
 def test_the_turn_on_its_own_connection_tells_its_session(tmp_path: Path) -> None:

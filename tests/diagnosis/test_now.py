@@ -232,6 +232,13 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
         "suspected",
         "whether the path behind the gateway is alive is not known",
     ),
+    "alive some seconds ago": (
+        scene(tail(ASKED), conn()),
+        "wait",
+        "strong",
+        "The path was alive 8.00 s ago, and the API says nothing",
+    ),
+    "alive now": (scene(tail(ASKED), conn(acked_ago_s=0.9)), "wait", "strong", "The path is alive"),
     "alive half a minute ago": (
         scene(tail(ASKED), conn(acked_ago_s=24.0)),
         "wait",

@@ -411,8 +411,8 @@ def _told(turn: StoredTurn, now_ms: int) -> OpenTurn:
     silent_since, away = None, ""
     for at, moment in record.moments:
         match moment:
-            case m.QuietNoticed():
-                silent_since = at.wall_ms
+            case m.QuietNoticed(silent_s=before):
+                silent_since = at.wall_ms - round((before or 0.0) * 1000)
             case m.QuietEnded():
                 silent_since = None
             case m.NetworkGone():

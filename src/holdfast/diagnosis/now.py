@@ -38,6 +38,8 @@ STRONG, SUSPECTED = "strong", "suspected"
 FRESH_S = 10.0
 """An acknowledgement younger than this is life. A path that died 20 s ago has acknowledged something 20 s ago and looks
 no other: probes of a silent connection come every 15 to 30 s at best."""
+AT_ONCE_S = 2.0
+"One that is younger than this is of now."
 LATE_S = 60.0
 "One that is older than this says nothing at all: boxes on a path are known that forget a connection then."
 VANISHING = 2
@@ -83,7 +85,7 @@ class OpenTurn:
     phase: str
     age_s: float
     silent_s: float | None
-    "Since the gateway noticed that upstream was silent; None where it speaks, or nothing was noticed yet."
+    "As the gateway noticed it; None where it speaks, or nothing was noticed yet."
     keepalives: int
     away: str = ""
     "Why upstream cannot be reached at the moment; empty where it can."
@@ -460,8 +462,10 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
         quiet = "The API says nothing" if _silence_s(scene) is not None else "The answer is awaited"
     elif path is not None and _flows(path):
         quiet = "The answer is under way"
-    elif path is not None and _fresh(path):
+    elif path is not None and _fresh(path, AT_ONCE_S):
         quiet = "The path is alive, and the API says nothing"
+    elif path is not None and _fresh(path):
+        quiet = f"The path was alive {_ago(path.acked_ago_s)}, and the API says nothing"
     elif path is not None and path.acked_ago_s is not None:
         quiet = (
             f"The API says nothing; the path was alive {_ago(path.acked_ago_s)}, and is not known to be since"
