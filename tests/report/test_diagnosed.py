@@ -11,6 +11,7 @@ from holdfast.diagnosis.around import Around
 from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis
 from holdfast.diagnosis.examine import Examination, Finding
+from holdfast.diagnosis.fix import Ways, choose
 from holdfast.diagnosis.hypothesis import Brief
 from holdfast.diagnosis.intervals import Interval
 from holdfast.report import diagnosed
@@ -136,8 +137,6 @@ def test_one_reason_is_said_once() -> None:
 
 def test_an_interval_without_width_is_not_shown() -> None:
     """`50% to 50%` says nothing that the count does not."""
-    from holdfast.diagnosis.examine import Finding
-    from holdfast.diagnosis.hypothesis import Brief
 
     finding = Finding("x", "It broke", "strong", 20.0, ("a", "b"), 0.5, Brief(), "", "")
     assert diagnosed.finding_line(finding, 4, Interval(0.5, 0.5)) == "It broke: 2 of 4 failures"
@@ -196,3 +195,43 @@ def test_anothers_suspicions_stand_behind_the_tables(monkeypatch: pytest.MonkeyP
     assert page[at + 1].startswith("  Not yours: ") and "many have read" in page[at + 1]
     assert page[at + 2 : at + 4] == ["  H6   contradicted  Suspects H6", "  Cannot be told here: H1, H7."]
     assert diagnosed.PRIOR not in diagnosed.text(replace(EMPTY, failures=prior.ENOUGH - 1), None)
+
+
+def _flown(ending: str, alone: int) -> dict[str, object]:
+    told = {"ending": ending, "turns": 12, "healed": 0, "noted_by_client": 0}
+    return {**told, "only_flights": alone, "longest_silence_s": 0.0}
+
+
+def test_what_flights_alone_know_stands_in_the_first_line() -> None:
+    """Print mode logs no failed try: what the gateway saw break is told beside what the client noted, and where to look."""
+    rows = [
+        _flown("C.fin.text", 4),
+        _flown("P.rst.text", 1),
+        _flown("P.refused.connect", 12),
+        _flown("P.fin.text", 0),
+    ]
+    for failures, begin in (
+        (30, "30 of 90 requests failed"),
+        (0, "The client's logs tell of no failure: 90 requests"),
+    ):
+        found = replace(EMPTY, failures=failures, tables={"flights": rows})
+        told = diagnosed.verdict(found)
+        assert told.startswith(begin)
+        assert "13 broken turns are known from flights alone: 12 x upstream refused the connection" in told
+        assert "1 x upstream reset the connection inside text (P.rst.text)." in told and "C.fin" not in told
+        assert diagnosed.next_step(found) == diagnosed.TO_LOOK_UP
+
+
+def test_the_fix_knows_what_flights_alone_know() -> None:
+    """Where the client noted nothing, the line to type is for what its gateway saw."""
+    ways = Ways(None, "", None, "")
+    known = {"failures": 0, "requests": 9, "advice": (), "findings": ()}
+    for ending, line in (
+        ("P.refused.connect", "holdfast run --check"),
+        ("P.rst.text", "holdfast flight --last"),
+    ):
+        chosen = choose({**known, "tables": {"flights": [_flown(ending, 2)]}}, ways)
+        assert chosen.line.startswith(line) and "2 broken turns" in chosen.says
+    assert choose({**known, "tables": {"flights": [_flown("P.rst.text", 0)]}}, ways).says.startswith(
+        "Nothing is wrong"
+    )

@@ -7,9 +7,11 @@ measured to move the limit that ended its turns. Where neither is so, no setting
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from holdfast.flight.endings import Side
 
 SETTING, LINE, NOTHING = "setting", "line", "nothing"
 
@@ -91,6 +93,16 @@ class Fix:
 
 def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") -> Fix:
     """The fix for a diagnosis (as `diagnosis.as_json` tells it)."""
+    if (alone := flights_alone(diagnosis.get("tables", {}))) and not diagnosis["advice"]:
+        broken = sum(row["only_flights"] for row in alone)
+        turns = "1 broken turn is" if broken == 1 else f"{broken} broken turns are"
+        refused = alone[0]["ending"].split(".")[1:2] == ["refused"]
+        return Fix(
+            LINE,
+            f"{turns} known from the gateway's flights alone, most of them {alone[0]['ending']}; holdfast flights lists "
+            "them, and each says who ended it and what to do.",
+            line=TO_TYPE["refused"] if refused else "holdfast flight --last",
+        )
     if not diagnosis["failures"]:
         flown = [
             one for one in diagnosis.get("coverage", ()) if one["source"] == "flights" and one["first_ms"]
@@ -144,6 +156,19 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         return Fix(LINE, first["do"], **told)
     reasons = (ways.no_gateway, ways.no_patience if name in OWN_LIMIT else "")
     return Fix(LINE, first["do"], line=RUN, instead=tuple(one for one in reasons if one), **told)
+
+
+def flights_alone(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Rows of the table of flights with turns that were lost and that no client noted (`only_flights`), most first.
+
+    What the client itself ended is nobody's failure.
+    """
+    rows = [
+        row
+        for row in tables.get("flights", ())
+        if row["only_flights"] and not row["ending"].startswith(f"{Side.CLIENT.value}.")
+    ]
+    return sorted(rows, key=lambda row: (-row["only_flights"], row["ending"]))
 
 
 def _titled(finding: Mapping[str, Any]) -> str:

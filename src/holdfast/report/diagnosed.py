@@ -12,10 +12,12 @@ from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis, ahead_ms
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.fix import flights_alone
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
 from holdfast.diagnosis.witnessed import witnesses
-from holdfast.flight.flights import counted, percent
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.flights import counted, ending_sentence, percent
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
 from holdfast.report.text import paragraph
@@ -28,6 +30,11 @@ TO_FIND_OUT = (
     "To find out: holdfast run -- claude, for the next failures (its flights tell who ended a connection, and after which "
     "silence); holdfast probe: what the network does now; then again: holdfast diagnose."
 )
+TO_LOOK_UP = (
+    "What the flights know, with who ended each and what to do: holdfast flights; holdfast flight --last; whether upstream "
+    "can be reached now: holdfast run --check -- claude; then again: holdfast diagnose."
+)
+TOLD_ENDINGS = 3
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
 WHOSE = (
     "Not yours: a report on failing sessions that many have read suspected these, by these numbers. They stand here for "
@@ -86,11 +93,40 @@ HEADS: Mapping[str, str] = {
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """One sentence: how much failed, and what explains it."""
+    """How much failed, and what explains it; and what broke of which the client's logs say nothing."""
+    return " ".join(filter(None, (_of_the_logs(diagnosis), from_flights(diagnosis))))
+
+
+def from_flights(diagnosis: Diagnosis) -> str:
+    """The turns that broke and are known from flights alone, by ending; empty where there is none."""
+    rows = flights_alone(diagnosis.tables)
+    if not rows:
+        return ""
+    broken = sum(row["only_flights"] for row in rows)
+    told = "; ".join(f"{row['only_flights']} x {_ended(row['ending'])}" for row in rows[:TOLD_ENDINGS])
+    rest = broken - sum(row["only_flights"] for row in rows[:TOLD_ENDINGS])
+    more = f"; {rest} x otherwise" if rest else ""
+    verb = "is" if broken == 1 else "are"
+    return f"{counted(broken, 'broken turn')} {verb} known from flights alone: {told}{more}."
+
+
+def _ended(code: str) -> str:
+    """`upstream refused the connection while connecting (P.refused.connect)`; a code of another form as it is."""
+    try:
+        side, mechanism, phase = code.split(".")
+        return ending_sentence(Ending(Side(side), Mechanism(mechanism), Phase(phase)))
+    except ValueError:
+        return clean(code, limit=40)
+
+
+def _of_the_logs(diagnosis: Diagnosis) -> str:
     if not diagnosis.failures:
         if not diagnosis.requests:
             return _no_request(diagnosis)
-        return f"Nothing is wrong: {_requests(diagnosis)} on record, and none failed."
+        right = (
+            "The client's logs tell of no failure" if flights_alone(diagnosis.tables) else "Nothing is wrong"
+        )
+        return f"{right}: {_requests(diagnosis)} on record, and none failed."
     of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
     share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
     died = f", and {counted(diagnosis.died, 'turn')} died of it" if diagnosis.died else "; no turn died of it"
@@ -157,6 +193,8 @@ def period(diagnosis: Diagnosis) -> str:
 def next_step(diagnosis: Diagnosis) -> str:
     """What finds out more, where something failed and no advice leads there; empty where one does, or nothing failed."""
     led = any("holdfast run" in one.remedy for one in diagnosis.advice)
+    if flights_alone(diagnosis.tables):
+        return TO_LOOK_UP
     return TO_FIND_OUT if diagnosis.failures and not led else ""
 
 
