@@ -194,3 +194,13 @@ def test_what_is_no_moment_of_ours_stays_here() -> None:
     assert told[source.names.index("moments")] == '[[0,1,"AnswerHeard",{"reader":null}]]'
     assert "hush" not in str(told)
     assert change.names.left_out["moment of another version"] == 2
+
+
+def test_the_kind_of_a_note_is_no_persons_name() -> None:
+    """`mark` is a word of ours in that place; in any other it may be somebody."""
+    source = SOURCES["note"]
+    row = dict(zip(source.names, [None] * len(source.names), strict=True)) | {"name": "mark", "text": "Mark"}
+    (told,) = Deidentifier()(source, [list(row.values())])
+    found = dict(zip(source.names, told, strict=True))
+
+    assert found["name"] == "mark" and found["text"] != "Mark"

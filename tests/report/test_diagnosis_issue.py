@@ -127,6 +127,7 @@ def test_our_own_sentences_stay_readable() -> None:
     [
         BOTH_SAW,
         FROM_WHERE,
+        "The user's settings have no hook and no MCP server; those of projects are not in this copy of a home.",
         "2 records have times at which no such client ran: a clock was wrong then. What they tell is left out.",
         "This machine had no network: cannot be told (no log covers the 20 new failures; before: 12 of 24).",
     ],

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     "--from",
     "place",
     metavar="PLACE",
-    help="Many machines' exported sessions instead of a home: a directory, a pattern, or a URL that the engine reads.",
+    help="Many machines' exported sessions instead of a home, as text, markdown or json: a directory, a pattern, or a URL "
+    "that the engine reads.",
 )
 @click.option(
     "--backend",

@@ -31,7 +31,7 @@ close closed closes closing closings cloudflare cloudfront cnt coalesce code cod
 command common communication compact compacting compaction compare compared comparison complete completed
 completions compressed compression concluded concurrency concurrent config configuration configured
 confirmed congestion connect connected connecting connection connections conntrack contain container
-contains content context continue control conversation core correct corrupted cost costs could count
+contains content context continue control conversation copy core correct corrupted cost costs could count
 count_tokens counted counts covered covers cpu credit credits cross curl current cut cuts cycle cycles darwin
 data day days dead deadline deadlock debug decide decided decides declared decode decoding decompress default
 defect defined delayed delete deleted deletes delivery delta deltas denied deno deny descriptor desired
@@ -53,7 +53,7 @@ frequent fresh from full function gap gaps gateway gave gave_up gcm generated ge
 giving go goaway goes gone got gpt grace grammar greater greetings
 grew grows gzip h1 h2 had haiku half halted hand
 handed handle handshake haproxy hardly has hash have head header headers healed healing heard hears hedge
-held hello help her here hit hits hold holdfast holdfast-turn holding holds honest honestly hook hooks
+held hello help her here hit hits hold holdfast holdfast-turn holding holds home honest honestly hook hooks
 hop hops host hostname hour hours how however html http http/1.0 http/1.1 http/2 http_1_1_required https
 httpx human hundreds hung i id identifier identity idle ids if illegal image images immediately
 implemented in inadequate_security inappropriate inbound included incomplete increase incremental
@@ -91,7 +91,7 @@ references refresh refusal refused refuses regarding region regression rejected 
 release remain remaining remote removed repeat repeated replaced reply report reported request requested
 requests required requires resampled resend resent reset resets resolved resolver resolvers resource
 resources response responses rest restart restarted result resumed retransmit retransmits retried retries
-retry retry-after retrying revoked rf roaming room root round route router routes row rpc rsa rst run running
+retry retry-after retrying reused revoked rf roaming room root round route router routes row rpc rsa rst run running runtime
 runs s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
 seam second second's seconds secret section secure see seek seems
 seen sees segment segments self semaphores send
