@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -229,3 +230,17 @@ def test_the_schema_needs_no_journal(tmp_path: Path) -> None:
     assert "  longest_quiet_ms  BIGINT   Longest silence" in typed(tmp_path, "flights", "--schema").stdout
     told = json.loads(typed(tmp_path, "flights", "--schema", "--json").stdout)
     assert {column["name"] for column in told["tables"]["note"]["columns"]} >= {"wall_ms", "text"}
+
+
+def test_the_line_that_finds_one_person_s_turns_is_right(tmp_path: Path) -> None:
+    """As the how-to has it: by the session's id, which the person knows."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to.md").read_text(encoding="utf-8")
+    found = re.search(
+        r'^holdfast flights --sql "(SELECT turn_id, .* session = \'([0-9a-f-]+)\')"$', page, re.M
+    )
+    assert found
+    theirs, another = short_turn(turn_id="theirs"), short_turn(turn_id="another")
+    theirs.session = found[2]
+    recorded(tmp_path, theirs, another)
+    shown = typed(tmp_path, "flights", "--sql", found[1])
+    assert shown.exit_code == 0 and "theirs" in shown.stdout and "another" not in shown.stdout
