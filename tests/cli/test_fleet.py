@@ -200,4 +200,8 @@ def test_an_engine_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "nosuch" in typed("diagnose", "--from", place, "--backend", "nosuch://host", code=2).stderr
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     said = typed("diagnose", "--from", place, "--backend", "spark://local[2]", code=2).stderr
-    assert "needs pyspark.sql" in said and "ibis-framework[pyspark]" in said
+    assert (
+        "needs pyspark.sql" in said
+        and "(it is of the extra spark)" in said
+        and "ibis-framework[pyspark]" in said
+    )

@@ -61,7 +61,8 @@ def connect(url: str) -> Any:
     except ImportError as error:
         engine = "pyspark" if scheme in ("spark", "sc", "pyspark") else clean(scheme)
         raise BackendError(
-            f"{clean(url)} needs {error.name or error}, which is not installed; install it with: "
+            f"{clean(url)} needs {error.name or error}, which is not installed"
+            f"{' (it is of the extra spark)' if engine == 'pyspark' else ''}; install it with: "
             f"{line_for([*missing('diagnose'), f'ibis-framework[{engine}]'])}"
         ) from error
     except Exception as error:
