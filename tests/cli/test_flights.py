@@ -71,7 +71,10 @@ def test_limit_and_since_choose(tmp_path: Path) -> None:
     now = instant.now()
     hour_ago = Instant(now.mono_s, now.wall_ms - 3_600_000)
     recorded(tmp_path, short_turn(hour_ago, turn_id="aaa"), short_turn(now, turn_id="bbb"))
-    assert "aaa" not in typed(tmp_path, "flights", "--limit", "1").stdout
+    newest = typed(tmp_path, "flights", "--limit", "1")
+    assert (
+        "aaa" not in newest.stdout and "This is the newest; for more: holdfast flights -n 5" in newest.stderr
+    )
     assert "aaa" not in typed(tmp_path, "flights", "--since", "30m").stdout
     assert "aaa" in typed(tmp_path, "flights", "--since", "2h").stdout
     assert "aaa" in typed(tmp_path, "flights", "--since", "2020-01-01").stdout

@@ -113,9 +113,8 @@ def command(
         if not as_json:
             _loops(turns)
             if len(turns) == limit:
-                click.echo(
-                    f"These are the newest {limit}; for more: holdfast flights -n {5 * limit}", err=True
-                )
+                which = "This is the newest" if limit == 1 else f"These are the newest {limit}"
+                click.echo(f"{which}; for more: holdfast flights -n {5 * limit}", err=True)
         if beside:
             _notes(beside, turns, as_json)
         if not follow:

@@ -99,6 +99,8 @@ WORDS = {
     "atlas": "The timers that are known between a client and its provider, each with its clock, what resets it, how it "
     "shows and a source: holdfast atlas. A timer is named only by side and mechanism, or by a number that came again "
     "and again.",
+    "circle": "Of a turn's story: whether the same request came again and again and broke alike each time, as told of one "
+    "turn by holdfast flight. Over the list of turns it is called a retry loop.",
     "retry loop": "The same request, again and again, each time ended alike: one finding, told below the list of "
     "holdfast flights, with its tries, turns and generations counted apart.",
     "mark": "A note that somebody wrote onto the timeline (moved to Ethernet): holdfast mark.",
