@@ -19,6 +19,7 @@ from holdfast.cli import demo
 from holdfast.cli.errors import Failed
 from holdfast.flight.flights import Line
 from holdfast.gateway.settings import Timeouts
+from holdfast.lab.clients import Ask, Report
 from holdfast.lab.freeze import ACTS, Act, Facts, scaled
 from holdfast.lab.scenarios import GIANT_TOOL
 
@@ -162,3 +163,14 @@ def test_interrupted_it_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.returncode == 130, said
     assert not list(tmp_path.iterdir())
     assert "Traceback" not in said
+
+
+def test_the_request_with_the_tool_s_result_is_told_as_such() -> None:
+    """The table counts how often the question was asked, so a second line without a reason would contradict it."""
+    report = Report(
+        [Ask(1, True, 0.0, ended="complete", ended_s=1.0), Ask(2, True, 1.0, ended="complete", ended_s=2.0)]
+    )
+    act = Act(ACTS[1])
+    act.report = report
+    first, second = demo.news([act])[:2]
+    assert "request 1: complete after 1.00 s" in first and "request 2 (the tool's result): complete" in second

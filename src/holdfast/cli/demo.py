@@ -223,9 +223,12 @@ def news(acts: Sequence[Act]) -> list[str]:
     lines = []
     for act in acts:
         head = f"[{HEADS[act.part.name][0]}; client: {' '.join(HEADS[act.part.name][1:])}]"
+        answered = next((ask.number for ask in act.report.asks if ask.complete), None)
         for ask in act.report.asks:
+            # The turn goes on with what its tool gave; that is no second try, and the table does not count it.
+            then = " (the tool's result)" if answered is not None and ask.number > answered else ""
             if ask.ended:
-                lines.append(f"{head} request {ask.number}: {ask.ended} after {duration(ask.lasted_s)}")
+                lines.append(f"{head} request {ask.number}{then}: {ask.ended} after {duration(ask.lasted_s)}")
         if act.over:
             facts = act.facts()
             lines.append(
