@@ -74,6 +74,11 @@ def run(environ: dict[str, str], directory: Path) -> Run:
     return run
 
 
+def _hears_hangups() -> None:
+    """Whoever runs the tests may ignore them (nohup), and that is inherited."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def terminal(environ: dict[str, str], directory: Path) -> Iterator[Terminal]:
     """Run a program (by default a Python script under `holdfast run`) on a terminal of its own."""
@@ -93,6 +98,7 @@ def terminal(environ: dict[str, str], directory: Path) -> Iterator[Terminal]:
             timeout=15,
             encoding="utf-8",
             echo=False,
+            preexec_fn=_hears_hangups,
         )
         opened.append(spawned)
         return spawned
