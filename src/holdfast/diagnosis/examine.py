@@ -22,8 +22,7 @@ What probes answered is added once to a cause's gain (`asked`), in bits as well.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +30,7 @@ import numpy.typing as npt
 
 from holdfast.diagnosis.asked import Weight, weigh
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypothesis import Brief, Hypothesis
+from holdfast.diagnosis.hypothesis import Brief, Hypothesis, weights
 
 STRONG_BITS = 10.0
 SUSPECTED_BITS = 5.0
@@ -95,11 +94,13 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
         return Examination((), (), (), tuple((one.name, 0.0) for one in hypotheses))
     known = {one.name: one for one in hypotheses}
     ratios = {name: np.array(one.ratios(case), dtype=np.float64) for name, one in known.items()}
-    weights = {name: _weights(one.units(case), one.likeness, one.bears(case)) for name, one in known.items()}
+    counted = {
+        name: np.array(weights(one.units(case), one.likeness, one.bears(case))) for name, one in known.items()
+    }
     prices = {name: max(one.price_bits, 0.5 * math.log2(len(failures))) for name, one in known.items()}
     told = {name: weigh(one, case, [float(ratio) for ratio in ratios[name]]) for name, one in known.items()}
     asked = {name: sum(one.bits for one in answers) for name, answers in told.items()}
-    weighing = _Weighing(ratios, weights, prices, asked)
+    weighing = _Weighing(ratios, counted, prices, asked)
     claimed = weighing.select()
     gains = {name: weighing.gain(name, claimed - {name}) for name in known}
     groups = {name: _rivals(known[name], claimed, gains, weighing) for name in known if name in claimed}
@@ -149,15 +150,6 @@ def _with(brief: Brief, weights: Sequence[Weight]) -> Brief:
     pro = tuple(one.evidence for one in weights if one.bits > 0)
     con = tuple(one.evidence for one in weights if one.bits <= 0)
     return replace(brief, pro=(*brief.pro, *pro), con=(*brief.con, *con))
-
-
-def _weights(units: Sequence[Hashable], likeness: float, bears: Sequence[bool]) -> Row:
-    """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples; one
-    that does not bear on the cause nothing."""
-    alike = Counter(unit for unit, counts in zip(units, bears, strict=True) if counts and unit is not None)
-    return np.array(bears) * [
-        1.0 if unit is None else 1 / (1 + (alike[unit] - 1) * likeness) for unit in units
-    ]
 
 
 class _Weighing:

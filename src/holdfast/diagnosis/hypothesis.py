@@ -19,6 +19,7 @@ and against no cause at all.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -107,3 +108,13 @@ class Hypothesis:
 
     def __repr__(self) -> str:
         return f"<Hypothesis {self.name}>"
+
+
+def weights(units: Sequence[Hashable], likeness: float, bears: Sequence[bool]) -> list[float]:
+    """What each failure counts for as evidence: n alike are worth n / (1 + (n - 1) * likeness), as in cluster samples; one
+    that does not bear on the cause nothing."""
+    alike = Counter(unit for unit, counts in zip(units, bears, strict=True) if counts and unit is not None)
+    return [
+        0.0 if not counts else 1.0 if unit is None else 1 / (1 + (alike[unit] - 1) * likeness)
+        for unit, counts in zip(units, bears, strict=True)
+    ]

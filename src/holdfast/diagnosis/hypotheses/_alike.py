@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Sequence
 
@@ -9,6 +10,8 @@ from holdfast.diagnosis.case import Case
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"Of the failures, tried for each thing that may be the cause."
 
 
 def by_session_day(case: Case) -> Sequence[Hashable]:
@@ -32,3 +35,14 @@ def near(case: Case, at_ms: int, within_ms: int) -> range:
     """The places of the answers within so long of a time."""
     times = case.answer_times_ms
     return range(bisect_left(times, at_ms - within_ms), bisect_right(times, at_ms + within_ms))
+
+
+def best_bits(ratios: Sequence[float], weights: Sequence[float]) -> float:
+    """Bits of the best share that a cause could have; the weights are those of `hypothesis.weights`."""
+    return max(
+        sum(
+            weight * math.log2(1 - share + share * ratio)
+            for ratio, weight in zip(ratios, weights, strict=True)
+        )
+        for share in SHARES
+    )

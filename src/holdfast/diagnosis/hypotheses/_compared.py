@@ -9,12 +9,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.diagnosis.case import Case, Failure, Trip
-from holdfast.diagnosis.hypotheses._alike import DAY_MS, by_session_day
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.diagnosis.hypotheses._alike import DAY_MS, best_bits, by_session_day
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis, weights
 from holdfast.flight.flights import counted
 
-SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"Of the failures, tried for each place."
 SHARED = (0.02, 0.97)
 "A day compares a place with others if this one had more than the first share of its requests and less than the second."
 MOST = 50.0
@@ -55,18 +53,8 @@ class Compared(Hypothesis):
         units = self.units(case)
 
         def proof(mark: Mark) -> float:
-            """Bits of the best share that it could have."""
             counts = [_bears(case, one, mark, used) for one in case.failures]
-            alike = Counter(unit for unit, one in zip(units, counts, strict=True) if one)
-            told = [
-                (ratio, 1 / (1 + (alike[unit] - 1) * self.likeness))
-                for ratio, unit, one in zip(rows[mark], units, counts, strict=True)
-                if one
-            ]
-            return max(
-                sum(weight * math.log2(1 - share + share * ratio) for ratio, weight in told)
-                for share in SHARES
-            )
+            return best_bits(rows[mark], weights(units, self.likeness, counts))
 
         self.mark = max(marks, key=proof)
         return rows[self.mark]

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypotheses._alike import DAY_MS, by_session_day
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.diagnosis.hypotheses._alike import DAY_MS, best_bits, by_session_day
+from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis, weights
 from holdfast.flight.flights import counted
 
-SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"Of the failures, tried for each version."
 SHARED = (0.03, 0.97)
 "A day compares versions if this one had more than the first share of its requests and less than the second."
 
@@ -47,18 +45,7 @@ class ClientVersion(Hypothesis):
         units = by_session_day(case)
 
         def proof(version: str) -> float:
-            """Bits of the best share that it could have."""
-            counts = _compares(case, version, used)
-            alike = Counter(unit for unit, one in zip(units, counts, strict=True) if one)
-            told = [
-                (ratio, 1 / (1 + (alike[unit] - 1) * self.likeness))
-                for ratio, unit, one in zip(rows[version], units, counts, strict=True)
-                if one
-            ]
-            return max(
-                sum(weight * math.log2(1 - share + share * ratio) for ratio, weight in told)
-                for share in SHARES
-            )
+            return best_bits(rows[version], weights(units, self.likeness, _compares(case, version, used)))
 
         self.version = max(versions, key=proof)
         return rows[self.version]
