@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,9 +109,10 @@ def command(
         widths = _widths(turns)
         if not as_json:
             click.echo(_line(HEAD, widths))
-        _show(turns, widths, as_json, beside, noted)
+        cut = _cuts(turns)
+        _show(turns, widths, as_json, cut, beside, noted)
         if not as_json:
-            _loops(turns)
+            _loops(turns, cut)
             if len(turns) == limit:
                 which = "This is the newest" if limit == 1 else f"These are the newest {limit}"
                 click.echo(f"{which}; for more: holdfast flights -n {5 * limit}", err=True)
@@ -125,8 +126,9 @@ def command(
             recent = library.recent(SEEN, min(start, _oldest_running(turns, start)))[::-1]
             news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
             later = [] if as_json else _noted(library, start, start)
-            _show(news, widths, as_json, noted=[one for one in later if one not in noted])
-            noted += [one for one in later if one not in noted]
+            unsaid = [one for one in later if one not in noted]
+            _show(news, widths, as_json, _cuts(news), noted=unsaid)
+            noted += unsaid
             shown |= {turn.record.turn_id: turn.ending_code for turn in news}
 
 
@@ -144,11 +146,11 @@ def _show(
     turns: list[StoredTurn],
     widths: list[int],
     as_json: bool,
+    cut: Mapping[str, cuts.Row],
     beside: adding.Beside | None = None,
     noted: Sequence[Noted] = (),
 ) -> None:
     now, waiting = instant.now(), deque(noted)
-    cut = cuts.rows((turn.record for turn in turns), now.wall_ms)
     for turn in turns:
         while waiting and waiting[0].wall_ms < turn.record.started.wall_ms:
             click.echo(_note(waiting.popleft(), widths))
@@ -194,9 +196,12 @@ def _note(one: Noted, widths: list[int]) -> str:
     return columns([(clean(one.name), local_time(one.wall_ms), clean(one.text))], [*widths[:2], 0])[0]
 
 
-def _loops(turns: list[StoredTurn]) -> None:
+def _cuts(turns: list[StoredTurn]) -> dict[str, cuts.Row]:
+    return cuts.rows((turn.record for turn in turns), instant.now().wall_ms)
+
+
+def _loops(turns: list[StoredTurn], found: Mapping[str, cuts.Row]) -> None:
     """Answers that never became whole, and requests that came again and ended alike: one finding each, below the list."""
-    found = cuts.rows((turn.record for turn in turns), instant.now().wall_ms)
     for row in {id(row): row for row in found.values() if row.lost}.values():
         click.echo(f"\n{row.sentence()} The last: holdfast flight {row.turn_ids[-1]}")
     for loop in loops.found(turns):
