@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from holdfast.diagnosis.case import Answer, Case, Failure
+from holdfast.diagnosis.case import Answer, Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms, local_day
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import face
@@ -342,15 +342,20 @@ def _undecided(when: str, log: str, hits: int, marks: Sequence[tuple[Failure, bo
     return f"{hits} of {counted(len(marks), 'failure')} came while {when}. That decides nothing yet."
 
 
+def _ways(data: _Data, way: Callable[[Trip], str | None]) -> list[set[str]]:
+    """Of each failure that a flight saw: by which ways its attempts went, as far as that was told."""
+    return [
+        {value for trip in trips if (value := way(trip)) is not None}
+        for one in data.case.failures
+        if (trips := data.case.trips_of.get(one.id))
+    ]
+
+
 def _http2(data: _Data) -> _Told:
     claim = data.claimed("http2")
     if claim is not None:
         return _Told(SUPPORTED, claim, pro=(claim,))
-    seen = [
-        {trip.http for trip in trips if trip.http is not None}
-        for one in data.case.failures
-        if (trips := data.case.trips_of.get(one.id))
-    ]
+    seen = _ways(data, lambda trip: trip.http)
     plain = sum(found == {"1.1"} for found in seen)
     said = f"{plain} of {counted(len(seen), 'failure')} that a flight saw went by HTTP/1.1, which has no such control."
     if len(seen) >= ENOUGH and plain > (1 - FEW) * len(seen):
@@ -427,11 +432,7 @@ def _ipv6(data: _Data) -> _Told:
     claim = data.claimed("ipv6-path")
     if claim is not None:
         return _Told(SUPPORTED, claim, pro=(claim,))
-    seen = [
-        {trip.family for trip in trips if trip.family is not None}
-        for one in data.case.failures
-        if (trips := data.case.trips_of.get(one.id))
-    ]
+    seen = _ways(data, lambda trip: trip.family)
     four = sum(found == {"4"} for found in seen)
     said = f"{four} of {counted(len(seen), 'failure')} that a flight saw went by IPv4."
     if len(seen) >= ENOUGH and four > (1 - FEW) * len(seen):
