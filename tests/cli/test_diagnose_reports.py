@@ -22,9 +22,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def diagnosed(home: Path, *options: str) -> Result:
+def diagnosed(home: Path, *options: str, code: int = 0) -> Result:
     result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--timezone", "UTC", *options])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
     return result
 
 
@@ -141,18 +141,8 @@ def test_a_private_sheet_is_never_overwritten(home: Path, tmp_path: Path) -> Non
     days(home, 0, 6)
     diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
     (tmp_path / "issue.md").unlink()
-    again = [
-        "--home",
-        str(home),
-        "--timezone",
-        "UTC",
-        "--format",
-        "issue",
-        "--out",
-        str(tmp_path / "issue.md"),
-    ]
-    result = CliRunner().invoke(diagnose.command, again)
-    assert result.exit_code == 1 and "is there already; choose another name" in result.stderr
+    result = diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"), code=1)
+    assert "is there already; choose another name" in result.stderr
     assert not (tmp_path / "issue.md").exists()
 
 
@@ -166,17 +156,7 @@ def test_a_public_report_overwrites_nothing(home: Path, tmp_path: Path) -> None:
     """It may have been sent; and it is said before the work is done."""
     days(home, 0, 6)
     (tmp_path / "issue.md").write_text("mine")
-    line = [
-        "--home",
-        str(home),
-        "--timezone",
-        "UTC",
-        "--format",
-        "issue",
-        "--out",
-        str(tmp_path / "issue.md"),
-    ]
-    result = CliRunner().invoke(diagnose.command, line)
+    result = diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"), code=1)
 
-    assert result.exit_code == 1 and "is there already; choose another name" in result.stderr
+    assert "is there already; choose another name" in result.stderr
     assert (tmp_path / "issue.md").read_text() == "mine" and not list(tmp_path.glob("*.private.md"))

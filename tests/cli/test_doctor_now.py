@@ -69,6 +69,12 @@ class Frozen:
         told: dict[str, Any] = json.loads(self.looked("--json", "--pid", str(self.pid)))
         return told
 
+    def watched(self, *options: str) -> subprocess.Popen[str]:
+        """Looks five times a second, until it is ended."""
+        command = [sys.executable, "-m", "holdfast", "doctor", "--now", *options]
+        command += ["--watch", "0.2", "--pid", str(self.pid)]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=subprocess.PIPE, text=True)
+
 
 @contextmanager
 def client_of(url: str, home: Path) -> Iterator[Frozen]:
@@ -125,20 +131,7 @@ def test_without_a_transcript_it_cannot_be_told(frozen: Frozen) -> None:
 
 def test_watching_tells_in_full_only_what_is_new(frozen: Frozen) -> None:
     """Then one line a look, with what moves; and who watches is not told to watch."""
-    command = [
-        sys.executable,
-        "-m",
-        "holdfast",
-        "doctor",
-        "--now",
-        "--watch",
-        "0.2",
-        "--pid",
-        str(frozen.pid),
-    ]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=frozen.environment(), stdout=subprocess.PIPE, text=True
-    ) as watching:
+    with frozen.watched() as watching:
         assert watching.stdout is not None
         lines = [line.rstrip() for _, line in zip(range(40), watching.stdout, strict=False)]
         watching.terminate()
@@ -153,21 +146,7 @@ def test_watching_tells_in_full_only_what_is_new(frozen: Frozen) -> None:
 def test_watching_ends_with_the_client(frozen: Frozen) -> None:
     """Look after look, one line each, until the process is gone."""
     frozen.writes(frozen.pen().asks())
-    command = [
-        sys.executable,
-        "-m",
-        "holdfast",
-        "doctor",
-        "--now",
-        "--json",
-        "--watch",
-        "0.2",
-        "--pid",
-        str(frozen.pid),
-    ]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=frozen.environment(), stdout=subprocess.PIPE, text=True
-    ) as watching:
+    with frozen.watched("--json") as watching:
         assert watching.stdout is not None
         assert json.loads(watching.stdout.readline())["verdict"] == "wait"
         os.kill(frozen.pid, 9)
