@@ -21,7 +21,7 @@ from holdfast.gateway.sockets import Fact
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.unbuffer import edit
-from holdfast.gateway.upstream.connection import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection, at_hand
 from holdfast.gateway.upstream.pool import UpstreamError
 
 if TYPE_CHECKING:
@@ -224,17 +224,7 @@ class Asking(Attempt):
         self.connection = connection
         self.address, self.http = connection.address, connection.http
         carrier, question = self.carrier, self.carrier.question
-        carrier.note(
-            m.Connected(
-                self.number,
-                connection.address,
-                connection.took_s,
-                connection.reused,
-                connection.tls,
-                connection.http,
-                connection.own_port,
-            )
-        )
+        carrier.note(at_hand(self.number, connection))
         self.connected()
         outgoing, self.outgoing = self.outgoing, None
         connection.start(self, question.method, question.target, question.headers(outgoing))

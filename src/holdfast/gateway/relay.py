@@ -17,7 +17,7 @@ from holdfast.gateway import headers as h
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.listener import Exchange, Facts
-from holdfast.gateway.upstream.connection import UpstreamConnection
+from holdfast.gateway.upstream.connection import UpstreamConnection, at_hand
 from holdfast.gateway.upstream.pool import UpstreamError
 
 if TYPE_CHECKING:
@@ -109,17 +109,7 @@ class Relay:
     def _send_on(self, connection: UpstreamConnection) -> None:
         exchange, settings = self._exchange, self._engine.settings
         self._connection = connection
-        self._note(
-            m.Connected(
-                1,
-                connection.address,
-                connection.took_s,
-                connection.reused,
-                connection.tls,
-                connection.http,
-                connection.own_port,
-            )
-        )
+        self._note(at_hand(1, connection))
         length = h.request_length(exchange.head)
         headers = h.to_upstream(exchange.head, settings.upstream, identity=False)
         headers = h.framed(headers, exchange.head.method, length)

@@ -32,6 +32,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.sockets import (
     Fact,
@@ -551,3 +552,16 @@ def cause(
     if number in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN):
         return Side.PATH, Mechanism.UNREACHABLE
     return Side.MACHINE, Mechanism.LOCAL_ERROR
+
+
+def at_hand(attempt: int, connection: UpstreamConnection) -> m.Connected:
+    """The moment in which an attempt has its connection."""
+    return m.Connected(
+        attempt,
+        connection.address,
+        connection.took_s,
+        connection.reused,
+        connection.tls,
+        connection.http,
+        connection.own_port,
+    )
