@@ -27,6 +27,7 @@ from holdfast.flight.instances import phase_after
 from holdfast.flight.instant import Instant
 from holdfast.flight.journal import (
     PENDING_RECORDS,
+    ROWS_AT_ONCE,
     Journal,
     Retention,
     _row,
@@ -129,6 +130,19 @@ def test_a_long_turn_is_written_as_it_goes_on(tmp_path: Path) -> None:
     journal.changed(record)
     journal.close()
     assert read(tmp_path) == [replace(record, moments=told)]
+
+
+def test_many_changed_turns_do_not_wait_for_the_clock(tmp_path: Path) -> None:
+    """What is noticed of a thousand turns at once does not pile up until the half second is over."""
+    journal = Journal(tmp_path, flush_every_s=3600.0)
+    until(lambda: journal._rounds > 0)
+    records = [short_turn() for _ in range(ROWS_AT_ONCE)]
+    for number, record in enumerate(records):
+        record.turn_id = f"turn{number:010}"
+        journal.changed(record)
+    until(lambda: len(read(tmp_path)) == ROWS_AT_ONCE)
+    assert not any(record.moments for record in records)
+    journal.close()
 
 
 def test_files_and_directories_are_private(tmp_path: Path) -> None:

@@ -68,8 +68,9 @@ PENDING_ANSWERS = 2000
 PENDING_NOTES = 1000
 PAGE_CACHE_KB = 512
 "New turns go to the file's end, and open ones are few: SQLite's own 2 MB serve nobody here."
-ROWS_AT_ONCE = 500
-"In one transaction, so that other gateways' turns come in between: about 10 ms of writing."
+ROWS_AT_ONCE = 200
+"""In one transaction, so that other gateways' turns come in between: about 4 ms of writing. As many are written without
+waiting for the clock: the moments of a turn's beginning take 3 KB of memory until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,7 @@ class Journal:
     # What the event loop calls. One operation on a dictionary or deque each: atomic, so no lock to wait for.
 
     def changed(self, record: TurnRecord) -> None:
-        """The record has news; it is written within half a second."""
+        """The record has news; it is written within half a second, or once `ROWS_AT_ONCE` have."""
         dirty = self._dirty
         if record.turn_id in dirty:
             return
@@ -299,6 +300,8 @@ class Journal:
             self.dropped_turns += 1
             return
         dirty[record.turn_id] = record
+        if len(dirty) == ROWS_AT_ONCE:
+            self._wake.set()
 
     def keep_answer(
         self,
