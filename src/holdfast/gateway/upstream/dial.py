@@ -39,7 +39,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.settings import Settings, Sockets, Tls, Upstream
 from holdfast.gateway.sockets import Fact, set_keepalive, set_user_timeout, tcp_facts
 from holdfast.gateway.upstream.connection import UpstreamConnection
-from holdfast.gateway.upstream.h1 import Http1Connection
+from holdfast.gateway.upstream.h1 import Callbacks, Http1Connection
 from holdfast.gateway.upstream.proxies import is_loopback
 from holdfast.gateway.upstream.tls import TlsSession, alert, explain, in_one_line
 
@@ -95,6 +95,9 @@ class Route:
 
     known: list[_Address] = field(default_factory=list, compare=False, repr=False)
     "Where the name led to when it was resolved last; only where TLS with upstream itself proves who is there."
+
+    callbacks: Callbacks = field(default_factory=Callbacks, compare=False, repr=False)
+    "Of the parsers of all its connections."
 
     @property
     def tunnel(self) -> bool:
@@ -250,6 +253,7 @@ async def _over(
             proxy_header=(b"Proxy-Authorization", forward.authorization)
             if forward and forward.authorization
             else None,
+            callbacks=way.callbacks,
             now=now,
         )
     await loop.create_connection(lambda: connection, sock=sock)

@@ -2,7 +2,8 @@
 
 The transport's callbacks feed a C parser, and what one read of the socket held goes to the listener in
 one call: no task, no queue, no generator per chunk (reference perf.md, section 5). The parser reports
-pieces by appending to a list, which costs no Python frame.
+pieces by appending to a list, which costs no Python frame, and to the same callbacks for all connections:
+it keeps each of them for as long as an answer takes.
 
 Life, TLS and endings of a connection are not HTTP/1.1's alone, and stand in `connection`.
 """
@@ -25,11 +26,58 @@ class _BeyondEndError(Exception):
     """Something followed the response that was asked for."""
 
 
+class Callbacks:
+    """What a parser calls while it is fed; one for all connections of a thread. Feeding never leads to feeding another."""
+
+    __slots__ = (
+        "feeding",
+        "on_body",
+        "on_header",
+        "on_headers_complete",
+        "on_message_begin",
+        "on_message_complete",
+        "on_status",
+        "pieces",
+    )
+
+    def __init__(self) -> None:
+        self.feeding: Http1Connection
+        "Whose parser is being fed."
+        self.pieces: list[bytes] = []
+        "Of the body, from this feeding; whoever feeds takes them out."
+        self.on_body = self.pieces.append
+        # Bound here, once, not by every parser that looks them up.
+        self.on_header = self._header
+        self.on_headers_complete = self._headers_complete
+        self.on_message_begin = self._message_begin
+        self.on_message_complete = self._message_complete
+        self.on_status = self._status
+
+    def _message_begin(self) -> None:
+        if self.feeding._complete:
+            raise _BeyondEndError
+
+    def _status(self, reason: bytes) -> None:
+        self.feeding._reason += reason  # in pieces, where a read ends inside it
+
+    def _header(self, name: bytes, value: bytes) -> None:
+        connection = self.feeding
+        if not connection._head_done:  # what comes later is a trailer; none of them matters to a relay
+            connection._headers.append((name, value))
+
+    def _headers_complete(self) -> None:
+        self.feeding._head_arrived()
+
+    def _message_complete(self) -> None:
+        self.feeding._message_arrived()
+
+
 class Http1Connection(UpstreamConnection):
     """An HTTP/1.1 connection to the upstream."""
 
     __slots__ = (
         "_absolute",
+        "_callbacks",
         "_chunked",
         "_complete",
         "_dry",
@@ -42,10 +90,8 @@ class Http1Connection(UpstreamConnection):
         "_keep_alive",
         "_needs_eof",
         "_parser",
-        "_pieces",
         "_proxy_header",
         "_reason",
-        "on_body",
     )
 
     http = "1.1"
@@ -60,20 +106,20 @@ class Http1Connection(UpstreamConnection):
         on_idle: Callable[[UpstreamConnection], None] | None = None,
         absolute: bytes = b"",
         proxy_header: tuple[bytes, bytes] | None = None,
+        callbacks: Callbacks | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """As for every connection.
 
         `absolute` (`http://host:port`) is put before the target when a forward proxy is asked, and
-        `proxy_header` is its `Proxy-Authorization`.
+        `proxy_header` is its `Proxy-Authorization`. `callbacks` are shared with the thread's other connections.
         """
         super().__init__(sock, address=address, took_s=took_s, tls=tls, on_idle=on_idle, now=now)
         self._absolute = absolute
         self._proxy_header = proxy_header
+        self._callbacks = callbacks or Callbacks()
         self._headers: Headers = []
         self._parser: Any = None
-        self._pieces: list[bytes] = []
-        self.on_body = self._pieces.append  # the parser looks it up by this name, once per exchange
         self._forget()
 
     # The caller's side.
@@ -82,7 +128,7 @@ class Http1Connection(UpstreamConnection):
         """As for every connection; names and values are written as given."""
         if not self._begin(listener):
             return
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = httptools.HttpResponseParser(self._callbacks)
         self._is_head = method == b"HEAD"
         if self._proxy_header is not None:
             headers = [*headers, self._proxy_header]
@@ -123,19 +169,22 @@ class Http1Connection(UpstreamConnection):
             self._break(Side.PROVIDER, Mechanism.MALFORMED, "bytes came on an idle connection")
             return
         problem: Exception | None = None
+        callbacks = self._callbacks
+        callbacks.feeding = self
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             problem = error
-        if self._flowing and problem is None:
-            pieces = self._pieces
-            if pieces:
-                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                pieces.clear()
+        pieces = callbacks.pieces
+        body = b""
+        if pieces:
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            if self._flowing and problem is None:
                 self._dry = 0
                 self._listener.body_arrived(body)  # type: ignore[union-attr]
                 return
-        self._digest(len(data), problem)
+        self._digest(len(data), body, problem)
 
     def _ended_by_close(self) -> bool:
         # Without TLS's own goodbye anybody could have cut the answer here, so it is no proper end.
@@ -149,30 +198,22 @@ class Http1Connection(UpstreamConnection):
         # stands: it is shown a last chunk, and only between two chunks it takes that for the end, and nothing for body.
         if not self._flowing or self._needs_eof:
             return False
-        self._pieces.clear()
+        pieces, self._callbacks.feeding = self._callbacks.pieces, self
+        torn = False
         try:
             self._parser.feed_data(b"0\r\n\r\n")
         except httptools.HttpParserError:
-            return True
-        return bool(self._pieces) or not self._complete
+            torn = True
+        torn = torn or bool(pieces) or not self._complete
+        pieces.clear()
+        return torn
 
     def _nothing_heard(self) -> bool:
         return not self._status and not self._dry
 
-    # The parser's side. `on_body` is `self._pieces.append`.
+    # The parser's side, by way of `Callbacks`.
 
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise _BeyondEndError
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason  # in pieces, where a read ends inside it
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_done:  # what comes later is a trailer; none of them matters to a relay
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
+    def _head_arrived(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._interim = True
@@ -186,7 +227,7 @@ class Http1Connection(UpstreamConnection):
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
 
-    def on_message_complete(self) -> None:
+    def _message_arrived(self) -> None:
         if self._interim:
             self._interim = False
             return
@@ -196,7 +237,7 @@ class Http1Connection(UpstreamConnection):
 
     # What follows from it.
 
-    def _digest(self, size: int, problem: Exception | None) -> None:
+    def _digest(self, size: int, body: bytes, problem: Exception | None) -> None:
         """Everything but the middle of a body: heads, ends, errors. In the order in which they happened."""
         listener = self._listener
         if listener is None:
@@ -212,9 +253,7 @@ class Http1Connection(UpstreamConnection):
             listener.response_started(self._status, self._reason, headers)
             if self._listener is not listener:
                 return
-        if self._pieces:
-            body = b"".join(self._pieces)
-            self._pieces.clear()
+        if body:
             self._dry = 0
             if self._is_head:
                 self._keep_alive = False
@@ -235,7 +274,6 @@ class Http1Connection(UpstreamConnection):
     def _forget(self) -> None:
         super()._forget()
         self._parser = None
-        self._pieces.clear()
         self._headers = []
         self._reason = b""
         self._dry = 0

@@ -36,6 +36,7 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
+        self._on_idle = self._put  # bound once: every connection keeps it
 
     def __repr__(self) -> str:
         return f"<Pool {self._settings.upstream.origin}, {len(self._idle)} idle>"
@@ -64,7 +65,9 @@ class Pool:
         `http1` offers no HTTP/2 this time, whatever is set.
         """
         way = self._way(http1)
-        return await dial(way, on_idle=self._put, on_http1=self._ask_over_http1, avoid=avoid, now=self._now)
+        return await dial(
+            way, on_idle=self._on_idle, on_http1=self._ask_over_http1, avoid=avoid, now=self._now
+        )
 
     async def connect_apart(self) -> UpstreamConnection:
         """A fresh connection over HTTP/1.1 that never comes to the pool. Raises `UpstreamError`."""
