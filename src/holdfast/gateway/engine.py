@@ -202,7 +202,7 @@ class Engine:
         if self.unbuffers or self._may_be_coming_back(key, length, profile):
             exchange.received_by(Arrival(self, exchange, profile, timers, key, body))
             return
-        record = self._record(head, path, "turn", profile)
+        record = self._record(head, path, "turn", profile, key)
         carrier = self._carrier(record, key, self._question(exchange, length), body, complete=False)
         carrier.note(IDENTITY)
         carrier.follow(self._reader(carrier, exchange, profile, timers, how="first"))
@@ -214,7 +214,7 @@ class Engine:
         """A request that was read to its end is a turn of its own."""
         exchange, head = arrival.exchange, arrival.exchange.head
         path = exchange.target.partition(b"?")[0]
-        record = self._record(head, path, "turn", arrival.profile)
+        record = self._record(head, path, "turn", arrival.profile, arrival.head_key)
         record.request_bytes = len(body)
         question = self._question(exchange, len(body))
         carrier = self._carrier(record, arrival.head_key, question, arrival.body, complete=True)
@@ -279,7 +279,8 @@ class Engine:
         if verdict is None or (self.settings.on_doomed == "strip-images" and strip_images(body)[1]):
             return False
         exchange, profile = arrival.exchange, arrival.profile
-        record = self._record(exchange.head, exchange.target.partition(b"?")[0], "turn", profile)
+        path = exchange.target.partition(b"?")[0]
+        record = self._record(exchange.head, path, "turn", profile, arrival.head_key)
         answer = self.doomed_answer(verdict, profile, record.turn_id)
         record.request_bytes, record.readers, record.status = len(body), 1, answer.status
         record.note(instant_now(), m.AnsweredLocally(answer.status, verdict.why))
@@ -391,19 +392,27 @@ class Engine:
         self._turns.setdefault(key, []).append(carrier)
         return carrier
 
-    def _record(self, head: Head, path: bytes, kind: str, profile: Profile | None = None) -> TurnRecord:
+    def _record(
+        self,
+        head: Head,
+        path: bytes,
+        kind: str,
+        profile: Profile | None = None,
+        key: sameness.HeadKey | None = None,
+    ) -> TurnRecord:
         at = instant_now()
         agent = safe(head.text(b"user-agent"))[:120]
         record = TurnRecord(
             turn_id=new_turn_id(at),
             started=at,
             kind=kind,
-            method=head.method.decode("latin-1"),
+            method=safe(head.method.decode("latin-1")),
             path=safe(path.decode("latin-1"))[:200],
             agent=agent,
             profile="" if profile is None else profile.name,
-            session=_id(head, b"x-claude-code-session-id"),
-            subagent=_id(head, b"x-claude-code-agent-id"),
+            # Of a turn the very texts that its key holds.
+            session=_id(head.text(b"x-claude-code-session-id") if key is None else key.session),
+            subagent=_id(head.text(b"x-claude-code-agent-id") if key is None else key.agent),
             upstream=self._origin,
         )
         record.note(at, m.RequestArrived(record.method, record.path, agent, record.profile))
@@ -624,9 +633,8 @@ def render_error(refusal: Refusal) -> bytes:
     return anthropic.error_body(refusal.kind, f"holdfast: {refusal.message}")
 
 
-def _id(head: Head, name: bytes) -> str | None:
-    value = head.text(name)
-    return safe(value)[:80] if value else None
+def _id(said: str | None) -> str | None:
+    return safe(said)[:80] if said else None
 
 
 def _spool_dir(state_dir: Path | None) -> Path | None:

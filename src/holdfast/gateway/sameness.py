@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from sys import intern
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,17 +46,22 @@ def head_key(
     tenant: str, method: bytes, target: bytes, headers: Mapping[str, str], *, upstream: str = ""
 ) -> HeadKey:
     """The key of a request's head. `headers` has lower-case names."""
-    # Every turn keeps its key, and most clients send the same version and betas: interned, they are there once.
     return HeadKey(
-        tenant,
+        _one(tenant),
         method,
         target,
         upstream,
-        intern(headers.get("anthropic-version", "")),
-        intern(headers.get("anthropic-beta", "")),
+        _one(headers.get("anthropic-version", "")),
+        _one(headers.get("anthropic-beta", "")),
         headers.get("x-claude-code-session-id"),
         headers.get("x-claude-code-agent-id"),
     )
+
+
+@lru_cache(maxsize=1024)
+def _one(text: str) -> str:
+    """The same text, once for all the turns that keep it in their keys: most clients send the same."""
+    return text
 
 
 _CREDENTIALS = ("x-api-key", "authorization", "api-key", "x-goog-api-key", "cookie")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Literal
 
 import msgspec
@@ -396,7 +397,7 @@ class EventReader:
     def _message_start(self, event: bytes) -> Seen:
         message = _MESSAGE_START.decode(_payload(event)).message
         usage = message.usage or _Usage()
-        self.model = message.model or self.model
+        self.model = intern(message.model) if message.model else self.model  # many turns', of few models
         self.message_id = message.id or self.message_id
         self.input_tokens = _whole_prompt(usage)
         if usage.output_tokens is not None:

@@ -32,6 +32,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -493,8 +494,9 @@ async def _open(address: _Address, stage: _Stage) -> socket.socket:
     return sock
 
 
+@lru_cache(maxsize=256)
 def _written(address: Any) -> str:
-    """`1.2.3.4:443` or `[2001:db8::1]:443`."""
+    """`1.2.3.4:443` or `[2001:db8::1]:443`; the same text for all connections that go there."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
