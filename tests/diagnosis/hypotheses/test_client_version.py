@@ -58,3 +58,10 @@ def test_versions_of_different_days_are_never_compared() -> None:
         story.failures[-1] = replace(story.failures[-1], version=NEW)
 
     assert "client-version" not in story.names()
+
+
+def test_what_fails_is_no_part_of_what_a_version_is_used() -> None:
+    """A third of each day's answers is the new one's, and all of its failures come on top of them."""
+    found = tried(range(4, 9), bad=NEW, elsewhere=0).finding("client-version")
+
+    assert "by its part of each day's requests 6.7 were to be expected" in said(found)

@@ -27,7 +27,7 @@ def test_failures_at_one_place_of_two_are_the_places() -> None:
 
     assert (found.grade, len(found.explains)) == ("strong", 28)
     assert "28 of 28 failures whose way is known went by the edge at DFW" in said(found)
-    assert "10.2 were to be expected" in said(found)
+    assert "8.4 were to be expected" in said(found)
     assert "holdfast probe edge" in found.brief.settle
 
 

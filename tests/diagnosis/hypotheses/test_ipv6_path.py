@@ -72,3 +72,16 @@ def told_of_another_network(story: Story) -> list[str]:
         trip = replace(BROKE, at_ms=one.at_ms, turn=f"n{number}", failure=one.id, network="home", phase=None)
         story.trips.append(trip)
     return story.names()
+
+
+def test_what_broke_is_compared_with_what_went_well() -> None:
+    """Half of what went well went by IPv6. Sixty attempts that broke are no part of what a day's requests are."""
+    story = Story()
+    for day in range(6):
+        story.went_well(day, 10, family="4")
+        story.went_well(day, 10, family="6")
+        for number in range(10):
+            story.fails(day, 20 + 30 * number, age_s=5.0 + 4 * number + day, family="6")
+
+    assert "60 of 60 failures whose way is known went by IPv6" in said(story.finding("ipv6-path"))
+    assert "by its share of them 30.0 were to be expected" in said(story.finding("ipv6-path"))

@@ -79,12 +79,10 @@ class ClientVersion(Hypothesis):
 
 
 def _used(case: Case) -> dict[int, Counter[str]]:
-    """Day -> version -> requests, answered and failed."""
-    found: dict[int, Counter[str]] = {}
+    """Day -> version -> requests that were answered; a day on which none was is there too."""
+    found: dict[int, Counter[str]] = {failure.at_ms // DAY_MS: Counter() for failure in case.failures}
     for answer in case.answers:
         found.setdefault(answer.at_ms // DAY_MS, Counter())[answer.version] += 1
-    for failure in case.failures:
-        found.setdefault(failure.at_ms // DAY_MS, Counter())[failure.version] += 1
     return found
 
 
