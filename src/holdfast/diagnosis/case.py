@@ -6,10 +6,12 @@ and nothing may be concluded from its silence there: every source comes with the
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from holdfast.flight.endings import Mechanism, Phase, Side
@@ -18,6 +20,8 @@ from holdfast.sessions.desktop import Outage
 
 ACTIVE_MS = 15 * 60_000
 "A session is taken to be in use for so long around each of its answers and tries."
+AT_WORK_MS = 60_000
+"And at work for so long after each, for the next one is asked for soon; and before it, where its asking is not known."
 SAME_NETWORK_MS = 30 * 60_000
 "Of two times so near to each other the network is taken to be one, where nothing says otherwise."
 
@@ -72,6 +76,12 @@ class Failure:
         return [one.age_s for one in self.tries if one.age_s is not None]
 
     @property
+    def begun_ms(self) -> int:
+        """When it was first asked, as near as it is known."""
+        first = self.tries[0] if self.tries else None
+        return self.at_ms if first is None or first.age_s is None else first.at_ms - round(first.age_s * 1000)
+
+    @property
     def times_ms(self) -> list[int]:
         """When it failed: each of its tries, or the giving up."""
         return [one.at_ms for one in self.tries] or [self.at_ms]
@@ -85,6 +95,13 @@ class Answer(NamedTuple):
     version: str
     context_tokens: int
     agent: str | None = None
+    asked_ms: int | None = None
+    "When it was asked for, where that is known."
+
+    @property
+    def begun_ms(self) -> int:
+        """When it was asked for, as near as it is known."""
+        return self.at_ms if self.asked_ms is None else min(self.asked_ms, self.at_ms)
 
 
 class Cycle(NamedTuple):
@@ -152,7 +169,7 @@ class Trip:
     vpn: bool | None = None
     request_bytes: int | None = None
     acked_bytes: int | None = None
-    "Of what was sent, TLS included, the peer's TCP had acknowledged so much at the end."
+    "Of what was sent, TLS included, the peer's TCP had acknowledged so much; None where earlier requests are in it."
     unacked_bytes: int | None = None
     sent_again: int | None = None
     "Segments that TCP sent a second time."
@@ -237,6 +254,30 @@ class Case:
                 spans.append([at - ACTIVE_MS, at + ACTIVE_MS])
         return tuple(Span(*span) for span in spans)
 
+    @cached_property
+    def _at_work(self) -> tuple[list[int], list[int]]:
+        """From when on how many sessions are at work: from asking to a minute after the answer or the last failed try."""
+        spans: dict[str, list[Span]] = {}
+        for one in self.answers:
+            begun_ms = one.at_ms - AT_WORK_MS if one.asked_ms is None else one.begun_ms
+            spans.setdefault(one.session, []).append(Span(begun_ms, one.at_ms + AT_WORK_MS))
+        for failure in self.failures:
+            ended_ms = max(failure.times_ms[-1], failure.ended_ms or 0)
+            spans.setdefault(failure.session, []).append(Span(failure.begun_ms, ended_ms + AT_WORK_MS))
+        changes: Counter[int] = Counter()
+        for found in spans.values():
+            for span in merged(found):
+                changes[span.begun_ms] += 1
+                changes[span.ended_ms] -= 1
+        times = sorted(changes)
+        return times, list(accumulate(changes[at] for at in times))
+
+    def sessions_at(self, at_ms: int) -> int:
+        """How many sessions were at work then, as far as they are heard of."""
+        times, levels = self._at_work
+        place = bisect_right(times, at_ms) - 1
+        return levels[place] if place >= 0 else 0
+
     @property
     def requests(self) -> int:
         """Answered ones and failed ones."""
@@ -263,10 +304,12 @@ class Case:
 
     @cached_property
     def agents(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """Session -> subagent -> when it was first and last heard of (ms)."""
+        """Session -> subagent -> when it first asked and was last heard of (ms)."""
         found: dict[str, dict[str, tuple[int, int]]] = {}
-        heard = [(one.at_ms, one.session, one.agent) for one in self.answers]
-        heard += [(at, one.session, one.agent) for one in self.failures for at in one.times_ms]
+        heard = [(at, one.session, one.agent) for one in self.answers for at in (one.begun_ms, one.at_ms)]
+        heard += [
+            (at, one.session, one.agent) for one in self.failures for at in (one.begun_ms, *one.times_ms)
+        ]
         for at, session, agent in heard:
             if agent is not None:
                 begun, ended = found.setdefault(session, {}).get(agent, (at, at))
@@ -304,6 +347,17 @@ class Case:
     def watched_at(self, at_ms: int) -> bool:
         """Whether a source of outages covers this time."""
         return any(at_ms in span for span in self.watched)
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """In order, those that touch made one."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.begun_ms):
+        if found and span.begun_ms <= found[-1].ended_ms:
+            found[-1] = Span(found[-1].begun_ms, max(found[-1].ended_ms, span.ended_ms))
+        else:
+            found.append(span)
+    return found
 
 
 def overlap_ms(spans: Sequence[Span], others: Sequence[Span]) -> int:

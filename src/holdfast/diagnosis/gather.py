@@ -28,7 +28,14 @@ def case(
     """A case from the rows of transcripts (as `sessions.facts` describes them) and from the desktop app's logs."""
     answers = sorted(
         (
-            Answer(row["at_ms"], row["session"], row["version"], row["context_tokens"], row.get("agent"))
+            Answer(
+                row["at_ms"],
+                row["session"],
+                row["version"],
+                row["context_tokens"],
+                row.get("agent"),
+                row.get("before_ms"),
+            )
             for row in requests
         ),
         key=lambda one: (one.at_ms, one.session),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-from tests.diagnosis.hypotheses.story import SECOND, said
+from holdfast.diagnosis.case import Answer
+from holdfast.diagnosis.hypotheses.many_sessions import ManySessions
+from tests.diagnosis.hypotheses.story import SECOND, Story, said
 from tests.diagnosis.hypotheses.test_shared_outage import crowded
 
 
@@ -35,3 +37,40 @@ def test_one_moment_in_which_all_of_them_break_is_one_proof() -> None:
             story.fails(day, at, age_s=2.0 + 7 * session + day, session=f"s{day}-c{session}", context=40_000)
 
     assert "many-sessions" not in story.names()
+
+
+def test_a_session_in_the_midst_of_a_long_request_is_at_work() -> None:
+    """Four sessions ask at noon and are answered ten minutes later: whoever asks in between is one of five. Nobody was
+    heard of at that moment."""
+    story = Story()
+    story.answers = [
+        Answer(story.at(day, 730), f"s{day}-c{number}", "2.1.104", 40_000, None, story.at(day, 720))
+        for day in range(3)
+        for number in range(4)
+    ]
+    case = story.case()
+
+    assert [case.sessions_at(story.at(1, minute)) for minute in (719, 721, 725, 730.5, 732)] == [
+        0,
+        4,
+        4,
+        4,
+        0,
+    ]
+    assert ManySessions().others(case, story.at(1, 725), "s1-c0", None) == 3
+
+
+def test_a_failing_request_is_work_until_it_is_given_up() -> None:
+    """Its tries go on for a minute and a half, and its session is there all the time."""
+    story = Story()
+    story.answers.clear()
+    story.fails(2, 100, age_s=30.0, tries=4)
+    case = story.case()
+
+    assert [case.sessions_at(story.at(2, minute)) for minute in (99, 99.6, 100.5, 101.5, 103)] == [
+        0,
+        1,
+        1,
+        1,
+        0,
+    ]

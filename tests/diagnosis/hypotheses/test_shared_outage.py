@@ -33,10 +33,10 @@ def test_what_breaks_in_one_second_is_shared() -> None:
 
 
 def test_crowds_that_fail_all_the_time_share_no_outage() -> None:
-    """In the hour of eight sessions every ninth request breaks, each by itself: some of them lie within half a minute of
+    """In the hour of eight sessions every fifth request breaks, each by itself: some of them lie within half a minute of
     each other, as many as chance would bring there."""
-    story, draw = crowded(), random.Random(11)
-    for day in range(14):
+    story, draw = crowded(range(5), each=30), random.Random(11)
+    for day in range(5):
         for number in range(60):
             minute = 600 + draw.uniform(0, 60)
             story.fails(

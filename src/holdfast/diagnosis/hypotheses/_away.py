@@ -6,7 +6,7 @@ from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 
-from holdfast.diagnosis.case import Case, Failure, Span, overlap_ms
+from holdfast.diagnosis.case import Case, Failure, Span, merged, overlap_ms
 from holdfast.diagnosis.hypotheses._words import lie
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
@@ -117,25 +117,21 @@ class Away(Hypothesis):
         return Brief((pro,), tuple(con), self.settle())
 
 
-def merged(spans: Sequence[Span]) -> list[Span]:
-    """In order, those that touch made one."""
-    found: list[Span] = []
-    for span in sorted(spans, key=lambda one: one.begun_ms):
-        if found and span.begun_ms <= found[-1].ended_ms:
-            found[-1] = Span(found[-1].begun_ms, max(found[-1].ended_ms, span.ended_ms))
-        else:
-            found.append(span)
-    return found
-
-
 def within(failure: Failure, spans: Sequence[Span]) -> int | None:
-    """The number of the first span that one of its tries lies in; the spans are in order, and apart."""
-    numbers = []
-    for at in failure.times_ms:
-        number = bisect_right(spans, at, key=lambda one: one.begun_ms) - 1
-        if number >= 0 and at in spans[number]:
-            numbers.append(number)
-    return min(numbers, default=None)
+    """The number of the span that its first try lies in, or most of its tries do; the spans are in order, and apart.
+
+    A request that is tried for hours meets some outage or other: what broke it is what broke it first.
+    """
+    found = [_span_at(at, spans) for at in failure.times_ms]
+    if found[0] is not None:
+        return found[0]
+    inside = [number for number in found if number is not None]
+    return inside[0] if 2 * len(inside) > len(found) else None
+
+
+def _span_at(at_ms: int, spans: Sequence[Span]) -> int | None:
+    number = bisect_right(spans, at_ms, key=lambda one: one.begun_ms) - 1
+    return number if number >= 0 and at_ms in spans[number] else None
 
 
 def in_outage(case: Case, failure: Failure, faces: frozenset[str]) -> bool:

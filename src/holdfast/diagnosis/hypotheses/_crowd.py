@@ -6,12 +6,11 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from statistics import fmean
 
-from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.case import Answer, Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 
-WITHIN_MS = 60_000
 TOGETHER_MS = 20_000
 "What breaks so close together may be one thing that broke; a whole busy minute is not."
 POWER = 3
@@ -42,7 +41,8 @@ class Crowd(Hypothesis):
             0.0
             if failure.statuses
             else min(
-                (1 + self.others(case, failure.at_ms, failure.session, failure.agent)) ** POWER / mean, MOST
+                (1 + self._beside(case, failure)) ** POWER / mean,
+                MOST,
             )
             for failure in case.failures
         ]
@@ -53,9 +53,7 @@ class Crowd(Hypothesis):
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         usual = self._usual(case)
-        found = [
-            self.others(case, one.at_ms, one.session, one.agent) for one in case.failures if not one.statuses
-        ]
+        found = [self._beside(case, one) for one in case.failures if not one.statuses]
         share = sum(one >= MANY for one in usual) / max(len(usual), 1)
         crowded = sum(one >= MANY for one in found)
         said = (
@@ -70,4 +68,8 @@ class Crowd(Hypothesis):
 
     def _usual(self, case: Case) -> list[int]:
         step = max(1, len(case.answers) // 2000)
-        return [self.others(case, one.at_ms, one.session, one.agent) for one in case.answers[::step]]
+        return [self._beside(case, one) for one in case.answers[::step]]
+
+    def _beside(self, case: Case, one: Answer | Failure) -> int:
+        """How many others were at work when it was asked, or when it was answered or broke: the more."""
+        return max(self.others(case, at_ms, one.session, one.agent) for at_ms in {one.begun_ms, one.at_ms})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.diagnosis.case import Case, Failure, Span
-from holdfast.diagnosis.hypotheses._away import Away, merged, within
+from holdfast.diagnosis.case import Case, Failure, Span, merged
+from holdfast.diagnosis.hypotheses._away import Away, within
 from holdfast.diagnosis.hypothesis import Brief, Evidence
 from holdfast.flight.endings import Mechanism
 from holdfast.flight.flights import counted

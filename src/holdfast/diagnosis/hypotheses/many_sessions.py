@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from holdfast.diagnosis.case import Case
-from holdfast.diagnosis.hypotheses._alike import near
-from holdfast.diagnosis.hypotheses._crowd import WITHIN_MS, Crowd
+from holdfast.diagnosis.hypotheses._crowd import Crowd
 
 
 class ManySessions(Crowd):
@@ -28,8 +27,7 @@ class ManySessions(Crowd):
     of = "other sessions"
 
     def others(self, case: Case, at_ms: int, session: str, agent: str | None) -> int:
-        found = {case.answers[place].session for place in near(case, at_ms, WITHIN_MS)}
-        return len(found - {session})
+        return max(case.sessions_at(at_ms) - 1, 0)
 
     def settle(self) -> str:
         return "two sessions at most for a week (holdfast mark 'two at a time'), then: holdfast diagnose"
