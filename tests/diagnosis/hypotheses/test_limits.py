@@ -110,3 +110,17 @@ def test_a_request_on_its_way_out_is_not_silent() -> None:
     }
 
     assert not claimed & {"nat-timeout", "silence-limit"}
+
+
+def test_a_try_is_told_by_what_was_seen_of_that_try() -> None:
+    """Each request is tried again after the cut, and the second try breaks while its answer flows: of the first one that
+    says nothing, which was silent for as long as it lived."""
+    story = cut(silence_s=LIMIT_S)
+    for number, one in enumerate(story.failures):
+        later = replace(one.tries[0], at_ms=one.at_ms + 60_000, age_s=9.0 + 3 * number)
+        story.failures[number] = replace(one, tries=(one.tries[0], later))
+        flowing = replace(story.trips[-1], at_ms=later.at_ms, failure=one.id, turn=f"again{number}")
+        story.trips.insert(0, replace(flowing, phase=Phase.IN_TEXT, silence_s=0.2, broke=True))
+    found = story.found().findings[0]
+
+    assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}

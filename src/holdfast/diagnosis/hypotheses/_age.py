@@ -7,7 +7,7 @@ from abc import abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from holdfast.diagnosis.case import Case, Failure, Try
+from holdfast.diagnosis.case import Case, Failure, Span, Trip, Try, Witness
 from holdfast.diagnosis.hypotheses._words import days
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
@@ -189,17 +189,19 @@ def _silent_share(case: Case, limit: float) -> float:
 
 
 def _answered(case: Case, failure: Failure) -> bool | None:
-    """Whether an answer was coming when it was cut: as a flight, a capture or the desktop app saw it."""
+    """Whether an answer was coming when it was cut: as a flight, a capture or the desktop app saw that try."""
     found = _asked(failure)
-    silences = [one.silence_s for one in case.trips_of.get(failure.id, ())]
-    silences += [one.silence_s for one in case.seen.get(failure.id, ())]
-    for silence in silences:
-        if silence is not None and found is not None and found.age_s:
-            if silence >= SILENT * found.age_s:
+    if found is None or not found.age_s:
+        return None
+    of_try = Span(found.at_ms - round(found.age_s * 1000), found.at_ms + AT_ONCE_MS)
+    told: Sequence[Trip | Witness] = (*case.trips_of.get(failure.id, ()), *case.seen.get(failure.id, ()))
+    for one in told:
+        if one.silence_s is not None and one.at_ms in of_try:
+            if one.silence_s >= SILENT * found.age_s:
                 return False
-            if silence <= FLOWING * found.age_s:
+            if one.silence_s <= FLOWING * found.age_s:
                 return True
     for cycle in case.cycles:
-        if any(abs(cycle.at_ms - at) <= AT_ONCE_MS for at in failure.times_ms):
+        if abs(cycle.at_ms - found.at_ms) <= AT_ONCE_MS:
             return cycle.answered
     return None
