@@ -274,3 +274,15 @@ def test_times_that_are_not_written_are_not_right() -> None:
     pile.shelves[-1].append(Sighting(program="log", line=1, says="GET / 499"))
     untimed = Source("o.html", Clock(None, "no times are written in it"), Matched(), pile)
     assert "taken as right" not in added.of_log(untimed, {})[1].count
+
+
+def test_a_way_that_goes_dark_is_noticed_until_it_would_have_been_tried_again() -> None:
+    """The first packet without an answer came at second 60, the last at second 90: the request that had begun by then and
+    failed at 100 is its, and neither the one that began later nor the one that failed later."""
+    dark = replace(witness(60, "capture a.pcap", Side.PATH), mechanism=Mechanism.KEEPALIVE_UNANSWERED)
+    seen = Seen(dark, 2_000, until_ms=AT + 120_000)
+
+    assert list(joined(case(failure(100)), Beside(seen=[seen])).case.seen) == ["f1"]
+    begun_later = failure(100, tries=(Try(AT + 100_000, 30.0, "ETIMEDOUT"),))
+    assert not joined(case(begun_later), Beside(seen=[seen])).case.seen
+    assert not joined(case(failure(130)), Beside(seen=[seen])).case.seen

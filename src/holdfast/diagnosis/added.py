@@ -182,10 +182,12 @@ def of_capture(
         forged = report.verdict is not None and report.verdict.grade in _FORGED
         unanswered = end.mechanism in (Mechanism.KEEPALIVE_UNANSWERED, Mechanism.UNACKNOWLEDGED)
         side = Side.PATH if forged or unanswered else Side.CLIENT if end.role == "client" else Side.PROVIDER
-        # What was said into a silence and reset at once, for example, has not ended it.
+        # What was said into a silence has not ended it, be it reset at once or never answered.
         silence = max(
             (ns for ns in (end.silence_ns, end.quiet_before_trigger_ns) if ns is not None), default=None
         )
+        if unanswered:
+            silence = connection.last_ns - (connection.server.last_data_ns or connection.began_ns)
         witness = Witness(
             round((end.at_ns / 1e9 - ahead_s) * 1000),
             side,
@@ -194,7 +196,16 @@ def of_capture(
             detail(ended(report)).rstrip("."),
             silence_s=None if silence is None else silence / 1e9,
         )
-        found.append(Seen(witness, round(SLACK_S * 1000), trip=_carried(name, report, witness)))
+        # What is not answered is sent again after waits that double: by twice the time so far the next would have come.
+        noticed_ns = 2 * connection.last_ns - end.at_ns if unanswered else end.at_ns
+        found.append(
+            Seen(
+                witness,
+                round(SLACK_S * 1000),
+                trip=_carried(name, report, witness),
+                until_ms=round((noticed_ns / 1e9 - ahead_s) * 1000),
+            )
+        )
     clock = "its clock is taken as ours" if shift_s is None else "its clock is as was said"
     told = f"{counted(len(reports), 'connection')}; {clock}; {counted(len(found), 'end')} with a side"
     unread = [detail(note) for note in notes]

@@ -35,6 +35,14 @@ class Seen:
     "The failure that it is of, where that is known by more than the time."
     trip: Trip | None = None
     "How its request went, as far as that program saw it."
+    until_ms: int | None = None
+    "Of an end that takes its time, as a way that goes dark does: when it was noticed at the latest."
+
+    @property
+    def window(self) -> Span:
+        """When a request that it ended may have failed."""
+        at_ms = self.witness.at_ms
+        return Span(at_ms - self.slack_ms, max(at_ms, self.until_ms or at_ms) + self.slack_ms)
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,8 @@ def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness,
             else:
                 rest.append(one)
         meanwhile = [one for one in rest if any(one.witness.at_ms in span for span in active)]
-        expected = sum(2.0 * one.slack_ms for one in meanwhile) / active_ms if active_ms else 0.0
+        beside_ms = float(sum(one.window.ended_ms - one.window.begun_ms for one in meanwhile))
+        expected = beside_ms / active_ms if active_ms else 0.0
         chance = min(expected, 1.0)
         pairs = [
             (key, replace(one.witness, chance=chance), one)
@@ -181,12 +190,14 @@ def file_of(source: str) -> str:
 
 
 def _nearest(failures: Sequence[Failure], one: Seen) -> str | None:
-    """The id of the failure at whose time it was; None where there is none, or several."""
+    """The id of the failure at whose time it was, and which had begun by then; None where there is none, or several."""
+    window = one.window
+    latest_ms = one.witness.at_ms + one.slack_ms
     near = {
         failure.id
         for failure in failures
-        for at_ms in failure.times_ms
-        if abs(at_ms - one.witness.at_ms) <= one.slack_ms
+        if any(at_ms in window for at_ms in failure.times_ms)
+        and (failure.begun_ms <= latest_ms or failure.at_ms <= latest_ms)
     }
     return near.pop() if len(near) == 1 else None
 
