@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.captures.connections import follow
 from holdfast.captures.telling import conclude
-from holdfast.diagnosis.added import trips_of_capture
+from holdfast.diagnosis.added import of_capture, trips_of_capture
 from holdfast.diagnosis.beside import Beside, Seen, joined
 from holdfast.diagnosis.case import Trip
 from holdfast.diagnosis.flown import flown
@@ -184,3 +186,32 @@ def test_who_left_is_the_witness_of_a_turn_that_the_gateway_stopped_for_it() -> 
 
     assert [one.side for one in found.heard] == [Side.CLIENT] and found.code == "C.rst.text"
     assert found.session == SESSION
+
+
+def test_a_connection_that_carried_requests_before_has_their_bytes_acknowledged_too() -> None:
+    """So what was acknowledged of it tells nothing of this request's part."""
+    used = replace(TORN, evidence={**TORN.evidence, "reused": True})
+    record = tell(turn(), (0.0, m.AttemptStarted(1)), (31.0, m.AttemptEnded(1, used)))
+    (lost,) = trips([stored(end(record, 31.0, used))])
+
+    assert (lost.acked_bytes, lost.unacked_bytes) == (None, 28000)
+
+
+def test_a_way_that_goes_dark_is_silent_from_the_far_ends_last_word_on() -> None:
+    """Nothing came for ninety seconds, and then the request was sent again for twelve; waits double, so that it would have
+    been sent again within eleven more, and whoever failed until then may have waited for it."""
+    talk = Talk()
+    talk.handshake()
+    talk.client(b"q" * 900)
+    talk.server(b"a" * 600, after=1.0)
+    talk.client(after=0.0002)
+    asked = talk.client(b"q" * 900, after=90.0)
+    for wait in (0.4, 0.8, 1.6, 3.2, 6.4):
+        talk.again(asked, after=wait)
+    reports = [conclude(one, None) for one in follow(as_packets(talk.packets))]
+    ((dark,), _) = of_capture("capture a.pcap", reports, None, [])
+
+    assert dark.witness.mechanism is Mechanism.KEEPALIVE_UNANSWERED
+    assert dark.witness.silence_s == pytest.approx(102.4, abs=0.5)
+    assert dark.until_ms is not None
+    assert dark.until_ms - dark.witness.at_ms == pytest.approx(22_400, abs=500)

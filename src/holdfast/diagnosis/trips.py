@@ -121,7 +121,7 @@ def _trip(turn: str, size: int, quiet_s: float | None, one: _Attempt, ending: En
         network=word("network"),
         vpn=vpn if isinstance(vpn, bool) else None,
         request_bytes=number("request_bytes") or size or None,
-        acked_bytes=number("acked_bytes"),
+        acked_bytes=None if facts.get("reused") is True else number("acked_bytes"),
         unacked_bytes=number("unacked_bytes"),
         sent_again=number("total_retrans"),
         pings_answered=not number("pings_unanswered") if pings else None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from holdfast.flight.endings import Mechanism, Phase, Side
 from tests.diagnosis.hypotheses.story import Story, said
 
@@ -103,3 +105,25 @@ def test_a_probe_of_another_network_weighs_nothing() -> None:
 
     assert found.bits == plain.finding("upload-loss").bits
     assert "asked on another network than the failures', and weighs nothing" in said(found)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [{"acked_bytes": 902_400}, {"acked_bytes": None, "unacked_bytes": 31}],
+    ids=["all of it", "a PING"],
+)
+def test_a_request_that_was_there_but_for_a_few_bytes_was_not_lost(last: dict[str, Any]) -> None:
+    """The way went dark while the answer was waited for: what was sent again is no part of the request worth the name."""
+    assert "upload-loss" not in lossy(phase=Phase.AWAITING_HEADERS, **last).names()
+
+
+def test_large_ones_that_nobody_saw_are_put_to_it_where_others_were_seen() -> None:
+    """A capture kept ten of twenty; the others were as large. Without the ten they would be large requests, and no more."""
+    story = lossy()
+    for day in range(10):
+        story.fails(day, 70 + day, code="ETIMEDOUT", age_s=18.0 + 5 * day, context=140_000)
+    found = story.finding("upload-loss")
+
+    assert len(found.explains) == 20 and "large-request" not in story.names()
+    story.trips.clear()
+    assert "large-request" in story.names()

@@ -12,6 +12,8 @@ from holdfast.flight.flights import counted, size
 
 HANDSHAKE_BYTES = 4000
 "So much of a connection's first bytes goes in small packets: a TLS greeting and its answer."
+LEAST_SEGMENT_BYTES = 536
+"What every way carries in one packet. What is less may be HTTP/2's PING, or TLS's farewell."
 AGAIN = 2
 "Segments that were sent again: one is everyday."
 STUCK = frozenset(
@@ -34,11 +36,13 @@ def answering(one: Trip) -> bool:
 
 
 def stopped(one: Trip) -> bool:
-    """Whether it ended with bytes of the request on the way, that were sent again and again."""
+    """Whether it ended with bytes of the request on the way, that were sent again and again: more of them than a probe or a
+    farewell has, and less acknowledged than the request has."""
     return (
         one.mechanism in STUCK
         and (one.phase is None or one.phase in SENDING)
-        and (one.unacked_bytes or 0) > 0
+        and (one.unacked_bytes or 0) >= LEAST_SEGMENT_BYTES
+        and not (one.acked_bytes and one.request_bytes and one.acked_bytes > one.request_bytes)
         and (one.sent_again is None or one.sent_again >= AGAIN)
     )
 

@@ -20,6 +20,24 @@ ENOUGH = 20
 "Answered requests whose size is known: with fewer there is nothing to compare with."
 
 
+def by_prompt(case: Case) -> list[float] | None:
+    """Of each failure how much likelier a prompt of its size is among those that large ones break than among those that
+    were answered; None where too few were."""
+    sizes = [one.context_tokens for one in case.answers]
+    if len(sizes) < ENOUGH:
+        return None
+    middle = sorted(sizes)[len(sizes) // 2] or 1
+    usual = fmean((size / middle) ** POWER for size in sizes)
+    return [
+        0.0
+        if failure.statuses
+        else 1.0
+        if failure.context_tokens is None
+        else min((failure.context_tokens / middle) ** POWER / usual, MOST)
+        for failure in case.failures
+    ]
+
+
 class LargeRequest(Hypothesis):
     """The larger the prompt, the likelier the request breaks: uploads that are cut, prompts that take too long to read.
 
@@ -35,19 +53,8 @@ class LargeRequest(Hypothesis):
     falsifier = "the failure rate per request is the same at every context size"
 
     def ratios(self, case: Case) -> Sequence[float]:
-        sizes = [one.context_tokens for one in case.answers]
-        if len(sizes) < ENOUGH:
-            return [0.0] * len(case.failures)
-        middle = sorted(sizes)[len(sizes) // 2] or 1
-        usual = fmean((size / middle) ** POWER for size in sizes)
-        return [
-            0.0
-            if failure.statuses
-            else 1.0
-            if failure.context_tokens is None
-            else min((failure.context_tokens / middle) ** POWER / usual, MOST)
-            for failure in case.failures
-        ]
+        found = by_prompt(case)
+        return [0.0] * len(case.failures) if found is None else found
 
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session that is large and out of luck is one coincidence, however often it fails."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.hypotheses._alike import by_session_day
 from holdfast.diagnosis.hypotheses._sending import AGAIN, HANDSHAKE_BYTES, answering, how_far, stopped
+from holdfast.diagnosis.hypotheses.large_request import by_prompt
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.endings import Mechanism, Phase
 from holdfast.flight.flights import counted, size
@@ -52,7 +53,15 @@ class UploadLoss(Hypothesis):
     def ratios(self, case: Case) -> Sequence[float]:
         sizes = [one.request_bytes for one in case.trips if not one.broke and one.request_bytes]
         cut = LOOK_SO / _otherwise(case)
-        return [_ratio(case, failure, sizes, cut) for failure in case.failures]
+        found = [_ratio(case, failure, sizes, cut) for failure in case.failures]
+        by_size = by_prompt(case) if any(ratio > 1 for ratio in found) else None
+        if by_size is None:
+            return found
+        # Nobody saw how far these had got; where others were seen to be lost on their way out, their size speaks for it.
+        return [
+            ratio if case.trips_of.get(failure.id) else large
+            for failure, ratio, large in zip(case.failures, found, by_size, strict=True)
+        ]
 
     def units(self, case: Case) -> Sequence[Hashable]:
         """A session that is large and out of luck is one coincidence."""
