@@ -200,6 +200,8 @@ class Home:
     "What a probe found that struck nobody."
     flights_by: Callable[[Exchange, int, random.Random], TurnRecord] | None = None
     "Who tells the gateway's turns; None is `homes_flights.turn`."
+    met: dict[str, set[str]] = field(default_factory=dict)
+    "Cause -> ids of the failures of which it broke any try, the first one or a later."
 
     def flown(self, at_ms: int) -> bool:
         """Whether a gateway ran then."""
@@ -299,6 +301,9 @@ class Life:
         self.draw = random.Random(f"life {self.seed}")
         self.pens: list[Pen] = []
         self.struck: dict[str, set[str]] = {cause.name: set() for cause in self.causes}
+        "Failures by what broke their first try."
+        self.met: dict[str, set[str]] = {cause.name: set() for cause in self.causes}
+        "By what broke any of their tries."
         self.cycles: list[tuple[int, float, bool]] = []
         self.busy: dict[tuple[int, int], Window] = {}
         "Session and agent -> its last request."
@@ -467,8 +472,7 @@ class Life:
             else:
                 pen.fails(attempt, code=blow.code, wait_ms=wait * 1000)
             first = first or _last_id(pen)
-            if attempt == 1:
-                self._note(cause, first)
+            self._note(cause, first)
             said = f"req_{pen._number - 1}" if blow.status is not None else f"req_{_last_id(pen)}"
             self._went(ask, blow, pen, first, said)
             if draw.random() < 0.03:
@@ -509,6 +513,7 @@ class Life:
     def _note(self, cause: Cause, key: str) -> None:
         if not any(key in ids for ids in self.struck.values()):
             self.struck[cause.name].add(key)
+        self.met[cause.name].add(key)
 
 
 def _last_id(pen: Pen) -> str:
@@ -529,9 +534,11 @@ def plan(life: Life) -> list[tuple[int, str, str]]:
     return sessions
 
 
-def moments(life: Life, count: int, low_s: float, high_s: float, *, within_h: float = 2.0) -> list[Window]:
-    """Windows at times when a session may be at work, in order and apart."""
-    draw = random.Random(f"moments {life.seed} {count} {low_s}")
+def moments(
+    life: Life, cause: str, count: int, low_s: float, high_s: float, *, within_h: float = 2.0
+) -> list[Window]:
+    """Windows at times when a session may be at work, in order and apart; every cause has its own."""
+    draw = random.Random(f"moments {life.seed} {cause} {count}")
     sessions = plan(life)
     found: list[Window] = []
     for _ in range(count * 6):

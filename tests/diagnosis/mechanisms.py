@@ -47,7 +47,7 @@ def _any_age(ask: Ask, draw: random.Random) -> float:
 
 def overload(life: Life, force: float, draw: random.Random) -> Cause:
     """Minutes in which the provider has no room."""
-    windows = moments(life, max(1, round(6 * force)), 300, 2400)
+    windows = moments(life, "overload", max(1, round(6 * force)), 300, 2400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         if _in(windows, ask.at_ms) and draw.random() < 0.6:
@@ -93,7 +93,7 @@ def edge_gives_up(life: Life, force: float, draw: random.Random) -> Cause:
 
 def no_names(life: Life, force: float, draw: random.Random) -> Cause:
     """The resolver does not answer for minutes."""
-    windows = moments(life, max(1, round(10 * force)), 60, 600)
+    windows = moments(life, "no names", max(1, round(10 * force)), 60, 600)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         if _in(windows, ask.at_ms):
@@ -105,7 +105,7 @@ def no_names(life: Life, force: float, draw: random.Random) -> Cause:
 
 def proxy_down(life: Life, force: float, draw: random.Random) -> Cause:
     """The proxy that the settings name is not running."""
-    windows = moments(life, max(1, round(10 * force)), 20, 400)
+    windows = moments(life, "proxy down", max(1, round(10 * force)), 20, 400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         return Blow(0.01, "ConnectionRefused") if _in(windows, ask.at_ms) else None
@@ -130,7 +130,7 @@ def impatient(life: Life, force: float, draw: random.Random) -> Cause:
 
 def link_away(life: Life, force: float, draw: random.Random) -> Cause:
     """Nothing on this machine has a network, for minutes."""
-    windows = moments(life, max(2, round(14 * force)), 40, 360)
+    windows = moments(life, "link away", max(2, round(14 * force)), 40, 360)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         if _in(windows, ask.at_ms):
@@ -145,9 +145,9 @@ def link_away(life: Life, force: float, draw: random.Random) -> Cause:
     return Cause("link away", strike, frozenset({"local-link"}), windows, shows="away")
 
 
-def flaps(life: Life, force: float, draw: random.Random) -> Cause:
+def flaps(life: Life, force: float, draw: random.Random, name: str = "flaps") -> Cause:
     """The address or the access point changes, and every connection with it; seconds later all is well."""
-    windows = moments(life, max(3, round(50 * force)), 2, 10)
+    windows = moments(life, name, max(3, round(50 * force)), 2, 10)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         begun = _breaking(ask, windows)
@@ -155,12 +155,12 @@ def flaps(life: Life, force: float, draw: random.Random) -> Cause:
             return Blow((begun[0] - ask.at_ms) / 1000 + draw.uniform(0, 2), draw.choice(RESETS), how="abort")
         return Blow(draw.uniform(0.1, 2), "FailedToOpenSocket") if _in(windows, ask.at_ms) else None
 
-    return Cause("flaps", strike, frozenset({"link-flap"}), windows, shows="flap")
+    return Cause(name, strike, frozenset({"link-flap"}), windows, shows="flap")
 
 
 def line_away(life: Life, force: float, draw: random.Random) -> Cause:
     """The router is there and the world behind it is not."""
-    windows = moments(life, max(2, round(10 * force)), 180, 1500)
+    windows = moments(life, "line away", max(2, round(10 * force)), 180, 1500)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         window = _in(windows, ask.at_ms)
@@ -182,7 +182,7 @@ def line_away(life: Life, force: float, draw: random.Random) -> Cause:
 
 def sleeps(life: Life, force: float, draw: random.Random) -> Cause:
     """The lid is closed while a request is under way."""
-    windows = moments(life, max(3, round(45 * force)), 1200, 30_000)
+    windows = moments(life, "sleeps", max(3, round(45 * force)), 1200, 30_000)
     kept: list[Window] = []
     for window in windows:
         if not kept or window[0] > kept[-1][1] + 600_000:
@@ -215,7 +215,7 @@ def pool_dies(life: Life, force: float, draw: random.Random) -> Cause:
 
 def seen_together(life: Life, force: float, draw: random.Random) -> Cause:
     """The provider, or a path to it, drops everybody for seconds; this machine's network is well."""
-    windows = moments(life, max(2, round(16 * force)), 5, 50)
+    windows = moments(life, "seen together", max(2, round(16 * force)), 5, 50)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         begun = _breaking(ask, windows)
@@ -379,7 +379,7 @@ def bad_six(life: Life, force: float, draw: random.Random) -> Cause:
 
 def black_hole(life: Life, force: float, draw: random.Random) -> Cause:
     """For minutes the way takes small packets only: all connect, and nothing that is longer than one ever arrives."""
-    windows = moments(life, max(2, round(10 * force)), 60, 400)
+    windows = moments(life, "black hole", max(2, round(10 * force)), 60, 400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         if _in(windows, ask.at_ms):
@@ -425,7 +425,7 @@ def one_resolver(life: Life, force: float, draw: random.Random) -> Cause:
 
 def intercepted(life: Life, force: float, draw: random.Random) -> Cause:
     """A program opens TLS on the way, and for minutes shows a certificate that the client does not trust."""
-    windows = moments(life, max(1, round(10 * force)), 40, 400)
+    windows = moments(life, "intercepted", max(1, round(10 * force)), 40, 400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         return Blow(draw.uniform(0.05, 0.4), "SELF_SIGNED_CERT_IN_CHAIN") if _in(windows, ask.at_ms) else None
@@ -448,7 +448,7 @@ def buffered(life: Life, force: float, draw: random.Random) -> Cause:
 
 def overloaded_machine(life: Life, force: float, draw: random.Random) -> Cause:
     """The machine runs out of memory and files, for minutes."""
-    windows = moments(life, max(1, round(10 * force)), 40, 400)
+    windows = moments(life, "overloaded machine", max(1, round(10 * force)), 40, 400)
 
     def strike(ask: Ask, draw: random.Random) -> Blow | None:
         if _in(windows, ask.at_ms):
@@ -464,7 +464,7 @@ def overloaded_machine(life: Life, force: float, draw: random.Random) -> Cause:
 
 def vpn_changes(life: Life, force: float, draw: random.Random) -> Cause:
     """A tunnel goes up or down, and every connection with its route."""
-    cause = flaps(life, force, draw)
+    cause = flaps(life, force, draw, "vpn changes")
 
     def logs(window: Window) -> list[tuple[int, str]]:
         return [
@@ -472,15 +472,15 @@ def vpn_changes(life: Life, force: float, draw: random.Random) -> Cause:
             (1_500, "<info>  [1776150001.6] device (tun0): state change: secondaries -> activated"),
         ]
 
-    cause.name, cause.logs, cause.in_journal = "vpn changes", logs, False
+    cause.logs, cause.in_journal = logs, False
     cause.seen = {"system log": frozenset({"vpn"})}
     return cause
 
 
 def roams(life: Life, force: float, draw: random.Random) -> Cause:
     """From one access point to another, seconds later all is well."""
-    cause = flaps(life, force, draw)
-    cause.name, cause.roams = "roams", True
+    cause = flaps(life, force, draw, "roams")
+    cause.roams = True
     cause.seen = {"system log": frozenset({"wifi-roaming"})}
     return cause
 

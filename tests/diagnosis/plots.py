@@ -141,7 +141,7 @@ def home(seed: int, told: Plot | None = None) -> Home:
     return Home(
         seed, told.name, life.pens, copies if told.dirty else [], log, life.struck, causes, int(told.dirty),
         life.exchanges, told.sources,
-        life.flown_days, life.days, told.distraction,
+        life.flown_days, life.days, told.distraction, met=life.met,
     )  # fmt: skip
 
 

@@ -180,7 +180,7 @@ def read(told: Home, without: frozenset[str] = frozenset()) -> tuple[Case, list[
     with tempfile.TemporaryDirectory() as place:
         root, state = told.saved(Path(place) / "home"), Path(place) / "state"
         store = Store(None, now_ms=0)
-        update(store, transcripts(roots(root))[0])
+        update(store, transcripts(roots(root))[0], gaps=True)
         logs = []
         for path in desktop.logs(root) if "desktop log" not in without else ():
             with path.open(encoding="utf-8") as lines:
@@ -250,7 +250,9 @@ def judge(told: Home, case: Case, found: Examination) -> Judged:
             true = right == len(explains)
         else:
             owners = [name for name in listed if told.fits(name, named(finding))]
-            right = len({key for name in owners for key in listed[name]} & explains)
+            right = len(
+                {key for name in owners for key in listed[name] | told.met.get(name, set())} & explains
+            )
             true = bool(owners) and 2 * right >= len(explains)
         said = label(told.known(owners[0]) if not fact and owners else named(finding))
         row = Told(said, finding.grade, round(finding.bits, 1), len(explains), right, true)
@@ -262,14 +264,11 @@ def judge(told: Home, case: Case, found: Examination) -> Judged:
     caused: Counter[str] = Counter()
     for name, keys in listed.items():
         caused[label(told.known(name))] += len(keys)
-    most = max(map(len, listed.values()), default=0)
+    most = max(caused.values(), default=0)
     first_right = None
     if most >= ENOUGH:
         first = findings[0].label if findings else ""
-        first_right = any(
-            label(told.known(name)) == first and len(keys) >= NEARLY_FIRST * most
-            for name, keys in listed.items()
-        )
+        first_right = caused[first] >= NEARLY_FIRST * most
         if not first_right:
             counts = {name: len(keys) for name, keys in told.truth.items()}
             mistakes.append(
