@@ -156,7 +156,7 @@ class Arrival:
     def _wait_for(self, carrier: Carrier) -> None:
         self._moments.append(m.RequestHeld(carrier.record.turn_id))
         self._waited = True
-        carrier.waiting.append(self)
+        carrier.waiting += (self,)
         self._waiting_for = carrier
         grace = self._engine.settings.timeouts.twin_grace_s
         self._timer = self._engine.loop.call_later(grace, self.decide)
@@ -189,5 +189,5 @@ class Arrival:
             self._timer.cancel()
             self._timer = None
         carrier, self._waiting_for = self._waiting_for, None
-        if carrier is not None and self in carrier.waiting:
-            carrier.waiting.remove(self)
+        if carrier is not None:
+            carrier.waiting = tuple(other for other in carrier.waiting if other is not self)

@@ -143,7 +143,7 @@ class Carrier:
         self.kept = False
         self.saved_from: str | None = None
         "A break that this turn has survived and its client alone would not have."
-        self.waiting: list[Arrival] = []
+        self.waiting: tuple[Arrival, ...] = ()
         "Requests that wait to see whether the present reader is gone."
         self._suspected = False
         "Whether upstream seems to refuse an edit of ours."

@@ -480,7 +480,7 @@ class Engine:
 
     def reader_left(self, carrier: Carrier) -> None:
         """A connection is gone: whoever waited for that decides now."""
-        waiting, carrier.waiting = carrier.waiting, []
+        waiting, carrier.waiting = carrier.waiting, ()
         for arrival in waiting:
             arrival.decide()
 

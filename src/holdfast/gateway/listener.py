@@ -13,8 +13,9 @@ import errno
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import chain
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 import httptools
 
@@ -34,6 +35,7 @@ from holdfast.gateway.sockets import (
 )
 
 Facts = dict[str, str | int | float | bool | None]
+T = TypeVar("T", str, bytes)
 
 HEAD_WAITS_FOR: Final = 64 * 1024
 "Bytes of body that may wait with the head for the end of the loop's turn."
@@ -44,6 +46,9 @@ _REASONS: Final = {
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported", 529: b"Overloaded",
 }  # fmt: skip
+_NEVER: Final = float("inf")
+_NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
+"Where no head is being read; nobody writes into it."
 SENT_AHEAD_BYTES: Final = 64 * 1024
 "How much a client may send of its next requests before the present answer is over."
 RESET_HOLD_S: Final = 0.2
@@ -286,7 +291,7 @@ class ClientConnection(asyncio.Protocol):
         self._queue: deque[Exchange] | None = None
         self._incoming: Exchange | None = None
         self._target = b""
-        self._head: list[tuple[bytes, bytes]] = []
+        self._head = _NO_HEADERS
         self._head_size = 0
         self._ahead_bytes = 0
         self._ports: tuple[int | None, int | None] | None = None
@@ -416,8 +421,8 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
-        head = Head(parser.get_method(), self._target, parser.get_http_version(), self._head)
-        self._head = []
+        head = Head(_one(parser.get_method()), self._target, _one(parser.get_http_version()), self._head)
+        self._head = _NO_HEADERS
         self._head_size = 0
         refusal = _refusal(head, self._listener.limits)
         if refusal is not None:
@@ -453,7 +458,7 @@ class ClientConnection(asyncio.Protocol):
             # At the body's last piece, by somebody who had no room for it. From here on reading tells whether the
             # client is still there, and brings its next request.
             self.resume()
-        self.expires = float("inf")
+        self.expires = _NEVER
         if exchange.receiver is not None:
             exchange.receiver.body_ended()
 
@@ -488,7 +493,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._ahead_bytes = 0
         following = self._queue.popleft()
-        self.expires = float("inf") if following.body_complete else now + timeouts.request_body_s
+        self.expires = _NEVER if following.body_complete else now + timeouts.request_body_s
         self._begin(following)
 
     def write(self, data: bytes) -> None:
@@ -496,7 +501,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def pause(self) -> None:
-        self.expires = float("inf")  # it is we who do not read
+        self.expires = _NEVER  # it is we who do not read
         self._reading_paused = True
         if not self.gone:
             self.transport.pause_reading()
@@ -698,9 +703,15 @@ class Listener:
     def _end_the_slow(self) -> None:
         now = self.loop.time()
         for connection in [c for c in self.connections if c.expires <= now]:
-            connection.expires = float("inf")
+            connection.expires = _NEVER
             connection.expire()
         self._sweep = self.loop.call_later(self.SWEEP_S, self._end_the_slow)
+
+
+@lru_cache(maxsize=64)
+def _one(said: T) -> T:
+    """The same method or version, once for all requests: the parser makes them anew each time."""
+    return said
 
 
 class _Refused(Exception):

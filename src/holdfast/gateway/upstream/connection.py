@@ -145,7 +145,6 @@ class UpstreamConnection(asyncio.Protocol):
         "How many it was taken for."
         self.tls = tls.version if tls else None
         "`TLSv1.3`, or None where the connection is plain."
-        self.idle_since = now()
         self.sent_bytes = 0
         "HTTP bytes given to the socket, over the connection's life."
         self.received_bytes = 0
@@ -154,8 +153,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tls = tls
         self._on_idle = on_idle
         self._now = now
-        self._made_at = now()
-        self._heard_at = self._made_at
+        self._made_at = self._heard_at = self.idle_since = now()
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._hold: asyncio.TimerHandle | None = None
