@@ -183,3 +183,13 @@ def test_a_length_that_is_no_number_is_no_length(value: bytes, length: int | Non
 def test_a_request_without_a_length_has_no_body(headers: h.Headers, length: int | None) -> None:
     """Unlike a response, whose body may last until the close; a chunked one's length is not known."""
     assert h.request_length(head(*headers)) == length
+
+
+def test_packed_headers_come_back_as_they_were() -> None:
+    """Order, spelling, empty values and names that come twice; the names are there once for all who send them."""
+    told = [(b"X-Api-Key", b"fake"), (b"x-empty", b""), (b"Accept", b"b: c"), (b"accept", b"\xe9 ")]
+    first = h.packed(told)
+    second = h.packed([(bytes(bytearray(name)), b"other") for name, _ in told])
+
+    assert h.unpacked(first) == told
+    assert first[0] is second[0]

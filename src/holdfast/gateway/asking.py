@@ -49,8 +49,8 @@ class Question:
     def __init__(self, method: bytes, target: bytes, headers: h.Headers, length: int | None) -> None:
         self.method = method
         self.target = target
-        self._headers: h.Headers | bytes = headers
-        "For upstream, without framing. Rendered once they were used: that takes a third of the memory."
+        self._headers: h.Headers | h.Packed = headers
+        "For upstream, without framing. Packed once they were used."
         self.length = length
         "Of the client's body, as it announced it; None where it is chunked."
         self.eager = False
@@ -89,10 +89,10 @@ class Question:
     def headers(self, outgoing: bytes | None) -> h.Headers:
         """The whole head, framed for the client's body or the edited one."""
         headers = self._headers
-        if isinstance(headers, bytes):
-            headers = h.parsed(headers)
+        if isinstance(headers, tuple):
+            headers = h.unpacked(headers)
         else:
-            self._headers = h.render(headers)
+            self._headers = h.packed(headers)
         length = self.length if outgoing is None else len(outgoing)
         return h.framed(headers, self.method, length)
 

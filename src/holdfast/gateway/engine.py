@@ -215,8 +215,8 @@ class Engine:
         exchange, head = arrival.exchange, arrival.exchange.head
         path = exchange.target.partition(b"?")[0]
         record = self._record(head, path, "turn", arrival.profile, arrival.head_key)
-        record.request_bytes = len(body)
-        question = self._question(exchange, len(body))
+        record.request_bytes = arrival.body.size
+        question = self._question(exchange, arrival.body.size)
         carrier = self._carrier(record, arrival.head_key, question, arrival.body, complete=True)
         for moment in held:
             carrier.note(moment)
@@ -389,7 +389,11 @@ class Engine:
         complete: bool,
     ) -> Carrier:
         carrier = Carrier(self, record, key, question, body, complete=complete)
-        self._turns.setdefault(key, []).append(carrier)
+        others = self._turns.get(key)
+        if others is None:
+            self._turns[key] = [carrier]
+        else:
+            others.append(carrier)
         return carrier
 
     def _record(

@@ -6,12 +6,15 @@ All else is forwarded as it came, in its order and spelling: clients and provide
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from holdfast.gateway.guard import Head
 from holdfast.gateway.settings import Upstream
 
 Headers = list[tuple[bytes, bytes]]
+Packed = tuple[tuple[bytes, ...], bytes]
+"All names, and all values in one piece."
 Named = dict[bytes, bytes]
 "Each header's first value, by its lower-case name."
 
@@ -74,6 +77,27 @@ def parsed(rendered: bytes) -> Headers:
     """The list that was rendered."""
     pairs = [line.partition(b": ") for line in rendered.split(b"\r\n")[:-1]]
     return [(name, value) for name, _, value in pairs]
+
+
+def packed(headers: Headers) -> Packed:
+    """A request's headers in less than half of their memory: clients send the same names in the same order each time.
+
+    No value holds a line feed: they come from a parser that refuses control characters.
+    """
+    names, values = zip(*headers, strict=True)
+    return _one(names), b"\n".join(values)
+
+
+def unpacked(headers: Packed) -> Headers:
+    """The list that was packed."""
+    names, values = headers
+    return list(zip(names, values.split(b"\n"), strict=True))
+
+
+@lru_cache(maxsize=256)
+def _one(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The same names, once for all the requests that have them."""
+    return names
 
 
 def without(rendered: bytes, name: bytes) -> bytes:
