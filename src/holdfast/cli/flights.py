@@ -127,7 +127,7 @@ def command(
             news = [t for t in recent if shown.get(t.record.turn_id, "new") != t.ending_code]
             later = [] if as_json else _noted(library, start, start)
             unsaid = [one for one in later if one not in noted]
-            _show(news, widths, as_json, _cuts(news), noted=unsaid)
+            _show(news, widths, as_json, _cuts(recent), noted=unsaid)
             noted += unsaid
             shown |= {turn.record.turn_id: turn.ending_code for turn in news}
 
