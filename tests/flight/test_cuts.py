@@ -90,3 +90,13 @@ def test_rows_that_nobody_closes_are_bounded() -> None:
     for number in range(cuts.MOST_OPEN + 5):
         rows.add(replace(asked(0, f"c{number}"), session=f"s{number}", ending=COMPLETED))
     assert len(rows.never_whole(NOON.wall_ms)) == 5
+
+
+def test_what_was_lost_is_counted_for_good() -> None:
+    """A row that may still become whole is not lost yet; what is lost stays counted when its row is forgotten."""
+    followed = cuts.Rows()
+    for record in [*in_a_row(4), asked(9.0, "another")]:
+        followed.add(record)
+
+    assert [followed.lost_by(NOON.wall_ms + after_ms) for after_ms in (10_000, LATER_MS)] == [1, 2]
+    assert followed.lost_by(LATER_MS) == 2

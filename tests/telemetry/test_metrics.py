@@ -172,11 +172,12 @@ def test_moments_of_another_version_spoil_no_count() -> None:
 
 def test_how_the_gateway_stands() -> None:
     """Open turns by state, outage, memory, journal, traces; not measured is not there."""
-    gauges = Gauges({"followed": 3, "orphaned": 1}, None, 0.0, 10, 100, 4, {413: 2})
+    gauges = Gauges({"followed": 3, "orphaned": 1}, None, 0.0, 10, 100, 4, {413: 2}, 3)
     told = page(Tally(), gauges, Health(False, 2, 1, False, 5, {"sent": 7, "dropped": 1}))
 
     assert values(told, "holdfast_open_turns") == {("followed",): 3, ("orphaned",): 1}
     assert values(told, "holdfast_refused_requests_total") == {("413",): 2}
+    assert values(told, "holdfast_lost_after_cuts_total") == {(): 3}
     assert values(told, "holdfast_upstream_up") == {}
     assert values(told, "holdfast_ready") == {(): 0} == values(told, "holdfast_journal_up")
     assert values(told, "holdfast_journal_dropped_total") == {("turn",): 2, ("answer",): 1}

@@ -99,6 +99,7 @@ class Rows:
     def __init__(self) -> None:
         self._open: dict[tuple[str | None, ...], Row] = {}
         self._lost: list[Row] = []
+        self._lost_ever = 0
 
     def add(self, record: TurnRecord) -> Row | None:
         """Take a turn that has ended; its row, if it was cut."""
@@ -142,6 +143,7 @@ class Rows:
     def _close(self, key: tuple[str | None, ...], row: Row) -> None:
         row.going_on = False
         self._lost = [*self._lost[-MOST_OPEN:], row]
+        self._lost_ever += 1
         del self._open[key]
 
     def never_whole(self, now_wall_ms: int | None = None) -> list[Row]:
@@ -150,6 +152,11 @@ class Rows:
             if now_wall_ms is None or now_wall_ms > row.until_wall_ms:
                 self._close(key, row)
         return self._lost
+
+    def lost_by(self, now_wall_ms: int) -> int:
+        """How many rows never became whole, of all that were followed."""
+        self.never_whole(now_wall_ms)
+        return self._lost_ever
 
 
 def rows(records: Iterable[TurnRecord], now_wall_ms: int) -> dict[str, Row]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from holdfast.flight import instant
 from holdfast.gateway.turn import State
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Gauges:
     connections: int = 0
     refused: Mapping[int, int] = field(default_factory=dict)
     "Requests that became no turn, by the status they were answered with; since the start."
+    lost_after_cuts: int = 0
+    "Answers that were cut, and whose rest never came whole; since the start."
 
 
 def read(engine: Engine, connections: int) -> Gauges:
@@ -46,4 +49,5 @@ def read(engine: Engine, connections: int) -> Gauges:
         budget.total,
         connections,
         dict(engine.refusals.by_status),
+        engine.summary.rows.lost_by(instant.now().wall_ms),
     )

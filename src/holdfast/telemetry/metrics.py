@@ -76,6 +76,10 @@ class Gauges(Protocol):
     def refused(self) -> Mapping[int, int]:
         """Requests that became no turn, by the status they were answered with."""
 
+    @property
+    def lost_after_cuts(self) -> int:
+        """Answers that were cut, and whose rest never came whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -329,6 +333,11 @@ def standing(gauges: Gauges, health: Health) -> Iterator[Metric]:
     for status, count in sorted(gauges.refused.items()):
         refused.add_metric([str(status)], count)
     yield refused
+    yield CounterMetricFamily(
+        "holdfast_lost_after_cuts",
+        "Answers that were cut, each counted as healed and saved, and whose rest never came whole.",
+        value=gauges.lost_after_cuts,
+    )
     if gauges.upstream_up is not None:
         # Until it was reached for the first time, it is neither.
         yield gauge(
