@@ -15,6 +15,7 @@ from holdfast.diagnosis.flown import flown, matched
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.witnessed import examined
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.reading import StoredTurn
 from holdfast.flight.record import TurnRecord
@@ -22,6 +23,7 @@ from holdfast.records.align import Clock
 from holdfast.records.match import Matched
 from holdfast.records.reading import Pile, Source
 from holdfast.records.sighting import Sighting
+from tests.diagnosis.hypotheses.story import said
 from tests.flight.telling import NOON, end, tell, turn
 
 AT = NOON.wall_ms
@@ -214,6 +216,22 @@ def test_who_stands_beside_the_program_knows_that_it_left() -> None:
     for name in ("nat-timeout", "local-link", "link-flap", "vpn", "isp-outage"):
         assert cannot_be(name, beside) and not cannot_be(name, LEFT), name
     assert fits("client-limit", beside) and fits("client-limit", LEFT)
+
+
+def test_a_turn_that_was_cut_in_vain_is_the_end_that_its_client_heard_of() -> None:
+    """Each of its answers ended well, as told; the client gave up with a word about its maximum of tokens. The flights know
+    what broke each time, and that the rest never came."""
+    cut = healed()
+    cut.record.healed, cut.record.breaks = "cut", "P.rst.tool+cut"
+    row = Row([cut.record.turn_id], request_bytes=900, going_on=False)
+    words = "API Error: Claude's response exceeded the 64000 output token maximum."
+    tired = failure(91, tries=(), outcome="died", text=words, ended_ms=AT + 91_000)
+    turns = flown([cut], {cut.record.turn_id: row})
+    (finding,) = weighed(joined(case(tired), Beside(flights=turns))).findings
+
+    assert [one.healed for one in turns] == [False] and [one.healed for one in flown([cut])] == [True]
+    assert (finding.hypothesis, finding.explains) == ("seen-provider", ("f1",))
+    assert "P.rst.tool 1" in said(finding)
 
 
 def test_a_closing_in_a_log_is_put_to_the_failure_at_its_time() -> None:

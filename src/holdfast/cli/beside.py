@@ -25,6 +25,7 @@ from holdfast.diagnosis.beside import Beside, Seen
 from holdfast.diagnosis.case import Case, Coverage, Trip
 from holdfast.diagnosis.flown import Flown, flown, matched
 from holdfast.diagnosis.trips import trips
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Mechanism, Side
 from holdfast.flight.flights import counted
 from holdfast.flight.reading import StoredTurn, open_library
@@ -66,14 +67,14 @@ class Asked:
 
 def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
     """Everything beside a case. Raises `Misused` for a named file that cannot be read."""
-    turns, well, told = _flights(asked.since_ms, asked.until_ms)
+    turns, well, lost, told = _flights(asked.since_ms, asked.until_ms)
     known_sessions = {one.session for one in case.failures} | {one.session for one in case.answers}
     if not asked.own:
         turns = [turn for turn in turns if turn.record.session in known_sessions]
         well = [turn for turn in well if turn.record.session in known_sessions]
         if told.first_ms is not None:
             told = replace(told, count=f"{told.count}; taken are the {len(turns)} of sessions in this home")
-    broken = flown(turns)
+    broken = flown(turns, lost)
     seen, carried, covered = _files(case, asked, turns, broken)
     probes, probed = _probes() if asked.own else ([], _OTHERS_NETWORK)
     beside = Beside(
@@ -128,13 +129,14 @@ def _probes() -> tuple[list[Result], Coverage]:
 
 def _flights(
     since_ms: int | None, until_ms: int | None
-) -> tuple[list[StoredTurn], list[StoredTurn], Coverage]:
-    """Turns that broke, some that went well to compare them with, and how many there are in all."""
+) -> tuple[list[StoredTurn], list[StoredTurn], dict[str, Row], Coverage]:
+    """Turns that broke, some that went well to compare them with, by their ids those that were cut and lost for it, and how
+    many there are in all."""
     try:
         with open_library(state_path()) as library:
             if library is None:
                 said = "none: no gateway has run (holdfast run -- claude records them)"
-                return [], [], Coverage("flights", said)
+                return [], [], {}, Coverage("flights", said)
             count, first, last = library.tally(since_ms, until_ms)
             turns = library.disturbed(since_ms, until_ms, MOST_TURNS)
             well = [
@@ -144,14 +146,16 @@ def _flights(
                 and turn.record.breaks is None
                 and (until_ms is None or turn.record.started.wall_ms < until_ms)
             ]
+            rows = {turn.record.turn_id: library.cut_row(turn.record) for turn in turns}
+            lost = {turn_id: row for turn_id, row in rows.items() if row is not None and row.lost}
     except (JournalError, StateError, sqlite3.Error) as error:
-        return [], [], Coverage("flights", "none", unreadable=(clean(str(error)),))
+        return [], [], {}, Coverage("flights", "none", unreadable=(clean(str(error)),))
     if not count:
-        return [], [], Coverage("flights", "none in this time")
+        return [], [], {}, Coverage("flights", "none in this time")
     told = f"{counted(count, 'turn')}, {len(turns)} of them broke or did not end well"
     if len(turns) == MOST_TURNS:
         told += f"; only the newest {MOST_TURNS} such are looked at"
-    return turns, well, Coverage("flights", told, first, last)
+    return turns, well, lost, Coverage("flights", told, first, last)
 
 
 def _files(

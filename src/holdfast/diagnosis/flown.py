@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.diagnosis.case import Failure, Witness
 from holdfast.flight import moments as m
+from holdfast.flight.cuts import Row
 from holdfast.flight.endings import Ending, Mechanism, taken_apart
 from holdfast.flight.flights import ending_sentence
 from holdfast.flight.reading import StoredTurn
@@ -54,12 +55,17 @@ class Flown:
     "The ends that its client heard of, or brought about, in order."
 
 
-def flown(turns: Iterable[StoredTurn]) -> list[Flown]:
-    """Turns that broke or did not end well, in their order; others are left out."""
-    return [one for turn in turns if (one := _flown(turn)) is not None]
+def flown(turns: Iterable[StoredTurn], lost: Mapping[str, Row] | None = None) -> list[Flown]:
+    """Turns that broke or did not end well, in their order; others are left out.
+
+    `lost`: by turn id, those whose answer was cut and whose rest never came whole: they ended well and were lost.
+    """
+    known = lost or {}
+    found = (_flown(turn, known.get(turn.record.turn_id)) for turn in turns)
+    return [one for one in found if one is not None]
 
 
-def _flown(turn: StoredTurn) -> Flown | None:
+def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
     record = turn.record
     ids, edges, endings, heard = list[str](), list[str](), list[Ending](), list[Witness]()
     ended_ms = record.ended.wall_ms if record.ended else None
@@ -102,11 +108,16 @@ def _flown(turn: StoredTurn) -> Flown | None:
         endings.append(last)
         if ended_ms is not None:
             heard.append(witness(ended_ms, last))
+    elif row is not None and row.turn_ids[-1] == record.turn_id and endings and ended_ms is not None:
+        broke = witness(ended_ms, endings[-1])
+        heard.append(
+            replace(broke, text=f"{broke.text}; the answer was cut {row.often}, and its rest never came")
+        )
     codes = [taken_apart(told.strip())[0] for told in (record.breaks or "").split(",") if told.strip()]
     code = last.code if last is not None and not last.completed else codes[-1] if codes else ""
     code = code or (turn.ending_code or "")
-    healed = last is not None and last.completed
-    if not code or (healed and not codes):
+    healed = last is not None and last.completed and row is None
+    if not code or (last is not None and last.completed and not codes):
         return None
     return Flown(
         record.turn_id,

@@ -51,6 +51,11 @@ class Row:
         return len(self.turn_ids)
 
     @property
+    def often(self) -> str:
+        """`once`, `4 times`."""
+        return "once" if self.cuts == 1 else f"{self.cuts} times"
+
+    @property
     def lost(self) -> bool:
         """Whether it never became whole, and will not."""
         return not (self.whole or self.going_on)
@@ -65,11 +70,11 @@ class Row:
         number = self.turn_ids.index(turn_id) + 1
         if number < self.cuts:
             return f"cut {number} of {self.cuts}, never whole"
-        return f"cut {_times(self.cuts)}, never whole: the turn was lost"
+        return f"cut {self.often}, never whole: the turn was lost"
 
     def sentence(self) -> str:
         """What happened, and what the client's words meant."""
-        said = f"The answer was cut {_times(self.cuts)}, and never became whole: the turn was lost."
+        said = f"The answer was cut {self.often}, and never became whole: the turn was lost."
         if self.failed:
             said += f" The last request for its rest failed ({self.failed})."
         if self.used_up:
@@ -81,10 +86,6 @@ CLIENTS_WORDS: Final = (
     'Its message "response exceeded the ... output token maximum" (64000, or another number) came from these ends, '
     "which Holdfast told as max_tokens: the model had reached no limit, and a larger one would not help."
 )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def is_cut(record: TurnRecord) -> bool:

@@ -184,15 +184,20 @@ class Library:
 
     def _last_cut(self) -> StoredTurn | None:
         """The last turn of the latest answer that was cut and never became whole, among the newest that were cut."""
-        at = instant.now().wall_ms
         for turn in self._turns(
             "WHERE turn.healed LIKE '%cut' AND turn.ending_code LIKE '-.end.%' ORDER BY turn.turn_id DESC LIMIT 20"
         ):
-            near = [one.record for one in self.neighbours(turn.record)]
-            row = cuts.rows([*near, turn.record], at).get(turn.record.turn_id)
+            row = self.cut_row(turn.record)
             if row is not None and row.lost and row.turn_ids[-1] == turn.record.turn_id:
                 return turn
         return None
+
+    def cut_row(self, record: TurnRecord) -> cuts.Row | None:
+        """What became of a turn's answer that was cut, by the turns around it; None where it was not cut."""
+        if not cuts.is_cut(record):
+            return None
+        near = [one.record for one in self.neighbours(record)]
+        return cuts.rows([*near, record], instant.now().wall_ms).get(record.turn_id)
 
     def near_names(self, name: str, among: int = 500) -> list[str]:
         """Ids of recent turns that look like `name`, the likest first: turn ids, request ids, edge ids."""

@@ -18,6 +18,7 @@ _SAID = (
     (("closed mid-response", "terminated"), "closed in mid-answer"),
     (("certificate",), "certificate refused"),
     (("prompt is too long", "context window"), "prompt too long"),
+    (("output token maximum",), "answer too long"),
     (("usage limit", "credit balance"), "usage limit"),
     (("invalid x-api-key", "authentication", "oauth", "/login"), "key refused"),
     (("connection error",), "connection error, not named"),
