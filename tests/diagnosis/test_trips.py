@@ -8,13 +8,17 @@ import pytest
 
 from holdfast.captures.connections import follow
 from holdfast.captures.telling import conclude
-from holdfast.diagnosis.added import of_capture, trips_of_capture
+from holdfast.diagnosis.added import of_capture, trips_of_capture, trips_of_log
 from holdfast.diagnosis.beside import Beside, Seen, joined
 from holdfast.diagnosis.case import Trip
 from holdfast.diagnosis.flown import flown
 from holdfast.diagnosis.trips import address_of, family_of, location_of, trips
 from holdfast.flight import moments as m
 from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
+from holdfast.records.align import Clock
+from holdfast.records.match import Matched
+from holdfast.records.reading import Pile, Source
+from holdfast.records.sighting import Sighting
 from tests.captures.packets import Talk, as_packets
 from tests.diagnosis.test_beside import AT, RESET, SESSION, broken, case, failure, stored, witness
 from tests.flight.telling import NOON, end, short_turn, tell, turn
@@ -215,3 +219,23 @@ def test_a_way_that_goes_dark_is_silent_from_the_far_ends_last_word_on() -> None
     assert dark.witness.silence_s == pytest.approx(102.4, abs=0.5)
     assert dark.until_ms is not None
     assert dark.until_ms - dark.witness.at_ms == pytest.approx(22_400, abs=500)
+
+
+def test_a_line_that_says_which_way_it_went_is_compared_with() -> None:
+    """Of a browser's entry that went well: address, family, and HTTP."""
+    pile = Pile()
+    pile.shelves[-1].append(
+        Sighting(
+            "WebInspector",
+            1,
+            "answered 200",
+            1_776_150_000.0,
+            zone_known=True,
+            status=200,
+            edge="2001:db8::7",
+            http="2",
+        )
+    )
+    (way,) = trips_of_log(Source("a.har", Clock(0.0, "its clock is ours"), Matched(), pile))
+
+    assert (way.broke, way.edge, way.family, way.http) == (False, "2001:db8::7", "6", "2")

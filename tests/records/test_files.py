@@ -55,6 +55,29 @@ def test_a_har_entry_is_a_request_of_a_browser() -> None:
     assert line.vantage is Vantage.CLIENT and KEY[:20] not in repr(line)
 
 
+@pytest.mark.parametrize(
+    ("address", "spoken", "edge", "http"),
+    [
+        ("203.0.113.7", "h2", "203.0.113.7", "2"),
+        ("[2001:db8::7]", "HTTP/2.0", "2001:db8::7", "2"),
+        ("2001:DB8::7", "http/1.1", "2001:db8::7", "1.1"),
+        ("edge.example", "unknown", None, None),
+        (None, None, None, None),
+    ],
+)
+def test_a_browser_writes_which_way_it_went(
+    address: str | None, spoken: str | None, edge: str | None, http: str | None
+) -> None:
+    """The address that it asked and the HTTP that it spoke. A proxy's entry has its client's HTTP, which says nothing."""
+    asked = entry()["request"] | {"httpVersion": spoken}
+    told = entry(request=asked, serverIPAddress=address)
+    (browser,) = har.sightings(document(told))
+    (proxy,) = har.sightings(document(told, creator="mitmproxy"))
+
+    assert browser and (browser.edge, browser.http) == (edge, http)
+    assert proxy and (proxy.edge, proxy.http) == (edge, None)
+
+
 def test_missing_content_and_minus_one_are_said() -> None:
     """What report readers know as `[content missing]`, and timings that were not measured."""
     told = entry(response={"status": 200, "content": {"size": -1}}, timings={"receive": -1}, time=-1)

@@ -146,7 +146,7 @@ def trips_of_log(source: Source) -> list[Trip]:
 def _trip(seen: Sighting, at_ms: int, end: Witness | None) -> Trip | None:
     """None where it says nothing of the way."""
     location = next((place for one in seen.ids if (place := location_of(one))), None)
-    if end is None and location is None and seen.received_bytes is None:
+    if end is None and location is None and seen.received_bytes is None and seen.edge is None:
         return None
     return Trip(
         at_ms=at_ms,
@@ -156,6 +156,9 @@ def _trip(seen: Sighting, at_ms: int, end: Witness | None) -> Trip | None:
         side=end.side if end else None,
         mechanism=end.mechanism if end else None,
         location=location,
+        edge=seen.edge,
+        family=family_of(seen.edge),
+        http=seen.http,
         request_bytes=seen.received_bytes,
         age_s=seen.took_s,
     )

@@ -6,7 +6,9 @@ Source: the HAR 1.2 specification, and Chromium's, Firefox's and mitmproxy's exp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import msgspec
 
@@ -43,6 +45,7 @@ class _Request(msgspec.Struct):
     method: str = ""
     url: str = ""
     bodySize: float | None = -1
+    httpVersion: str | None = None
 
 
 class _Response(msgspec.Struct):
@@ -63,6 +66,7 @@ class _Entry(msgspec.Struct):
     request: _Request | None = None
     response: _Response | None = None
     timings: _Timings | None = None
+    serverIPAddress: str | None = None
 
 
 class _Creator(msgspec.Struct):
@@ -78,6 +82,7 @@ class _Har(msgspec.Struct):
     log: _Log
 
 
+_HTTP = re.compile(r"(?:http/|h)([123])(?:\.([01]))?", re.IGNORECASE)
 _ID_HEADERS = {"request-id", "x-request-id", "cf-ray", "holdfast-turn"}
 
 
@@ -137,6 +142,9 @@ def _sighting(entry: _Entry, stamp: times.Stamp, number: int, program: str, vant
         began_s=when.began_s,
         ended_s=when.ended_s,
         took_s=when.took_s,
+        edge=_address(entry.serverIPAddress),
+        # What a proxy writes there is what its client spoke.
+        http=_http(request.httpVersion) if vantage is Vantage.CLIENT else None,
         precision_s=stamp.precision_s,
         zone_known=stamp.zone_known,
         vantage=vantage,
@@ -150,3 +158,19 @@ def _sighting(entry: _Entry, stamp: times.Stamp, number: int, program: str, vant
         side=side,
         mechanism=mechanism,
     )
+
+
+def _address(text: str | None) -> str | None:
+    """Browsers write one of IPv6 with brackets and without."""
+    try:
+        return str(ip_address((text or "").strip("[]")))
+    except ValueError:
+        return None
+
+
+def _http(text: str | None) -> str | None:
+    """`1.1` of `HTTP/1.1`, `2` of `h2` and `HTTP/2.0`, `3` of `h3`."""
+    found = _HTTP.fullmatch(text or "")
+    if found is None:
+        return None
+    return f"1.{found[2] or 1}" if found[1] == "1" else found[1]

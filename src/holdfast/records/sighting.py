@@ -69,6 +69,10 @@ class Sighting:
     received_bytes: int | None = None
     "Of the request."
     took_s: float | None = None
+    edge: str | None = None
+    "The address that it asked, without the port."
+    http: str | None = None
+    "Which HTTP it spoke there: `1.1`, `2` or `3`."
     side: Side | None = None
     """Who ended it, as seen from there: `CLIENT` is its own client, `PROVIDER` its own upstream, `PATH` itself.
     With `Vantage.CLIENT`, `CLIENT` is the program itself. `NOBODY` if it says that all went well; None if nothing."""
