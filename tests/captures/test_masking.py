@@ -134,7 +134,7 @@ def test_checksums_stay_right() -> None:
         assert total(one.data[26:34] + struct.pack("!HH", 6, len(tcp)) + tcp) == 0xFFFF
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_no_secret_passes_however_packets_lie(data: st.DataObject) -> None:
     """Split at any byte, sent again from any place with other bounds, shuffled, lost, or joined in the middle."""
@@ -172,7 +172,7 @@ def test_no_secret_passes_however_packets_lie(data: st.DataObject) -> None:
     assert not [leak for one in payloads(ready) for leak in leaks([one])]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.binary(min_size=1, max_size=90)), max_size=12)
 )

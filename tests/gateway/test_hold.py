@@ -146,7 +146,7 @@ def _streams(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], bytes]:
 
 
 @given(_streams(), st.sets(st.sampled_from(sorted(KINDS))), st.booleans(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_for_every_stream_and_every_split(
     case: tuple[list[tuple[str, bytes]], bytes], kinds: set[str], crlf: bool, data: st.DataObject
 ) -> None:

@@ -207,7 +207,7 @@ def _without_blocks(edited: Any, given_body: Any, taken: list[Json]) -> Any:
 
 
 @given(_BODY, st.sampled_from([None, 1]), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_changes_but_the_images(value: Json, indent: int | None, ascii_only: bool) -> None:
     """In any spelling: with the images put back, the body is the client's; what the model has not seen stays."""
     given_body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
@@ -226,7 +226,7 @@ def test_nothing_changes_but_the_images(value: Json, indent: int | None, ascii_o
 
 
 @given(_BODY)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_all_that_is_older_is_left_out(value: Json) -> None:
     """Before the last message that a person wrote, no base64 image remains."""
     edited = json.loads(strip_images(json.dumps(value).encode())[0])

@@ -366,7 +366,7 @@ _STEPS = st.lists(
 
 
 @given(_STEPS, st.integers(0, 4), st.sampled_from([0.0, 0.1, 0.5]), st.integers(0, 4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_neither_budget_nor_share_is_ever_exceeded(
     steps: list[tuple[str, str, Broke, float]], most: int, share: float, floor: int
 ) -> None:

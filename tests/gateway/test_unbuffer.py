@@ -155,7 +155,7 @@ def _without_splices(edited: bytes, body: bytes) -> bytes:
 
 
 @given(_written())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_edit_is_the_one_that_was_meant(body: bytes) -> None:
     """Decoded, the result is the expected edit; without the spliced bytes, it is the original."""
     edited, count = unbuffer(body)
@@ -166,7 +166,7 @@ def test_the_edit_is_the_one_that_was_meant(body: bytes) -> None:
 
 
 @given(_written())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_both_edits_at_once_are_both_edits(body: bytes) -> None:
     """One pass over the body does what two would."""
     assert json.loads(ask_as_stream(body)) == {**json.loads(body), "stream": True}
@@ -175,7 +175,7 @@ def test_both_edits_at_once_are_both_edits(body: bytes) -> None:
 
 
 @given(_written())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_value_is_found_where_it_stands(body: bytes) -> None:
     """A slice holds its value and nothing else."""
     found = members(body)
@@ -189,7 +189,7 @@ def test_every_value_is_found_where_it_stands(body: bytes) -> None:
 
 
 @given(st.binary(max_size=60) | _written().map(lambda body: body[: len(body) // 2]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_bytes_break_an_edit(body: bytes) -> None:
     """What is no JSON object comes back as it is."""
     edited, count = unbuffer(body)

@@ -32,7 +32,7 @@ SAMPLES = [
     "2026-03-28 18:23:17 onAbort received, abort stream",
     "API Error (Connection error.) · Retrying in 1 seconds… (attempt 1/10)",
 ]
-FEW = settings(max_examples=120, deadline=None, derandomize=True)
+FEW = settings(max_examples=120, derandomize=True)
 
 
 def safe(found: list[Sighting | None]) -> None:

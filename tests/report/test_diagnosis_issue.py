@@ -313,7 +313,6 @@ class Stained:
 @settings(
     phases=UNSHRUNK,
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(drawn=st.lists(texts, min_size=12, max_size=20))

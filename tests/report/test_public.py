@@ -140,7 +140,6 @@ def of_every_kind() -> list[tuple[Instant, Moment]]:
 @settings(
     phases=UNSHRUNK,
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(

@@ -284,7 +284,7 @@ _LINES = st.sampled_from(
 @given(
     st.lists(st.one_of(st.binary(max_size=40), _LINES), max_size=12), st.sampled_from([b"\n", b"\r\n", b"\r"])
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_bytes_make_a_reader_or_a_partial_fold_raise(lines: list[bytes], end: bytes) -> None:
     """A hostile or broken provider cannot stop the pump."""
     data = end.join(lines) + end + end
@@ -425,7 +425,7 @@ def _streams(draw: st.DrawFn) -> tuple[dict[str, Any], bytes, bytes]:
 
 
 @given(_streams())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_folded_stream_is_the_plain_answer(case: tuple[dict[str, Any], bytes, bytes]) -> None:
     """Whatever the splits, pings and null deltas: the same message that a request without streaming gets."""
     message, plain, kept_alive = case
@@ -450,7 +450,7 @@ def _with_encrypted_content(message: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(_streams())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_fold_is_what_the_sdk_accumulates(case: tuple[dict[str, Any], bytes, bytes]) -> None:
     """Measured against the Python SDK's own accumulator, keepalives inside."""
     _, plain, kept_alive = case
@@ -575,7 +575,7 @@ def test_a_block_that_a_healed_stream_leaves_open_is_dropped() -> None:
 
 
 @given(_streams(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_restarted_stream_folds_to_its_second_message(
     case: tuple[dict[str, Any], bytes, bytes], data: st.DataObject
 ) -> None:

@@ -153,7 +153,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=12), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_bytes_make_it_raise_and_more_bytes_take_nothing_back(
     pieces: list[bytes], data: st.DataObject
 ) -> None:
@@ -256,7 +256,6 @@ def test_only_one_start_is_left_out() -> None:
 
 
 @given(st.lists(_PIECES, max_size=8), st.sampled_from([b"\n", b"\r\n"]))
-@settings(deadline=None)
 def test_events_are_cut_at_their_blank_lines(pieces: list[bytes], end: bytes) -> None:
     """Together they are the stream, each is whole, and a reader sees in them what a fold sees in the stream."""
     data = b"".join(one for one in pieces if one.endswith(b"\n\n")).replace(b"\n", end)

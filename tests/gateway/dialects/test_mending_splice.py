@@ -195,7 +195,7 @@ _WORDS = st.text(st.sampled_from('ab é\n\t"\\{}\N{GRINNING FACE}0,'), max_size=
     st.sampled_from(["claude-haiku-4-5", "claude-opus-5"]),
     st.data(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_for_every_body_the_rest_is_byte_for_byte_the_same(
     fields: dict[str, Any], texts: list[str], model: str, data: st.DataObject
 ) -> None:
@@ -330,7 +330,7 @@ def test_what_stands_twice_may_be_meant_a_third_time() -> None:
 
 
 @given(_WORDS, st.integers(0, 60), st.integers(1, 9), st.sampled_from(["", " ", "\n"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_character_is_repeated_or_dropped(text: str, at: int, size: int, blank: str) -> None:
     """Wherever a text broke off: told and continued, it is the text that the model wrote."""
     before = text[:at]
@@ -564,7 +564,7 @@ def test_a_continuation_that_breaks_can_be_continued() -> None:
 @given(
     _WORDS, st.integers(0, 60), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 400), st.data()
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_spliced_stream_is_the_answer_that_did_not_break(
     text: str, at: int, prefill: bool, thinks: bool, calls: bool, size: int, data: st.DataObject
 ) -> None:

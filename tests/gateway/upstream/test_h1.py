@@ -105,7 +105,7 @@ class Nowhere(asyncio.Transport):
 
 
 @given(data=st.data(), name=st.sampled_from([n for n in WHOLE if "close" not in n and n != "HTTP/1.0"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_where_the_reads_cut_does_not_matter(data: st.DataObject, name: str) -> None:
     """Two answers on one connection, cut anywhere: both whole, and never a byte of one in the other."""
 

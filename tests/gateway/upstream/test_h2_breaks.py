@@ -461,7 +461,7 @@ async def fed(pieces: list[bytes], body: bytes = b"") -> Heard:
 
 
 @given(cuts=st.sets(st.integers(1, len(TALK) - 1), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_where_the_reads_cut_does_not_matter(cuts: set[int]) -> None:
     """Head, body and end come out the same, a GOAWAY in their middle included."""
     edges = [0, *sorted(cuts), len(TALK)]
@@ -489,7 +489,7 @@ LIKELY += [frame(8, 0, stream, b"\0\1\0\0") for stream in (0, 1)]
     size=st.sampled_from([0, 10, 100_000]),
 )
 @example(frames=[*LIKELY[4:], LIKELY[3]], at_once=True, size=100_000)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_any_frames_end_in_an_ending_or_in_none_but_never_in_a_defect(
     frames: list[bytes], at_once: bool, size: int
 ) -> None:
