@@ -3,7 +3,7 @@
 Only whole events enter a stream log. So a keepalive may be put behind any of them, and an answer that
 breaks never leaves half an event with its reader. The bytes are handed on exactly as they came.
 
-This is the hottest code of the gateway: per event one `find` and one comparison.
+This is the hottest code of the gateway: per event a part of one `split` and one comparison.
 """
 
 from __future__ import annotations
@@ -51,27 +51,17 @@ class EventSplitter:
         if self._carriage_returns or b"\r" in data:
             self._carriage_returns = True
             return self._feed_any_line_ending(data)
-        if data.endswith(b"\n\n"):
-            self._held = b""
-        else:
-            cut = data.rfind(b"\n\n") + 2
-            if cut == 1:
-                return self._hold(data)
-            self._held = data[cut:]
-            data = data[:cut]
+        events = data.split(b"\n\n")
+        held = self._held = events.pop()
+        if not events:
+            return self._hold(data)
         if self.notable:
             self.notable = []
-        start, size = 0, len(data)
-        while start < size:
-            end = data.find(b"\n\n", start) + 2
-            if end == 1:  # one blank line more than the last event needed
-                self._held = data[start:] + self._held
-                return data[:start]
-            self.events += 1
-            if not data.startswith(_ROUTINE, start):
-                self.notable.append(data[start:end])
-            start = end
-        return data
+        self.events += len(events)
+        for event in events:
+            if not event.startswith(_ROUTINE):
+                self.notable.append(event + b"\n\n")
+        return data[: len(data) - len(held)] if held else data
 
     def rest(self) -> bytes:
         """What is held back and was never completed; the stream has ended."""
