@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway import sameness
+from holdfast.gateway.asker import Asker
 from holdfast.gateway.guard import Refusal
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import Coming, coming_back
-from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 
 if TYPE_CHECKING:
@@ -36,27 +36,15 @@ class Arrival:
         "_timer",
         "_waited",
         "_waiting_for",
+        "asker",
         "body",
         "exchange",
-        "head_key",
-        "profile",
-        "timers",
     )
 
-    def __init__(
-        self,
-        engine: Engine,
-        exchange: Exchange,
-        profile: Profile,
-        timers: Timers,
-        head_key: sameness.HeadKey,
-        body: StreamLog,
-    ) -> None:
+    def __init__(self, engine: Engine, exchange: Exchange, asker: Asker, body: StreamLog) -> None:
         self._engine = engine
         self.exchange = exchange
-        self.profile = profile
-        self.timers = timers
-        self.head_key = head_key
+        self.asker = asker
         self.body = body
         self._timer: asyncio.TimerHandle | None = None
         self._waited = False
@@ -115,7 +103,7 @@ class Arrival:
         if self._engine.answer_doomed(self, body):
             self._drop()
             return
-        for carrier in self._engine.candidates(self.head_key):
+        for carrier in self._engine.candidates(self.asker.key):
             how = self._relation(carrier, body)
             if how is not None:
                 coming = coming_back(carrier.turn.state, carrier.old_reader(), waited=self._waited)
@@ -136,7 +124,7 @@ class Arrival:
             return None  # or it cannot be put together
         if carrier.body.size == len(body) and sameness.same(carrier.body.whole(), body):
             return "retry"
-        if not self.profile.fallback or carrier.streaming is False or self._streams(body):
+        if not self.asker.profile.fallback or carrier.streaming is False or self._streams(body):
             return None
         if carrier.encoded:
             return None  # it cannot be put together

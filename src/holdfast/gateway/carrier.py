@@ -176,8 +176,9 @@ class Carrier:
 
     def note(self, moment: m.Moment, at: Instant | None = None) -> None:
         """Write a moment into the flight."""
-        self.record.note(at or instant_now(), moment)
-        self.engine.recorder.changed(self.record)
+        record = self.record
+        record.moments.append((at or instant_now(), moment))
+        self.engine.recorder.changed(record)
 
     # -- asking upstream ----------------------------------------------------------------------------
 

@@ -23,27 +23,26 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.instant import suspended_s
 from holdfast.flight.record import Recorder, TurnRecord, new_turn_id
-from holdfast.flight.redact import safe
 from holdfast.flight.salt import salt_of
 from holdfast.flight.state import StateError
-from holdfast.gateway import doomed, heal, profiles, sameness
+from holdfast.gateway import doomed, heal, sameness
 from holdfast.gateway import headers as h
 from holdfast.gateway.about import request_key
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
+from holdfast.gateway.asker import Asker, Askers, arrived, ids
 from holdfast.gateway.asking import Question
 from holdfast.gateway.carrier import Carrier
-from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.doomed import Doom, DoomedAnswer, Verdict
-from holdfast.gateway.guard import Head, Refusal, Said, admit
+from holdfast.gateway.guard import Head, Refusal, admit
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.listener import Exchange
 from holdfast.gateway.orphans import Allowance
 from holdfast.gateway.outage import Outage
-from holdfast.gateway.profiles import Profile, Timers
+from holdfast.gateway.profiles import Profile
 from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.refusals import Refusals
@@ -137,7 +136,7 @@ class Engine:
         self.refusals = Refusals(loop, self._tell_refusals)
         self._relays: set[Relay] = set()
         self._late_failures: list[_LateFailure] = []
-        self._timers_of: dict[tuple[str | None, ...], Timers] = {}
+        self.askers = Askers(settings, self._secret)
         self._origin = settings.upstream.origin
 
     # -- requests -----------------------------------------------------------------------------------
@@ -171,9 +170,9 @@ class Engine:
             exchange.end()
             return
         if anthropic.is_turn(head.method, path):
-            self._turn_arrived(exchange, head, path)
+            self._turn_arrived(exchange, head)
         else:
-            record = self._record(head, path, "opaque")
+            record = self._record("opaque", arrived(head, path), *ids(head))
             record.readers = 1
             relay = Relay(self, exchange, record)
             self._relays.add(relay)
@@ -188,46 +187,37 @@ class Engine:
         log.warning("%s", said)
         self.recorder.tell("refused", said)
 
-    def _turn_arrived(self, exchange: Exchange, head: Head, path: bytes) -> None:
-        said = Said(head)
-        profile = profiles.choose(said.get("user-agent", ""), said)
-        timers = self._timers(profile, said)
+    def _turn_arrived(self, exchange: Exchange, head: Head) -> None:
+        asker = self.askers.of(head, exchange.target)
         settings = self.settings
-        tenant = sameness.tenant_of(
-            said, run_tenant=settings.tenant, token=settings.token, secret=self._secret
-        )
-        key = sameness.head_key(tenant, head.method, exchange.target, said, upstream=self._origin)
         body = StreamLog(self.budget, settings.limits.request_memory_bytes, self.spool_dir)
         length = h.request_length(head)
-        if self.unbuffers or self._may_be_coming_back(key, length, profile):
-            exchange.received_by(Arrival(self, exchange, profile, timers, key, body))
+        if self.unbuffers or self._may_be_coming_back(asker.key, length, asker.profile):
+            exchange.received_by(Arrival(self, exchange, asker, body))
             return
-        record = self._record(head, path, "turn", profile, key)
-        carrier = self._carrier(record, key, self._question(exchange, length), body, complete=False)
-        carrier.note(IDENTITY)
-        carrier.follow(self._reader(carrier, exchange, profile, timers, how="first"))
+        record = self._record("turn", asker.arrived, asker.session, asker.subagent)
+        carrier = self._carrier(record, asker.key, self._question(exchange, length), body, complete=False)
+        carrier.note(IDENTITY, record.started)
+        carrier.follow(self._reader(carrier, exchange, asker, how="first"))
         carrier.ask()
         assert carrier.reader is not None
         exchange.received_by(carrier.reader)
 
     def begin(self, arrival: Arrival, body: bytes, *, held: Iterable[m.RequestHeld] = ()) -> None:
         """A request that was read to its end is a turn of its own."""
-        exchange, head = arrival.exchange, arrival.exchange.head
-        path = exchange.target.partition(b"?")[0]
-        record = self._record(head, path, "turn", arrival.profile, arrival.head_key)
+        exchange, asker = arrival.exchange, arrival.asker
+        record = self._record("turn", asker.arrived, asker.session, asker.subagent)
         record.request_bytes = arrival.body.size
         question = self._question(exchange, arrival.body.size)
-        carrier = self._carrier(record, arrival.head_key, question, arrival.body, complete=True)
+        carrier = self._carrier(record, asker.key, question, arrival.body, complete=True)
         for moment in held:
             carrier.note(moment)
         carrier.note(IDENTITY)
-        fold = arrival.profile.fetch_as_stream and carrier.streaming is False
+        fold = asker.profile.fetch_as_stream and carrier.streaming is False
         question.eager, question.as_stream = self.unbuffers, fold
         if self.settings.on_doomed == "strip-images":
             question.strips = self._verdict(arrival, body) is not None
-        carrier.follow(
-            self._reader(carrier, exchange, arrival.profile, arrival.timers, how="first", fold=fold)
-        )
+        carrier.follow(self._reader(carrier, exchange, asker, how="first", fold=fold))
         assert carrier.reader is not None
         exchange.receiver = carrier.reader
         carrier.ask(body)
@@ -278,14 +268,13 @@ class Engine:
         verdict = self._verdict(arrival, body)
         if verdict is None or (self.settings.on_doomed == "strip-images" and strip_images(body)[1]):
             return False
-        exchange, profile = arrival.exchange, arrival.profile
-        path = exchange.target.partition(b"?")[0]
-        record = self._record(exchange.head, path, "turn", profile, arrival.head_key)
-        answer = self.doomed_answer(verdict, profile, record.turn_id)
+        exchange, asker = arrival.exchange, arrival.asker
+        record = self._record("turn", asker.arrived, asker.session, asker.subagent)
+        answer = self.doomed_answer(verdict, asker.profile, record.turn_id)
         record.request_bytes, record.readers, record.status = len(body), 1, answer.status
         record.note(instant_now(), m.AnsweredLocally(answer.status, verdict.why))
         record.ending = Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS, verdict.why)
-        record.request_key = self._key_of(arrival.head_key, body)
+        record.request_key = self._key_of(asker.key, body)
         at = record.ended = instant_now()
         record.note(at, m.TurnEnded(record.ending))
         turn = b"holdfast-turn: %b\r\n" % record.turn_id.encode()
@@ -295,9 +284,9 @@ class Engine:
 
     def _verdict(self, arrival: Arrival, body: bytes) -> Verdict | None:
         """Why this question is not worth another try; None where it may be asked. Most bodies are never looked at."""
-        if arrival.head_key not in self._troubled:
+        if arrival.asker.key not in self._troubled:
             return None
-        return self.doom.verdict((arrival.head_key, sameness.digest(body)), self.loop.time())
+        return self.doom.verdict((arrival.asker.key, sameness.digest(body)), self.loop.time())
 
     def cut_wait_s(self, carrier: Carrier) -> float:
         """How long to wait before this answer is cut; it counts as cut from now on."""
@@ -335,7 +324,7 @@ class Engine:
         """A request comes back for a turn: give it what there is, and what is still to come."""
         fold = how == "fallback" or carrier.question.as_stream
         carrier.record.spared += 1
-        reader = self._reader(carrier, arrival.exchange, arrival.profile, arrival.timers, how=how, fold=fold)
+        reader = self._reader(carrier, arrival.exchange, arrival.asker, how=how, fold=fold)
         arrival.exchange.receiver = reader
         carrier.follow(reader)
 
@@ -357,19 +346,13 @@ class Engine:
         return False
 
     def _reader(
-        self,
-        carrier: Carrier,
-        exchange: Exchange,
-        profile: Profile,
-        timers: Timers,
-        *,
-        how: str,
-        fold: bool = False,
+        self, carrier: Carrier, exchange: Exchange, asker: Asker, *, how: str, fold: bool = False
     ) -> Reader:
+        timers = asker.timers
         return Reader(
             carrier,
             exchange,
-            profile,
+            asker.profile,
             timers.limits,
             number=carrier.record.readers + 1,
             how=how,
@@ -397,48 +380,24 @@ class Engine:
         return carrier
 
     def _record(
-        self,
-        head: Head,
-        path: bytes,
-        kind: str,
-        profile: Profile | None = None,
-        key: sameness.HeadKey | None = None,
+        self, kind: str, arrived: m.RequestArrived, session: str | None, subagent: str | None
     ) -> TurnRecord:
         at = instant_now()
-        agent = safe(head.text(b"user-agent"))[:120]
         record = TurnRecord(
             turn_id=new_turn_id(at),
             started=at,
             kind=kind,
-            method=safe(head.method.decode("latin-1")),
-            path=safe(path.decode("latin-1"))[:200],
-            agent=agent,
-            profile="" if profile is None else profile.name,
-            # Of a turn the very texts that its key holds.
-            session=_id(head.text(b"x-claude-code-session-id") if key is None else key.session),
-            subagent=_id(head.text(b"x-claude-code-agent-id") if key is None else key.agent),
+            method=arrived.method,
+            path=arrived.path,
+            agent=arrived.agent,
+            profile=arrived.profile,
+            session=session,
+            subagent=subagent,
             upstream=self._origin,
         )
-        record.note(at, m.RequestArrived(record.method, record.path, agent, record.profile))
+        record.note(at, arrived)
         self.recorder.changed(record)
         return record
-
-    def _timers(self, profile: Profile, said: Said) -> Timers:
-        """The timers of this request's client; the same few combinations come again and again."""
-        key = (profile.name, *[said.get(name) for name in profile.limit_headers])
-        found = self._timers_of.get(key)
-        if found is None:
-            if len(self._timers_of) > 256:
-                self._timers_of.clear()
-            limits = profiles.limits_for(profile, said, self.settings.client_env, None)
-            found = Timers(
-                limits,
-                profiles.header_patience(profile, limits, streaming=True),
-                profiles.header_patience(profile, limits, streaming=False),
-                keepalive_interval(self.settings.timeouts.keepalive_s, limits),
-            )
-            self._timers_of[key] = found
-        return found
 
     # -- late failures ------------------------------------------------------------------------------
 
@@ -461,7 +420,7 @@ class Engine:
     def give_late_failure(self, arrival: Arrival, body: bytes) -> bool:
         """Answer a request with the failure that its turn met; False where there is none."""
         for failure in self._late_failures:
-            if failure.head_key != arrival.head_key:
+            if failure.head_key != arrival.asker.key:
                 continue
             asked = failure.body.whole()
             if sameness.same(asked, body) or sameness.same_but_fallback(asked, body):
@@ -635,10 +594,6 @@ class _Discard:
 def render_error(refusal: Refusal) -> bytes:
     """A refusal in the client's dialect."""
     return anthropic.error_body(refusal.kind, f"holdfast: {refusal.message}")
-
-
-def _id(said: str | None) -> str | None:
-    return safe(said)[:80] if said else None
 
 
 def _spool_dir(state_dir: Path | None) -> Path | None:

@@ -50,6 +50,10 @@ class Head:
             return [first]
         return [value for key, value in self.headers if key.lower() == name]
 
+    def values(self, names: Iterable[bytes]) -> tuple[bytes | None, ...]:
+        """The first value of each of several headers, by their lower-case names; None where there is none."""
+        return tuple(map(self._first.get, names))
+
     def forget_headers(self) -> None:
         """They were read and sent on; a turn may last an hour, and credentials need not stay that long."""
         self.headers, self._first = _FORGOTTEN

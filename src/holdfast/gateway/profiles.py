@@ -313,6 +313,12 @@ def variables() -> frozenset[str]:
     return frozenset(named | {v for limit in limits for v in (limit.armed_by, limit.off_by) if v})
 
 
+@cache
+def limit_headers() -> frozenset[str]:
+    """Every request header by which some profile's client says a limit of its own; lower-case names."""
+    return frozenset(name for row in _rows() for name in row.limit_headers)
+
+
 def _moved(limit: Limit, headers: Mapping[str, str], env: Mapping[str, str]) -> Limit | None:
     if limit.armed_by is not None and env.get(limit.armed_by, "").strip().lower() not in _TRUE:
         return None
