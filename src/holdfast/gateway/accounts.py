@@ -60,10 +60,11 @@ class Summary:
         self.held += record.held
         self.wasted_tokens += record.wasted_tokens or 0
         ending = record.ending
-        if ending is not None and not ending.completed and ending.mechanism is not Mechanism.CANCELLED:
-            self.unfinished += 1
-        if ending is not None and ending.mechanism is Mechanism.CANCELLED:
-            self.stopped += 1
+        if ending is not None and not ending.completed:
+            if ending.mechanism is Mechanism.CANCELLED:
+                self.stopped += 1
+            else:
+                self.unfinished += 1
         self.rows.add(record)
         if record.healed is not None and ending is not None and ending.completed:
             remedies = record.healed.split(", ")

@@ -27,6 +27,10 @@ def refused_with(status: int) -> Ending:
     return Ending(Side.PROVIDER, Mechanism.HTTP_ERROR, Phase.AWAITING_HEADERS, f"HTTP {status}")
 
 
+# Before Python 3.12 looking a member up in its class takes as long as a short function; these are asked for in every turn.
+_SENDING, _AWAITING, _ANSWERING, _ENDED = Stage.SENDING, Stage.AWAITING_HEADERS, Stage.ANSWERING, Stage.ENDED
+
+
 class Attempt:
     """One attempt's stage, clocks and end. Times are monotonic seconds."""
 
@@ -61,24 +65,24 @@ class Attempt:
 
     def connected(self) -> None:
         """A connection is at hand; the request is going out."""
-        self._advance(Stage.SENDING)
+        self._advance(_SENDING)
 
     def sent(self, now: float) -> None:
         """The request's last byte went out."""
         self.sent_at = now
-        self._advance(Stage.AWAITING_HEADERS)
+        self._advance(_AWAITING)
 
     def headers(self, status: int, *, streaming: bool, now: float) -> None:
         """Status and headers arrived, perhaps before the request was out."""
         self.headers_at = self.heard_at = now
         self.status = status
         self.streaming = streaming
-        self._advance(Stage.ANSWERING)
+        self._advance(_ANSWERING)
 
     @property
     def silent_since(self) -> float | None:
         """When upstream was heard last, or was first owed an answer; None while it owes none."""
-        if self.stage in (Stage.AWAITING_HEADERS, Stage.ANSWERING):
+        if self.stage is _AWAITING or self.stage is _ANSWERING:
             return self.heard_at if self.heard_at is not None else self.sent_at
         return None
 
@@ -134,5 +138,5 @@ class Attempt:
     def _end(self, ending: Ending) -> Ending:
         if self.ending is None:
             self.ending = ending
-            self.stage = Stage.ENDED
+            self.stage = _ENDED
         return self.ending

@@ -39,7 +39,7 @@ from holdfast.gateway.profiles import Limit
 from holdfast.gateway.readers import Reader
 from holdfast.gateway.sse import EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
-from holdfast.gateway.turn import Act, Event, State, Turn
+from holdfast.gateway.turn import UNFOLLOWED, Act, Event, State, Turn
 from holdfast.gateway.witness import called_for
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ _LEFT: Final = {
     Verdict.MOVED_ON: Event.MOVED_ON,
     Verdict.CANCELLED: Event.READER_CANCELLED,
 }
+# What happens in every turn: before Python 3.12 looking a member up in its class takes as long as a short function.
+_FINISHED, _HEARD, _END = Event.ANSWER_FINISHED, Event.HEARD, Act.END
 _ERROR_BODY_BYTES: Final = 1024 * 1024
 _CHARACTERS_PER_TOKEN: Final = 4
 "Of English text and code; an estimate, no count."
@@ -423,7 +425,7 @@ class Carrier:
         record.stop_reason, record.output_tokens = events.stop_reason, events.output_tokens
         estimated = record.healed is not None and not heal.keeps_counts(record.healed)
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens, estimated))
-        self._handle(Event.ANSWER_FINISHED)
+        self._handle(_FINISHED)
         self._over_at = self.now()
         if self.attempt.connection is not None:
             self._look_at(self.now() + LINGER_S)
@@ -881,7 +883,7 @@ class Carrier:
             return
         self.heard_by = reader
         self.note(m.AnswerHeard(reader.number))
-        self._handle(Event.HEARD)
+        self._handle(_HEARD)
 
     def reader_resumed(self, reader: Reader) -> None:
         """The client reads again."""
@@ -984,32 +986,33 @@ class Carrier:
         state = self.turn.state
         if self.turn.deadline is not None:
             self._look_at(self.turn.deadline)
+        if before in UNFOLLOWED or state in UNFOLLOWED:
+            self._note_orphan(before, event, why)
+        for act in acts:
+            self._do(act)
+
+    def _note_orphan(self, before: State, event: Event, why: str) -> None:
+        """The answer had no listener, or has none now."""
+        state = self.turn.state
         if state is State.ORPHANED and before is not State.ORPHANED:
             self.note(m.TurnOrphaned(self.engine.settings.timeouts.orphan_s))
-        if state in (State.ORPHANED, State.UNHEARD) and before not in (State.ORPHANED, State.UNHEARD):
+        if before not in UNFOLLOWED:
             self.engine.orphaned(self)
-        if (
-            before in (State.ORPHANED, State.UNHEARD)
-            and state is State.DONE
-            and event is not Event.ANSWER_FAILED
-        ):
+        elif state is State.DONE and event is not Event.ANSWER_FAILED:
             limit = {Event.DEADLINE_PASSED: "unheard", Event.OUTGROWN: why or "size"}.get(
                 event, why or "moved on"
             )
             self.note(m.OrphanExpired(limit))
-        for act in acts:
-            self._do(act)
 
     def _do(self, act: Act) -> None:
-        match act:
-            case Act.STOP_UPSTREAM:
-                self._stop_upstream("nobody wants the answer any more")
-            case Act.KEEP:
-                self._keep()
-            case Act.HAND_OVER:
-                self.engine.recorder.answer_handed_over(self.record.turn_id)
-            case Act.END:
-                self._end()
+        if act is _END:
+            self._end()
+        elif act is Act.STOP_UPSTREAM:
+            self._stop_upstream("nobody wants the answer any more")
+        elif act is Act.KEEP:
+            self._keep()
+        elif act is Act.HAND_OVER:
+            self.engine.recorder.answer_handed_over(self.record.turn_id)
 
     def _stop_upstream(self, why: str, ending: Ending | None = None) -> None:
         """Close the upstream connection, if there is one; `ending` says more than that we stopped it."""

@@ -52,7 +52,7 @@ from holdfast.gateway.settings import Settings
 from holdfast.gateway.sleep import LEAST_S
 from holdfast.gateway.sockets import LINUX, interface_addresses
 from holdfast.gateway.streamlog import MemoryBudget, SpoolError, StreamLog
-from holdfast.gateway.turn import State
+from holdfast.gateway.turn import UNFOLLOWED, State
 from holdfast.gateway.upstream.pool import Pool
 from holdfast.gateway.whereabouts import Whereabouts
 from holdfast.gateway.witness import Witness
@@ -60,7 +60,6 @@ from holdfast.gateway.witness import Witness
 IDENTITY: Final = m.RequestEdited("identity encoding")
 log = logging.getLogger("holdfast.gateway")
 
-_UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
 PURGE_EVERY_S: Final = 60.0
 FREE_TRIES: Final = 10
 "Of a question that upstream says it has not begun on; one after the other, and no more."
@@ -450,11 +449,11 @@ class Engine:
     def orphaned(self, carrier: Carrier) -> None:
         """One more answer without a listener. An agent has one, a tenant what its clients were; the oldest makes room."""
         for other in self.candidates(carrier.head_key):
-            if other is not carrier and other.turn.state in _UNFOLLOWED and self._superseded(other, carrier):
+            if other is not carrier and other.turn.state in UNFOLLOWED and self._superseded(other, carrier):
                 other.outgrown("displaced")
         tenant = carrier.head_key.tenant
         theirs = [other for key, others in self._turns.items() if key.tenant == tenant for other in others]
-        unfollowed = [other for other in theirs if other.turn.state in _UNFOLLOWED]
+        unfollowed = [other for other in theirs if other.turn.state in UNFOLLOWED]
         followed = sum(not other.unfollowed for other in theirs)
         if len(unfollowed) > self._allowance.of(tenant, followed, self.loop.time()):
             oldest = min(unfollowed, key=lambda other: other.record.started.mono_s)

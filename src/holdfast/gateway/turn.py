@@ -117,6 +117,13 @@ TABLE: Final[dict[tuple[State, Event], Step]] = {
 "Every succession that means something; any other input leaves the turn as it is."
 
 
+# What is asked for in every turn: before Python 3.12 looking a member up in its class takes as long as a short function.
+_FINISHED, _JOINED, _HAND_OVER = Event.ANSWER_FINISHED, Event.READER_JOINED, Act.HAND_OVER
+_CANCELLING, _UNHEARD, _DONE = State.CANCELLING, State.UNHEARD, State.DONE
+UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
+"The states of an answer that nobody listens to, and that is not cancelled."
+
+
 class Turn:
     """One turn's state. Feed it events with the time; it answers what it wants done and when to look again."""
 
@@ -136,19 +143,19 @@ class Turn:
 
     def handle(self, event: Event, now: float) -> tuple[Act, ...]:
         """Take one event; return what to do. Events that mean nothing in this state return nothing."""
-        if event is Event.ANSWER_FINISHED:
+        if event is _FINISHED:
             self.answered = True
         step = TABLE.get((self.state, event))
         if step is None:
             return ()
-        if event is Event.READER_JOINED and self.answered:
+        if event is _JOINED and self.answered:
             step = Step(State.SETTLING, step.acts)
-        if step.state is State.UNHEARD and self._handed_over:
+        if step.state is _UNHEARD and self._handed_over:
             # Handed over once already, and that reader went too: from now on it is in the attic only.
             step = Step(State.DONE, (Act.KEEP, Act.END))
-        if Act.HAND_OVER in step.acts:
+        if _HAND_OVER in step.acts:
             self._handed_over = True
-        keep_deadline = self.state is step.state is State.CANCELLING
+        keep_deadline = self.state is step.state is _CANCELLING
         self.state = step.state
         if not keep_deadline:
             self.deadline = None if step.stay is None else now + getattr(self._timeouts, step.stay)
@@ -162,4 +169,4 @@ class Turn:
     @property
     def open(self) -> bool:
         """Whether anything can still happen."""
-        return self.state is not State.DONE
+        return self.state is not _DONE

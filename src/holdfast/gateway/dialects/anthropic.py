@@ -303,6 +303,10 @@ _BLOCK_START = msgspec.json.Decoder(_BlockStart)
 _MESSAGE_DELTA = msgspec.json.Decoder(_MessageDelta)
 _TYPED = msgspec.json.Decoder(_Typed)
 
+# Before Python 3.12 looking a member up in its class takes as long as a short function; these are asked for in every turn.
+_BEFORE, _BETWEEN, _IN_BODY, _IN_TOOL_USE, _AFTER = (
+    Phase.AWAITING_FIRST_EVENT, Phase.BETWEEN_BLOCKS, Phase.IN_BODY, Phase.IN_TOOL_USE, Phase.AFTER_END
+)  # fmt: skip
 _PHASES = {
     "text": Phase.IN_TEXT,
     "thinking": Phase.IN_THINKING,
@@ -334,7 +338,7 @@ class EventReader:
     )
 
     def __init__(self) -> None:
-        self.phase = Phase.AWAITING_FIRST_EVENT
+        self.phase = _BEFORE
         "What is under way. An error leaves it as it was."
         self.tool: str | None = None
         "The name of the tool whose call is open."
@@ -409,8 +413,8 @@ class EventReader:
     def _block_start(self, event: bytes) -> Seen:
         start = _BLOCK_START.decode(_payload(event))
         kind = start.content_block.type
-        self.phase = _PHASES.get(kind, Phase.IN_BODY)
-        self.tool = start.content_block.name if self.phase is Phase.IN_TOOL_USE else None
+        self.phase = _PHASES.get(kind, _IN_BODY)
+        self.tool = start.content_block.name if self.phase is _IN_TOOL_USE else None
         self.index = start.index
         return BlockStarted(start.index, kind, self.tool)
 
@@ -434,7 +438,7 @@ class EventReader:
     def _message_stop(self, event: bytes) -> Seen:
         self._close_block()
         self.finished = True
-        self.phase = Phase.AFTER_END
+        self.phase = _AFTER
         return MessageStopped()
 
     def _error(self, event: bytes) -> Seen:
@@ -449,7 +453,7 @@ class EventReader:
             self.phase, self.tool, self.index = Phase.IN_BODY, None, -1
 
     def _close_block(self) -> None:
-        self.phase = Phase.BETWEEN_BLOCKS
+        self.phase = _BETWEEN
         self.tool = None
         self.index = None
 
