@@ -400,16 +400,13 @@ class Carrier:
             self._answered()
 
     def _look_into(self, event: bytes) -> None:
-        seen = self.events.seen(event)
-        record, events = self.record, self.events
-        match seen:
-            case anthropic.MessageStarted():
-                record.model, record.input_tokens = events.model, events.input_tokens
-                self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens))
-            case anthropic.BlockStarted(index, kind, tool):
-                self.note(m.BlockOpened(index, kind, tool))
-            case _:
-                pass
+        events = self.events
+        seen = events.seen(event)
+        if isinstance(seen, anthropic.MessageStarted):
+            self.record.model, self.record.input_tokens = events.model, events.input_tokens
+            self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens))
+        elif isinstance(seen, anthropic.BlockStarted):
+            self.note(m.BlockOpened(seen.index, seen.kind, seen.tool))
 
     def _look_into_whole(self) -> None:
         """An answer without streaming says at its end what a stream says on the way."""

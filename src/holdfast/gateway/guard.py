@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from holdfast.gateway.settings import Settings
@@ -50,6 +51,15 @@ class Head:
             return [first]
         return [value for key, value in self.headers if key.lower() == name]
 
+    @property
+    def size(self) -> int:
+        """Bytes of target and headers."""
+        return sum(map(len, chain(*self.headers))) + 4 * len(self.headers) + len(self.target)
+
+    def less(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+        """The headers without those of these lower-case names."""
+        return less(self.headers, self._first, names)
+
     def values(self, names: Iterable[bytes]) -> tuple[bytes | None, ...]:
         """The first value of each of several headers, by their lower-case names; None where there is none."""
         return tuple(map(self._first.get, names))
@@ -65,6 +75,20 @@ class Head:
     def text(self, name: bytes) -> str:
         """The same as text; empty where there is none."""
         return self._first.get(name, b"").decode("latin-1")
+
+
+def less(
+    headers: list[tuple[bytes, bytes]], first: dict[bytes, bytes], names: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """The headers without those of these lower-case names; `first` has every lower-case name, from the last to the first."""
+    if len(first) != len(headers):  # some name comes twice
+        return [pair for pair in headers if pair[0].lower() not in names]
+    # A few of many, so that they are taken out, and the others not looked at.
+    left, places = headers.copy(), [*reversed(first)]
+    for name in first.keys() & names:
+        at = places.index(name)
+        del left[at], places[at]
+    return left
 
 
 _FORGOTTEN: Final[tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]] = ([], {})

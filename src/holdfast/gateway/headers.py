@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from holdfast.gateway.guard import Head
+from holdfast.gateway.guard import Head, less
 from holdfast.gateway.settings import Upstream
 
 Headers = list[tuple[bytes, bytes]]
@@ -42,7 +42,7 @@ def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Headers:
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
     headers = [(b"host", upstream.authority.encode())]
-    headers += [pair for pair in head.headers if pair[0].lower() not in dropped]
+    headers += head.less(dropped)
     if identity:
         headers.append((b"accept-encoding", b"identity"))
     return headers
@@ -63,7 +63,7 @@ def to_client(headers: Headers, found: Named, turn_id: str) -> bytes:
     connection = found.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    kept = [pair for pair in headers if pair[0].lower() not in dropped]
+    kept = less(headers, found, dropped)
     kept.append((b"holdfast-turn", turn_id.encode()))
     return render(kept)
 

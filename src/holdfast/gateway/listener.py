@@ -14,7 +14,6 @@ import re
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import chain
 from typing import Final, Protocol, TypeVar, cast
 
 import httptools
@@ -266,6 +265,7 @@ class ClientConnection(asyncio.Protocol):
         "_parser",
         "_ports",
         "_queue",
+        "_read_size",
         "_reading_paused",
         "_sent_fin",
         "_sock",
@@ -293,6 +293,8 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._head = _NO_HEADERS
         self._head_size = 0
+        self._read_size = 0
+        "Of the last read."
         self._ahead_bytes = 0
         self._ports: tuple[int | None, int | None] | None = None
         "Once they were asked for."
@@ -330,8 +332,9 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.gone or self.lingering:
             return
+        self._read_size = len(data)
         if self._incoming is None:
-            self._head_size += len(data)
+            self._head_size += self._read_size
         else:
             self.expires = self.loop.time() + self._listener.timeouts.request_body_s
         parser = self._parser
@@ -422,9 +425,9 @@ class ClientConnection(asyncio.Protocol):
         parser = self._parser
         assert parser is not None
         head = Head(_one(parser.get_method()), self._target, _one(parser.get_http_version()), self._head)
+        refusal = _refusal(head, self._listener.limits, most=max(self._head_size, self._read_size))
         self._head = _NO_HEADERS
         self._head_size = 0
-        refusal = _refusal(head, self._listener.limits)
         if refusal is not None:
             raise _Refused(refusal)
         exchange = Exchange(self, head, keep_alive=parser.should_keep_alive() and not self._listener.draining)
@@ -723,14 +726,17 @@ _UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
 _HEAD_TOO_LARGE: Final = Refusal(431, "invalid_request_error", "the request's headers are too large")
 
 
-def _refusal(head: Head, limits: Limits) -> Refusal | None:
-    """What the parser accepts and a relay must not, because two readers could understand it differently."""
+def _refusal(head: Head, limits: Limits, *, most: int) -> Refusal | None:
+    """What the parser accepts and a relay must not, because two readers could understand it differently.
+
+    The head has `most` bytes: what was read since it began, with some of the body perhaps.
+    """
     encodings = head.all(b"transfer-encoding")
     hosts = len(head.all(b"host"))
     length = head.get(b"content-length")
     if head.version not in ("1.0", "1.1"):
         return Refusal(505, "invalid_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    if sum(map(len, chain(*head.headers))) + 4 * len(head.headers) + len(head.target) > limits.head_bytes:
+    if most > limits.head_bytes and head.size > limits.head_bytes:
         return _HEAD_TOO_LARGE
     if encodings and head.version == "1.0":
         return Refusal(400, "invalid_request_error", "HTTP/1.0 has no transfer encodings")
