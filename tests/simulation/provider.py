@@ -281,6 +281,10 @@ class Connection:
     def alive(self) -> bool:
         return not self._lost and self.listener is None
 
+    @property
+    def response_read(self) -> bool:
+        return False
+
     def shows_no_close(self) -> bool:
         return self.alive
 

@@ -424,8 +424,9 @@ class Carrier:
         self.note(m.AnswerFinished(events.stop_reason, events.output_tokens, estimated))
         self._handle(_FINISHED)
         self._over_at = self.now()
-        if self.attempt.connection is not None:
-            self._look_at(self.now() + LINGER_S)
+        connection = self.attempt.connection
+        if connection is not None and not connection.response_read:
+            self._look_at(self._over_at + LINGER_S)
 
     def _set_error_aside(self, data: bytes, notable: list[bytes]) -> bytes:
         """What stands before the provider's error event. The rest is told when nothing else can be done."""

@@ -185,6 +185,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether, as far as we know, a new exchange can be started on it."""
         return self._lost is None and not self._peer_closed and self._listener is None
 
+    @property
+    def response_read(self) -> bool:
+        """Whether the response's end has been read: its listener hears of it as soon as it has taken the rest."""
+        return False
+
     def shows_no_close(self) -> bool:
         """Whether it is alive as far as the kernel knows, too: a close may have arrived that was not read yet."""
         return self.alive and still_open(self._sock)

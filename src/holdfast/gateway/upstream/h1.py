@@ -160,6 +160,11 @@ class Http1Connection(UpstreamConnection):
         if tail:
             self._write(tail)
 
+    @property
+    def response_read(self) -> bool:
+        """As for every connection."""
+        return self._complete
+
     # The transport's side.
 
     def _plaintext_received(self, data: bytes) -> None:
