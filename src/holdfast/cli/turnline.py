@@ -49,11 +49,10 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "stop_reason": record.stop_reason,
         "detail": record.ending.detail if record.ending and record.ending.detail else None,
     }
-    return {
-        name: safe(value) if name in _FOREIGN else value
-        for name, value in fields.items()
-        if value is not None
-    }
+    told = {name: value for name, value in fields.items() if value is not None}
+    for name in told.keys() & _FOREIGN:
+        told[name] = safe(told[name])
+    return told
 
 
 _FOREIGN = frozenset(
@@ -74,7 +73,8 @@ def turn_text(record: TurnRecord) -> str:
         str(fields.pop("status", "-")),
         fields.pop("ending", "unfinished"),
     ]
-    return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in fields.items())])
+    rest = [f"{name}={_quoted(value) if type(value) is str else value}" for name, value in fields.items()]
+    return " ".join(head + rest)
 
 
 def turn_json(record: TurnRecord) -> str:
@@ -82,8 +82,7 @@ def turn_json(record: TurnRecord) -> str:
     return msgspec.json.encode(turn_fields(record)).decode()
 
 
-def _quoted(value: Any) -> str:
-    text = str(value)
+def _quoted(text: str) -> str:
     return f'"{text.replace(chr(34), chr(39))}"' if " " in text else text
 
 

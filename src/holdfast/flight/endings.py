@@ -13,12 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
 
 class Side(Enum):
     """Who ended it."""
+
+    __hash__ = (
+        object.__hash__
+    )  # Python 3.11's own is slow, and each turn's ending is looked up by its three words
 
     CLIENT = "C"
     "The program that asked: an agent, an SDK, a browser."
@@ -36,6 +41,8 @@ class Side(Enum):
 
 class Mechanism(Enum):
     """How it ended."""
+
+    __hash__ = object.__hash__
 
     COMPLETED = "end"
     "The protocol's own end was reached."
@@ -118,6 +125,8 @@ _RULED_LIKE: Final[Mapping[Mechanism, Mechanism]] = MappingProxyType(
 class Phase(Enum):
     """What was under way when it ended."""
 
+    __hash__ = object.__hash__
+
     RESOLVING = "resolve"
     "The upstream's name was being looked up."
     CONNECTING = "connect"
@@ -161,12 +170,17 @@ class Ending:
     @property
     def code(self) -> str:
         """`C.rst.tool`: side, mechanism and phase."""
-        return f"{self.side.value}.{self.mechanism.value}.{self.phase.value}"
+        return _code(self.side, self.mechanism, self.phase)
 
     @property
     def completed(self) -> bool:
         """Whether this is the proper end, and nothing that needs explaining."""
         return self.mechanism is _COMPLETED
+
+
+@cache
+def _code(side: Side, mechanism: Mechanism, phase: Phase) -> str:
+    return f"{side.value}.{mechanism.value}.{phase.value}"
 
 
 _COMPLETED: Final = Mechanism.COMPLETED
@@ -191,12 +205,13 @@ def final(ending: Ending) -> str:
 
     An error status, a limit of ours and the client's own leaving are no breaks.
     """
+    if ending.completed:
+        return ending.code
     broke = ending.side in (Side.PROVIDER, Side.PATH) or ending.mechanism in (
         Mechanism.SLEPT,
         Mechanism.ABORTED,
     )
-    told = ending.mechanism in (Mechanism.HTTP_ERROR, Mechanism.COMPLETED)
-    return shown(ending.code, "" if broke and not told else None)
+    return shown(ending.code, "" if broke and ending.mechanism is not Mechanism.HTTP_ERROR else None)
 
 
 def taken_apart(text: str) -> tuple[str, str | None]:

@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,28 +106,35 @@ def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
 
 
 def _is_safe(moment: Moment) -> bool:
-    """Whether every text in it may be written as it is. The same few texts come again and again: a cached answer."""
-    kind = type(moment)
-    take = _TAKERS.get(kind)
-    if take is None:
-        take = _TAKERS[kind] = _taker_of_texts(kind)
-    for value in take(moment):
-        if value and (safe(value) != value if isinstance(value, str) else value.detail or value.evidence):
-            return False
-    return True
+    """Whether every text in it may be written as it is."""
+    texts, ending_of = _words_of(type(moment))
+    if texts is not None and not _are_safe(texts(moment)):
+        return False
+    return ending_of is None or not ((ending := ending_of(moment)).detail or ending.evidence)
 
 
-def _taker_of_texts(kind: type[Moment]) -> Callable[[Moment], tuple[str | Ending | None, ...]]:
-    """A function that takes a moment's strings and endings out of it."""
-    names = [name for name, told in kind.__annotations__.items() if "str" in told or "Ending" in told]
-    if not names:
-        return lambda _: ()
-    if len(names) == 1:
-        return lambda moment: (getattr(moment, names[0]),)
-    return operator.attrgetter(*names)
+@cache
+def _words_of(
+    kind: type[Moment],
+) -> tuple[Callable[[Moment], _Texts] | None, Callable[[Moment], Ending] | None]:
+    """What takes the strings out of a moment of that kind, and what its ending; None where it holds none."""
+    texts = [name for name, told in kind.__annotations__.items() if "str" in told]
+    endings = [name for name, told in kind.__annotations__.items() if "Ending" in told]
+    return _taker(texts), _taker(endings)
 
 
-_TAKERS: dict[type[Moment], Callable[[Moment], tuple[str | Ending | None, ...]]] = {}
+def _taker(names: list[str]) -> Callable[[Moment], Any] | None:
+    return operator.attrgetter(*names) if names else None
+
+
+@lru_cache(maxsize=4096)
+def _are_safe(texts: _Texts) -> bool:
+    """Whether each may be written as it is. The same few come again and again, so the answers are kept."""
+    return all(not text or safe(text) == text for text in (texts if isinstance(texts, tuple) else (texts,)))
+
+
+_Texts = str | None | tuple[str | None, ...]
+"One field's, or several fields'."
 
 
 def scrub_strings(value: Any) -> Any:
