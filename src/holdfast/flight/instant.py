@@ -22,8 +22,11 @@ class Instant(NamedTuple):
 
 def now() -> Instant:
     """Read both clocks together."""
-    # Every moment of every turn needs one, so it is made without `NamedTuple`'s own constructor, a third of its cost.
-    return tuple.__new__(Instant, (time.monotonic(), time.time_ns() // 1_000_000))
+    return _new(Instant, (time.monotonic(), time.time_ns() // 1_000_000))
+
+
+_new = tuple.__new__
+"Every moment of every turn needs an instant, so it is made without `NamedTuple`'s own constructor, a third of its cost."
 
 
 def suspended_s() -> float | None:

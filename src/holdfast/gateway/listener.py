@@ -409,6 +409,9 @@ class ClientConnection(asyncio.Protocol):
 
     # -- httptools ----------------------------------------------------------------------------------
 
+    on_chunk_header = on_chunk_complete = None
+    "Nobody is told; to find no such name takes each new parser longer."
+
     def on_message_begin(self) -> None:
         self._head_size = max(self._head_size, 1)
         self._target = b""

@@ -40,6 +40,9 @@ class Callbacks:
         "pieces",
     )
 
+    on_chunk_header = on_chunk_complete = None
+    "Nobody is told; to find no such name takes each new parser longer."
+
     def __init__(self) -> None:
         self.feeding: Http1Connection
         "Whose parser is being fed."
