@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli import diagnose
+from tests.diagnosis import homes_captures, homes_logs
+from tests.diagnosis.plots import home as homes
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -160,3 +163,20 @@ def test_a_public_report_overwrites_nothing(home: Path, tmp_path: Path) -> None:
 
     assert "is there already; choose another name" in result.stderr
     assert (tmp_path / "issue.md").read_text() == "mine" and not list(tmp_path.glob("*.private.md"))
+
+
+@pytest.mark.parametrize("seed", [61425, 61778])
+def test_no_word_of_ours_is_taken_for_a_name_in_the_public_report(
+    home: Path, tmp_path: Path, seed: int
+) -> None:
+    """Two months with several causes, a capture and a proxy's log: what is replaced is theirs."""
+    told = homes(seed)
+    told.saved(home)
+    homes_captures.write(told, tmp_path / "client.pcap")
+    (tmp_path / "haproxy.log").write_text(homes_logs.proxy_log(told), encoding="utf-8")
+    added = [option for name in ("client.pcap", "haproxy.log") for option in ("--add", str(tmp_path / name))]
+    diagnosed(home, *added, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    sheet = (tmp_path / "issue.md.private.md").read_text()
+
+    replaced = set(re.findall(r"^\| `name-\d+` \| `(\D*\d?)` \|$", sheet, re.MULTILINE))
+    assert replaced <= {"api/edge1", "SD", "CD"}, "add to flight/plainwords.py what can be no name"

@@ -130,7 +130,7 @@ def test_a_black_hole_for_large_packets_is_measured(wire: Wire) -> None:
     with serving(wire.there):
         hole, clean = (told(asking(wire, "mtu", port, patience_s=0.4)) for port in (PORT, OTHER))
 
-    assert hole["grade"] == "broken" and "a black hole for large packets" in hole["verdict"]
+    assert hole["grade"] == "broken" and "large packets vanish" in hole["verdict"]
     assert 1200 <= hole["facts"]["largest_acknowledged_bytes"] <= 1300 - 40
     assert clean["grade"] == "fine" and clean["facts"]["path_mtu_bytes"] == 1500
 

@@ -140,7 +140,7 @@ def verdict(tries: list[Try], *, stopped: bool = False) -> Finding:
         where = "the TLS handshake hung" if full.failed_in == "tls" else "nothing of it was acknowledged"
         text = (
             f"segments of {small.mss_bytes} bytes get through and those of {full.mss_bytes or 'full size'} do not "
-            f"({where} for {full.waited_s:.0f} s): a black hole for large packets; the largest that got through has "
+            f"({where} for {full.waited_s:.0f} s): large packets vanish; the largest that got through has "
             f"{max(good)} bytes"
         )
         return Finding(Grade.BROKEN, text, facts, not stopped)
