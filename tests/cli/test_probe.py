@@ -22,6 +22,7 @@ from holdfast.probes.asking import Cost
 from holdfast.probes.catalogue import QUESTIONS
 from holdfast.probes.result import Grade
 from holdfast.probes.result import Result as Answer
+from holdfast.probes.status import SUMMARY
 from tests.probes.stage import Server
 
 CLEAN = dict.fromkeys(
@@ -292,3 +293,39 @@ def test_a_port_without_tls_is_told_once(home: Path) -> None:
     assert "Not asked, as no TLS is spoken there: edge, mtu, upload, trickle." in " ".join(
         done.stderr.split()
     )
+
+
+def test_the_status_page_is_named_before_it_is_asked(home: Path) -> None:
+    """Beside the others only where it is known; a target without one is told what to type."""
+    summary = {"page": {"name": "Example"}, "status": {"indicator": "none", "description": "All well"}}
+    with Server(pages={SUMMARY: json.dumps(summary).encode()}) as server:
+        at = f"http://127.0.0.1:{server.port}"
+        done = typed(home, "status", "gateway.example", "--page", at)
+        alone = typed(home, "status", "gateway.example", "--no-keep")
+
+    said = " ".join(done.stderr.split())
+    assert (
+        done.exit_code == 0
+        and f"Asking 127.0.0.1:{server.port} (--page): status; at most 2 connections" in said
+    )
+    assert "No key is sent." in said and 'Example says "All well" (none)' in " ".join(done.stdout.split())
+    assert [(one.name, one.target) for one in kept.read(home / "state")] == [
+        ("status", "gateway.example:443")
+    ]
+    assert "holdfast probe status --page URL" in " ".join(alone.stdout.split())
+
+
+def test_all_questions_go_to_the_page_where_one_is_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is another host, so it is named in the plan; for all of them together nobody has to be asked."""
+    monkeypatch.setattr(
+        probe, "_asked", lambda one, *_: Answer(one.NAME, "x", 0, 0.0, Grade.FINE, "v", "s", "n")
+    )
+    known, unknown = (typed(home, "all", host, "--no-keep") for host in ("api.anthropic.com", "x.example"))
+
+    plan = " ".join(known.stderr.split())
+    assert (
+        "Asking api.anthropic.com:443 (TARGET), and status.claude.com:443, its public status page: 11" in plan
+    )
+    assert known.exit_code == unknown.exit_code == 0
+    assert "status.claude.com" not in unknown.stderr and "\nstatus " not in unknown.stdout
+    assert "holdfast probe status x.example --page URL" in " ".join(unknown.stdout.split())

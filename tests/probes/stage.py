@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import ipaddress
 import socket
 import ssl
@@ -47,6 +48,10 @@ class Server:
     tls: ssl.SSLContext | None = None
     early: bool = False
     "Whether a POST is refused before its body was read."
+    pages: dict[str, bytes] = field(default_factory=dict)
+    "What a GET of these paths brings; of any other a redirection."
+    packed: bool = False
+    "Whether those come as gzip, in two pieces."
     host: str = "127.0.0.1"
     port: int = 0
     heard: list[str] = field(default_factory=list)
@@ -97,12 +102,26 @@ class Server:
         if head.startswith(b"HEAD"):
             sock.sendall(EDGE.encode())
             return True
+        if head.startswith(b"GET"):
+            sock.sendall(self._page(head.split(b" ")[1].decode()))
+            return False
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         sock.settimeout(20)
         while length > 0 and not self.early and (data := sock.recv(min(length, 65536))):
             length -= len(data)
         sock.sendall(REFUSED.encode())
         return not self.early
+
+    def _page(self, path: str) -> bytes:
+        if path not in self.pages:
+            return b"HTTP/1.1 302 Found\r\nlocation: https://elsewhere.example/\r\ncontent-length: 0\r\n\r\n"
+        body = self.pages[path]
+        if not self.packed:
+            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        body = gzip.compress(body)
+        half = len(body) // 2
+        pieces = b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in (body[:half], body[half:], b""))
+        return b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n" + pieces
 
 
 def _head(sock: socket.socket) -> bytes | None:

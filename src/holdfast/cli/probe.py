@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 NAMES = (
-    "resolve", "connect", "handshake", "idle", "trickle", "upload", "ping", "path", "link", "mtu", "edge",
+    "resolve", "connect", "handshake", "idle", "trickle", "upload", "ping", "path", "link", "mtu", "edge", "status",
 )  # fmt: skip
 ASK_FROM_BYTES = 1_000_000
 ASK_FROM_S = 60.0
@@ -92,6 +92,7 @@ def _resolvers(
     "--resolver", "resolvers", multiple=True, callback=_resolvers, metavar="ADDRESS",
     help="resolve: ask this resolver too. Can be given again.",
 )  # fmt: skip
+@click.option("--page", metavar="URL", help="status: the provider's status page, if it is not known here.")
 @click.option("--no-keep", is_flag=True, help="Do not keep the results for diagnose.")
 @click.option("--json", "as_json", is_flag=True, help="JSON: one object per question and line.")
 def command(
@@ -104,6 +105,7 @@ def command(
     seconds: float | None,
     most: int | None,
     resolvers: tuple[tuple[str, int], ...],
+    page: str | None,
     no_keep: bool,
     as_json: bool,
 ) -> None:
@@ -119,13 +121,14 @@ def command(
     connect    TCP by IPv4 and IPv6
     handshake  TLS, and who issued the certificate
     edge       which edge answers, and from where
+    status     what the provider's public status page says, now and of past incidents
     ping       loss and round trips
     path       the routers on the way, a carrier's NAT among them
     mtu        whether full-sized packets get through
     upload     requests of growing size, and what was sent again
     trickle    an upload of one byte per second
     idle       connections held silent, up to 15 minutes
-    all        every one of them; idle only with --from or --to
+    all        every one of them; idle only with --from or --to, status where the page is known
 
     \b
     Examples:
@@ -134,6 +137,8 @@ def command(
       holdfast probe idle --from 30s --to 6m
       holdfast probe upload --most 5MB --yes
       holdfast probe resolve gateway.example --resolver 192.0.2.53
+      holdfast probe status
+      holdfast probe status gateway.example --page https://status.gateway.example
       holdfast probe all --json > before.jsonl
 
     \b
@@ -145,9 +150,13 @@ def command(
     question, target = _understood(question, target)
     whom = target_of(target, dict(os.environ))
     options = _options(question, rounds, from_s, to_s, seconds, most, resolvers)
+    if question in (ALL, "status"):
+        options = replace(options, page=_page(page, whom))
     chosen = [QUESTIONS[question]] if question != ALL else list(QUESTIONS.values())
     if question == ALL and from_s is None and to_s is None:
         chosen = [one for one in chosen if one.NAME != "idle"]
+    if question == ALL and options.page is None:
+        chosen = [one for one in chosen if one.NAME != "status"]
     ends = _announce(chosen, whom, options, yes)
     results: list[Result] = []
     unasked: list[str] = []
@@ -215,6 +224,19 @@ def target_of(text: str | None, environ: Mapping[str, str]) -> Target:
     except ValueError as error:
         raise Misused(f"{error}.") from None
     return replace(whom, proxy=proxy, ca_files=config.tls_from(values, seen).ca_files)
+
+
+def _page(url: str | None, whom: Target) -> Target | None:
+    """The status page that is asked, through the same proxy as an upstream there would be; None where none is known."""
+    from holdfast.probes import status
+
+    known = status.page_of(whom.host)
+    if url is None and known is None:
+        return None
+    return replace(
+        target_of(url or (known.url if known is not None else ""), dict(os.environ)),
+        chosen_by="--page" if url is not None else f"the status page of {whom.host}",
+    )
 
 
 def _the_clients(environ: Mapping[str, str], sources: Sequence[claude.Source]) -> Target:
@@ -290,7 +312,13 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
         if cost.bytes
         else "this machine alone is asked."
     )
-    said = f"Asking {whom.name} ({clean(whom.chosen_by)}): {what}; {most}"
+    page = options.page
+    if page is not None and len(chosen) == 1:
+        asked = f"{page.name} ({clean(page.chosen_by)})"
+    else:
+        asked = f"{whom.name} ({clean(whom.chosen_by)})"
+        asked += f", and {page.name}, its public status page" if page is not None else ""
+    said = f"Asking {asked}: {what}; {most}"
     click.echo("\n".join(textwrap.wrap(said, reading_width())), err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):
         return dict(zip((one.NAME for one in chosen), ends, strict=True))
@@ -405,8 +433,11 @@ def _word(value: Any) -> str:
 def _say_more(chosen: Sequence[Question], target: str | None) -> None:
     whom = f" {clean(shlex.quote(target))}" if target is not None else ""
     said = f"What a question shows, and what it does not, with its figures: holdfast probe NAME{whom}."
-    if all(one.NAME != "idle" for one in chosen):
+    names = {one.NAME for one in chosen}
+    if "idle" not in names:
         said += f" Not asked: idle, which takes up to 15 minutes: holdfast probe idle{whom}."
+    if "status" not in names:
+        said += f" Nor status, as no page of this upstream is known: holdfast probe status{whom} --page URL."
     click.echo("\n" + "\n".join(textwrap.wrap(said, reading_width())))
 
 

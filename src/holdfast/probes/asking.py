@@ -50,6 +50,8 @@ class Options:
     "Asked instead of the configured ones: address and port."
     also_resolvers: tuple[tuple[str, int], ...] = ()
     "Asked besides them."
+    page: Target | None = None
+    "The status page that is asked; None where none is known."
     hops: int = 30
     hop_patience_s: float = 1.0
     root: Path = field(default_factory=lambda: Path("/"))

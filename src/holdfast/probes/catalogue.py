@@ -12,11 +12,13 @@ from holdfast.probes import (
     path,
     ping,
     resolve,
+    status,
     trickle,
     upload,
 )
 from holdfast.probes.asking import Question
 
 QUESTIONS: dict[str, Question] = {
-    one.NAME: one for one in (link, resolve, connect, handshake, edge, ping, path, mtu, upload, trickle, idle)
+    one.NAME: one
+    for one in (link, resolve, connect, handshake, edge, status, ping, path, mtu, upload, trickle, idle)
 }

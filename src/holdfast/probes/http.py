@@ -49,6 +49,12 @@ def upload(target: Target, size: int) -> bytes:
     ).encode()
 
 
+def document(target: Target, path: str) -> bytes:
+    """A request for one JSON document, packed if the server can."""
+    head = f"GET {path} HTTP/1.1\r\n{_common(target)}accept-encoding: gzip\r\nconnection: close\r\n\r\n"
+    return head.encode()
+
+
 def tunnel(target: Target) -> bytes:
     """What asks a proxy for a way to the target."""
     login = target.proxy.authorization if target.proxy is not None else None
@@ -62,7 +68,13 @@ def _common(target: Target) -> str:
 
 def answer(received: bytes | bytearray) -> Answer | None:
     """The head of the final answer; None as long as it is not whole. Raises `ValueError` for what is not HTTP."""
-    rest = bytes(received[: LONGEST_HEAD + 4])
+    found = head_of(received)
+    return found[0] if found is not None else None
+
+
+def head_of(received: bytes | bytearray) -> tuple[Answer, int] | None:
+    """The same, and where the body begins."""
+    rest = begun = bytes(received[: LONGEST_HEAD + 4])
     while True:
         head, end, rest = rest.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/"[: len(head)]):
@@ -82,7 +94,7 @@ def answer(received: bytes | bytearray) -> Answer | None:
         name, colon, value = one.partition(":")
         if colon:
             headers.append((name.strip().lower(), value.strip()))
-    return Answer(int(words[1]), words[0] == "HTTP/1.0", tuple(headers))
+    return Answer(int(words[1]), words[0] == "HTTP/1.0", tuple(headers)), len(begun) - len(rest)
 
 
 def place(found: Answer) -> str | None:

@@ -101,6 +101,8 @@ class Wire:
         self.sock = sock
         self.opened = opened
         self.received = bytearray()
+        self.most_kept = MOST_KEPT
+        "Bytes of `received`; what comes beyond is counted in `dropped_bytes`."
         self.dropped_bytes = 0
         self.ended: str | None = None
         "`fin`, `reset`, `timeout`, `unreachable`, `broken TLS`, `error`; None while it stands."
@@ -173,7 +175,7 @@ class Wire:
         return b"".join(pieces)
 
     def _keep(self, data: bytes) -> None:
-        room = max(MOST_KEPT - len(self.received), 0)
+        room = max(self.most_kept - len(self.received), 0)
         self.received += data[:room]
         self.dropped_bytes += len(data) - len(data[:room])
 
