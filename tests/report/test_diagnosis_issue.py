@@ -130,6 +130,9 @@ def test_our_own_sentences_stay_readable() -> None:
         "The user's settings have no hook and no MCP server; those of projects are not in this copy of a home.",
         "2 records have times at which no such client ran: a clock was wrong then. What they tell is left out.",
         "This machine had no network: cannot be told (no log covers the 20 new failures; before: 12 of 24).",
+        "holdfast probe status of 2026-09-20 12:00 UTC: 4 of 5 failures that Claude's page covers are in incidents that it "
+        'published: 3 in "Elevated errors on Claude Opus" (2026-09-04 09:00 to 10:00 UTC), the rest in 2 more; of requests '
+        "that were answered 1% are (+3.1 bits).",
     ],
 )
 def test_what_is_said_beside_causes_stays_readable(said: str) -> None:

@@ -3,7 +3,8 @@
 A result says something about a path and a moment, and failures were on some path at other moments. So it counts only
 with the probability that it speaks of theirs: with w that it does, and a ratio r if it does, it is worth
 log2(w * r + 1 - w) bits. Asked on another network it is worth nothing; where the network of either is not known it may
-have been another one; and it grows old, what is built more slowly than what happens.
+have been another one; and it grows old, what is built more slowly than what happens. A status page tells of the past of
+the provider and of no network: what counts is whether it covers the failures' time.
 
 It is worth that once and not per failure: one box that was found once is one fact. And it is worth at most as much as
 the failures themselves tell: a probe finds a cause that is there, and only failures show that it struck.
@@ -21,6 +22,7 @@ from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypothesis import Answered, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 from holdfast.probes.result import Grade, Result
+from holdfast.probes.status import published
 
 DAY_MS = 86_400_000
 BUILT_DAYS, MOMENT_DAYS = 180.0, 2.0
@@ -76,7 +78,7 @@ def weigh(one: Hypothesis, case: Case, ratios: Sequence[float]) -> list[Weight]:
         answered = one.asked(case, result)
         if answered is None:
             continue
-        speaks = sum(relevance(result, failure, case) for failure in mine) / len(mine)
+        speaks = _speaks(result, mine, case)
         if result.name not in best or speaks >= best[result.name][0]:
             best[result.name] = (speaks, result, answered)
     return facts + [
@@ -84,6 +86,13 @@ def weigh(one: Hypothesis, case: Case, ratios: Sequence[float]) -> list[Weight]:
         for speaks, result, answered in best.values()
         if (weight := _weight(speaks, result, answered, mine, case)) is not None
     ]
+
+
+def _speaks(result: Result, mine: Sequence[Failure], case: Case) -> float:
+    """How likely a result speaks of one of these failures."""
+    past = published(result)
+    speaking = (past.covers(one.at_ms) if past is not None else relevance(result, one, case) for one in mine)
+    return sum(speaking) / len(mine)
 
 
 def relevance(result: Result, failure: Failure, case: Case) -> float:
@@ -104,7 +113,8 @@ def _weight(
     speaks: float, result: Result, answered: Answered, mine: Sequence[Failure], case: Case
 ) -> Weight | None:
     bits = math.log2(speaks * answered.ratio + 1 - speaks)
-    elsewhere = [one for one in mine if _elsewhere(result, one, case)]
+    anywhere = published(result) is not None
+    elsewhere = [one for one in mine if not anywhere and _elsewhere(result, one, case)]
     if abs(bits) < LEAST_BITS and not elsewhere:
         return None
     when = datetime.fromtimestamp(result.begun_wall_ms / 1000, UTC)
@@ -113,7 +123,7 @@ def _weight(
         said += "; it was asked on another network than the failures', and weighs nothing"
     elif elsewhere:
         said += f"; {counted(len(elsewhere), 'failure')} of {len(mine)} were on another network"
-    elif any(case.network_of(one) is None for one in mine) or result.network is None:
+    elif not anywhere and (any(case.network_of(one) is None for one in mine) or result.network is None):
         said += "; whether it was the failures' network is not known"
     return Weight(bits, Evidence(f"{said} ({bits:+.1f} bits).", SOURCE))
 

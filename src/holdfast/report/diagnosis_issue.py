@@ -85,8 +85,8 @@ _KEYS = (
 KNOWN_KEYS = frozenset(_KEYS.split())
 "Names of the client's public settings; others are counted."
 _COMMAND_WORDS = (
-    "idle resolve upload mtu link ping path edge connect handshake claude issue ID issue.md --from --to --rounds --most "
-    "--format --out --since --check --no-http2 --http2 --ip --now --last --"
+    "idle resolve upload mtu link ping path edge status connect handshake claude issue ID issue.md --from --to --rounds "
+    "--most --format --out --since --check --no-http2 --http2 --ip --now --last --"
 )
 "What may follow one of our commands in a line to type, besides numbers."
 _COMMANDS = (

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypothesis import Hypothesis
+from holdfast.diagnosis.hypotheses._published import within_incidents
+from holdfast.diagnosis.hypothesis import Answered, Hypothesis
+from holdfast.probes.result import Result
 
 TOLD = 1e6
 "The likelihood ratio of a cause's own name."
@@ -29,3 +31,10 @@ class Told(Hypothesis):
         if not self.names(failure):
             return 0.0
         return TOLD if self.names(replace(failure, tries=failure.tries[:1])) else TOLD_LATER
+
+
+class Providers(Told):
+    """One of them that is the provider's own trouble: its status page may know of it."""
+
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        return within_incidents(case, [one for one in case.failures if self.names(one)], result)

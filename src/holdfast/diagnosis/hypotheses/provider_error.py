@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypotheses._told import Told
+from holdfast.diagnosis.hypotheses._told import Providers
 from holdfast.diagnosis.hypotheses._words import outcomes
 from holdfast.diagnosis.hypotheses.edge_timeout import STATUSES as WAITED
 from holdfast.diagnosis.hypothesis import Brief, Evidence
 from holdfast.flight.flights import counted
 
 
-class ProviderError(Told):
+class ProviderError(Providers):
     """The answer was an error status of the server's: 500 and above, overload (529) and an edge's patience (504) apart.
 
     It predicts: such a status. 500 is the provider's own; 502, 503, 520 and 521 are mostly said by an edge whose
@@ -33,7 +33,8 @@ class ProviderError(Told):
         said = f"{counted(len(mine), 'request')} got a server's error ({listed}): {outcomes(mine)}."
         return Brief(
             pro=(Evidence(said, "transcripts"),),
-            settle="holdfast probe edge: which edge stands there; holdfast diagnose --format issue --out issue.md: the "
+            settle="holdfast probe status: what the provider published of those days; holdfast probe edge: which edge "
+            "stands there; holdfast diagnose --format issue --out issue.md: the "
             "request ids, to ask the provider's support by; where there is none, the edge said it alone",
         )
 

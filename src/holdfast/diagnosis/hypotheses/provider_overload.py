@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.diagnosis.case import Case, Failure
-from holdfast.diagnosis.hypotheses._told import Told
+from holdfast.diagnosis.hypotheses._told import Providers
 from holdfast.diagnosis.hypotheses._words import days, outcomes
 from holdfast.diagnosis.hypothesis import Brief, Evidence
 from holdfast.flight.flights import counted
 
 
-class ProviderOverload(Told):
+class ProviderOverload(Providers):
     """The provider answered that it is overloaded (529), properly and with a request id.
 
     It predicts: status 529, headers with request ids, other users and other networks at the same time, an end by
@@ -31,6 +31,6 @@ class ProviderOverload(Told):
         said = f"{counted(len(mine), 'request')} got status 529, on {counted(days(mine), 'day')}: {outcomes(mine)}."
         return Brief(
             pro=(Evidence(said, "transcripts"),),
-            settle="the provider's status page for those days; holdfast diagnose --format issue --out issue.md: the request "
-            "ids, to ask its support by",
+            settle="holdfast probe status: what the provider published of those days; holdfast diagnose --format issue "
+            "--out issue.md: the request ids, to ask its support by",
         )

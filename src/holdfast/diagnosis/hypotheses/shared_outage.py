@@ -10,10 +10,12 @@ from collections.abc import Hashable, Sequence
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import by_burst, near
 from holdfast.diagnosis.hypotheses._away import in_outage
+from holdfast.diagnosis.hypotheses._published import within_incidents
 from holdfast.diagnosis.hypotheses._words import lie
 from holdfast.diagnosis.hypotheses.machine_sleep import gap_s
-from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
+from holdfast.probes.result import Result
 
 WITHIN_MS = 30_000
 AT_ONCE_MS = 2_000
@@ -46,10 +48,15 @@ class SharedOutage(Hypothesis):
         "the failures of such a minute were of different kinds and phases, seen in flights or captures"
     )
 
+    met: Sequence[Failure] = ()
+    "Those that something speaks for."
+
     def ratios(self, case: Case) -> Sequence[float]:
         crowd = _Crowd(case)
         times = sorted((one.at_ms, one.session) for one in case.failures if not one.statuses)
-        return [self._ratio(case, failure, crowd, times) for failure in case.failures]
+        ratios = [self._ratio(case, failure, crowd, times) for failure in case.failures]
+        self.met = [one for one, ratio in zip(case.failures, ratios, strict=True) if ratio > 1]
+        return ratios
 
     def _ratio(self, case: Case, failure: Failure, crowd: _Crowd, times: list[tuple[int, str]]) -> float:
         if failure.statuses:
@@ -75,6 +82,9 @@ class SharedOutage(Hypothesis):
         """One minute is one coincidence."""
         return by_burst(case)
 
+    def asked(self, case: Case, result: Result) -> Answered | None:
+        return within_incidents(case, self.met, result)
+
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         bursts = [unit for one, unit in zip(case.failures, by_burst(case), strict=True) if one in mine]
         said = (
@@ -92,7 +102,7 @@ class SharedOutage(Hypothesis):
             con.append(Evidence(told, "desktop log"))
         settle = (
             "holdfast run -- claude: who sent the reset, and in which phase; holdfast probe edge, at such a minute: "
-            "whether the edge answers; the provider's status page of those times"
+            "whether the edge answers; holdfast probe status: what the provider published of those times"
         )
         return Brief(tuple(pro), tuple(con), settle)
 
