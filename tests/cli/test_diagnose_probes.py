@@ -102,3 +102,24 @@ def test_what_was_asked_here_says_nothing_of_another_machine(home: Path, tmp_pat
 
     assert "another machine's network" in coverage(read)["count"]
     assert all(one["source"] != "probes" for finding in read["findings"] for one in finding["for"])
+
+
+def test_where_it_leaves_stands_in_ones_own_report_and_not_in_the_public_one(
+    home: Path, tmp_path: Path
+) -> None:
+    """Asked on consent, told to whoever agreed; others read that it was asked. Before, it is what to type."""
+    (gap,) = [one for one in found()["environment"]["skipped"] if one["name"] == "egress"]
+    facts = {"asn": "AS64500", "as_name": "Acme", "city": "Berlin", "region": None, "country": "DE"}
+    verdict = "this machine leaves by AS64500 Acme, Berlin, DE, as service.example sees it"
+    kept.keep(
+        tmp_path / "state",
+        [Result("egress", "service.example:443", MORNING_MS, 1.0, Grade.FINE, verdict, "s", "n", facts)],
+    )
+    known = {one["name"]: one["value"] for one in found()["environment"]["facts"]}
+    out = tmp_path / "issue.md"
+    done = CliRunner().invoke(diagnose.command, ["--timezone", "UTC", "--format", "issue", "--out", str(out)])
+
+    assert gap["line"] == "holdfast probe egress" and "could not change the ranking" in gap["why"]
+    assert known["egress"].startswith("AS64500 Acme, Berlin, DE; asked on 2026-")
+    assert done.exit_code == 0 and not any(word in out.read_text() for word in ("64500", "Acme", "Berlin"))
+    assert "AS64500 Acme, Berlin, DE" in (tmp_path / "issue.md.private.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -329,3 +330,66 @@ def test_all_questions_go_to_the_page_where_one_is_known(home: Path, monkeypatch
     assert known.exit_code == unknown.exit_code == 0
     assert "status.claude.com" not in unknown.stderr and "\nstatus " not in unknown.stdout
     assert "holdfast probe status x.example --page URL" in " ".join(unknown.stdout.split())
+
+
+SEEN = {"ip": "203.0.113.7", "city": "Berlin", "country": "DE", "org": "AS64500 Example Net"}
+
+
+def test_egress_is_asked_on_consent_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says whom it would ask; without a yes nothing is asked, and it is never one of all."""
+    with Server(pages={"/json": json.dumps(SEEN).encode()}) as server:
+        at = f"http://127.0.0.1:{server.port}/json"
+        refused = typed(home, "egress", "--service", at)
+        heard_before = list(server.heard)
+        agreed = typed(home, "egress", "--service", at, "--yes")
+    monkeypatch.setattr(
+        probe, "_asked", lambda one, *_: Answer(one.NAME, "x", 0, 0.0, Grade.FINE, "v", "s", "n")
+    )
+    everything = typed(home, "all", "http://127.0.0.1:7", "--yes", "--no-keep", "--from", "1s")
+
+    assert refused.exit_code == 2 and "holdfast probe egress --yes" in refused.stderr and heard_before == []
+    assert f"Asking 127.0.0.1:{server.port} (--service): egress" in " ".join(refused.stderr.split())
+    assert agreed.exit_code == 0 and "leaves by AS64500 Example Net, Berlin, DE" in " ".join(
+        agreed.stdout.split()
+    )
+    assert "203.0.113.7" not in agreed.output + (home / "state" / "probes.jsonl").read_text()
+    assert "\negress " not in everything.stdout and "holdfast probe egress." in " ".join(
+        everything.stdout.split()
+    )
+
+
+def test_who_is_asked_may_say_no(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal, and no is what Enter means."""
+    from holdfast.cli.main import main
+
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("HOME", str(home))
+    with Server(pages={"/": json.dumps(SEEN).encode()}) as server:
+        runner, words = (
+            CliRunner(),
+            ["probe", "egress", "--no-keep", "--service", f"http://127.0.0.1:{server.port}"],
+        )
+        no, yes = (
+            runner.invoke(main, words, input=Terminal(said), env={**CLEAN, "COLUMNS": "100"})
+            for said in (b"\n", b"y\n")
+        )
+
+    assert no.exit_code == 1 and yes.exit_code == 0 and len(server.heard) == 1
+    assert "Ask it? [y/N]" in no.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gateway.example",), "--service URL"),
+        (("--service", "https://x.example/json?token=1"), "behind the ?"),
+    ],
+)
+def test_egress_asks_no_upstream_and_sends_no_key(home: Path, arguments: tuple[str, ...], words: str) -> None:
+    """What would be meant otherwise is refused with what to type."""
+    done = typed(home, "egress", *arguments, "--yes")
+
+    assert done.exit_code == 2 and words in " ".join(done.stderr.split())

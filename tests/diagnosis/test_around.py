@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 
-from holdfast.diagnosis.around import held_against
+from holdfast.diagnosis.around import Around, held_against, with_egress
 from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis
 from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Brief
-from holdfast.sessions.environment import Environment, Fact
+from holdfast.probes.result import Grade, Result
+from holdfast.sessions.environment import ANOTHERS, Environment, Fact
 
 
 def found(name: str) -> Diagnosis:
@@ -45,3 +48,19 @@ def test_a_proxy_that_is_not_set_speaks_against_one_that_did_not_run() -> None:
     assert unset.findings[0].brief.con[0].text.startswith("No proxy is set where")
     assert not named.findings[0].brief.con and not held_against(found("refused"), None).findings[0].brief.con
     assert not held_against(found("rate-limit"), where("proxy settings", "none")).findings[0].brief.con
+
+
+def test_where_it_leaves_is_told_with_its_day_or_with_what_to_type() -> None:
+    """The last answer; where there is none, the line, and that no ranking waits for it; of another's machine nothing."""
+    answer = Result(
+        "egress", "service.example:443", 1_776_150_000_000, 1.0, Grade.FINE, "v", "s", "n",
+        {"asn": "AS64500", "as_name": "Example", "city": "Berlin", "region": "BE", "country": "DE"},
+    )  # fmt: skip
+    empty = Environment([], [])
+
+    known = with_egress(empty, [answer], UTC, own=True)
+    assert known.told("egress") == "AS64500 Example, Berlin, DE; asked on 2026-04-14" and not known.skipped
+    (line,) = Around(with_egress(empty, [], UTC, own=True)).gaps()
+    assert line.endswith("could not change the ranking; type: holdfast probe egress")
+    (skipped,) = with_egress(empty, [answer], UTC, own=False).skipped
+    assert skipped.why == ANOTHERS and not empty.skipped

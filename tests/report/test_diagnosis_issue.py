@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import replace
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from holdfast.cli.reporting import traces
 from holdfast.diagnosis import prior
-from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.around import Around, with_egress
 from holdfast.diagnosis.case import Case, Coverage, Span
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
@@ -25,6 +26,7 @@ from holdfast.diagnosis.hypothesis import Evidence, Hypothesis
 from holdfast.diagnosis.since import Since
 from holdfast.diagnosis.witnessed import BOTH_SAW, FROM_WHERE
 from holdfast.flight.deidentify import Names
+from holdfast.probes.result import Grade, Result
 from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, _Public, issue, lookalikes, private
 from holdfast.report.issue import LONGEST
 from holdfast.sessions.corpus import update
@@ -294,7 +296,7 @@ class Stained:
     def around(self) -> Around:
         names = [
             "operating system", "kernel", "shell", "terminal", "node", "client", "client's install", "versions kept",
-            "interface", "vpn", "resolvers", "proxy settings", "hooks", "permission mode, user", "settings, user",
+            "interface", "vpn", "resolvers", "proxy settings", "egress", "hooks", "permission mode, user", "settings, user",
             "variables set by settings, project", "anything else",
         ]  # fmt: skip
         facts = [Fact(name, self.text()) for name in names]
@@ -338,3 +340,19 @@ def _address(needle: str) -> Any:
         return str(ipaddress.ip_address(needle))
     except ValueError:
         return None
+
+
+def test_by_which_network_it_leaves_is_not_public() -> None:
+    """A company's network bears its name: neither the environment nor the table of probes tells it."""
+    answer = Result(
+        "egress", "service.example:443", MORNING_MS, 1.0, Grade.FINE, "it leaves by AS64500 Acme, Berlin", "s", "n",
+        {"asn": "AS64500", "as_name": "Acme", "city": "Berlin"},
+    )  # fmt: skip
+    diagnosis = a_month()[0]
+    diagnosis = replace(
+        diagnosis, case=replace(diagnosis.case, probes=[answer, replace(answer, name="edge", verdict="x")])
+    )
+    page = issue(diagnosis, Around(with_egress(MACHINE, [answer], UTC, own=True)), {}, Names())
+
+    assert "| egress | asked; in the private sheet |" in page and "| edge |" in page
+    assert not any(word in page for word in ("64500", "Acme", "Berlin"))

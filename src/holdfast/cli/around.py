@@ -6,7 +6,7 @@ import os
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.around import Around, with_egress
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.since import SITTING_MS, Kept, Since, decode, encode, kept, since
 from holdfast.sessions.environment import look
@@ -26,6 +26,7 @@ def around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own:
     environment = look(
         home, variables=os.environ if own else None, projects=[project for (project,) in rows if project]
     )
+    environment = with_egress(environment, diagnosis.case.probes, zone, own=own)
     if diagnosis.since_ms is not None or diagnosis.until_ms is not None:
         return Around(environment)
     found = _since(diagnosis, store, now_ms)

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 ALL = "all"
 NAMES = (
     "resolve", "connect", "handshake", "idle", "trickle", "upload", "ping", "path", "link", "mtu", "edge", "status",
+    "egress",
 )  # fmt: skip
+ON_CONSENT = frozenset({"egress"})
+"Tells a service of somebody else's of this machine, so never asked among others, and only on a yes."
 ASK_FROM_BYTES = 1_000_000
 ASK_FROM_S = 60.0
 BEHIND_TLS = frozenset(("edge", "mtu", "upload", "trickle", "idle"))
@@ -78,7 +81,12 @@ def _resolvers(
 @click.command("probe")
 @click.argument("question", default=ALL, metavar=f"[{'|'.join((ALL, *NAMES))}]")
 @click.argument("target", required=False)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before what takes over a minute or a megabyte.")
+@click.option(
+    "--yes",
+    "-y",
+    is_flag=True,
+    help="Do not ask before what takes over a minute or a megabyte, or before egress.",
+)
 @click.option(
     "--rounds", type=click.IntRange(1, 200), help="How often resolve, connect, handshake and ping try."
 )
@@ -93,6 +101,7 @@ def _resolvers(
     help="resolve: ask this resolver too. Can be given again.",
 )  # fmt: skip
 @click.option("--page", metavar="URL", help="status: the provider's status page, if it is not known here.")
+@click.option("--service", metavar="URL", help="egress: whom to ask [default: https://ipinfo.io/json].")
 @click.option("--no-keep", is_flag=True, help="Do not keep the results for diagnose.")
 @click.option("--json", "as_json", is_flag=True, help="JSON: one object per question and line.")
 def command(
@@ -106,6 +115,7 @@ def command(
     most: int | None,
     resolvers: tuple[tuple[str, int], ...],
     page: str | None,
+    service: str | None,
     no_keep: bool,
     as_json: bool,
 ) -> None:
@@ -128,7 +138,8 @@ def command(
     upload     requests of growing size, and what was sent again
     trickle    an upload of one byte per second
     idle       connections held silent, up to 15 minutes
-    all        every one of them; idle only with --from or --to, status where the page is known
+    egress     by which AS and near which city this machine leaves, as a service outside sees it; only on your yes
+    all        every one but egress; idle only with --from or --to, status where the page is known
 
     \b
     Examples:
@@ -139,6 +150,7 @@ def command(
       holdfast probe resolve gateway.example --resolver 192.0.2.53
       holdfast probe status
       holdfast probe status gateway.example --page https://status.gateway.example
+      holdfast probe egress --yes
       holdfast probe all --json > before.jsonl
 
     \b
@@ -148,13 +160,15 @@ def command(
     from holdfast.probes.net import NOT_TLS, now_s
 
     question, target = _understood(question, target)
-    whom = target_of(target, dict(os.environ))
+    whom = target_of(target, dict(os.environ)) if question not in ON_CONSENT else _service(service, target)
     options = _options(question, rounds, from_s, to_s, seconds, most, resolvers)
     if question in (ALL, "status"):
         options = replace(options, page=_page(page, whom))
     chosen = [QUESTIONS[question]] if question != ALL else list(QUESTIONS.values())
     if question == ALL and from_s is None and to_s is None:
         chosen = [one for one in chosen if one.NAME != "idle"]
+    if question == ALL:
+        chosen = [one for one in chosen if one.NAME not in ON_CONSENT]
     if question == ALL and options.page is None:
         chosen = [one for one in chosen if one.NAME != "status"]
     ends = _announce(chosen, whom, options, yes)
@@ -239,6 +253,18 @@ def _page(url: str | None, whom: Target) -> Target | None:
     )
 
 
+def _service(url: str | None, target: str | None) -> Target:
+    """Whom egress asks: no upstream, so none may be named as one."""
+    from holdfast.probes import egress
+
+    if target is not None:
+        raise click.UsageError("egress asks no upstream; name a service by --service URL")
+    if url is not None and "?" in url:
+        raise click.UsageError("egress sends no key; leave out what stands behind the ? of --service")
+    chosen_by = "--service" if url is not None else "default"
+    return replace(target_of(url or egress.SERVICE, dict(os.environ)), chosen_by=chosen_by)
+
+
 def _the_clients(environ: Mapping[str, str], sources: Sequence[claude.Source]) -> Target:
     from holdfast.probes import target as t
 
@@ -319,7 +345,19 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
         asked = f"{whom.name} ({clean(whom.chosen_by)})"
         asked += f", and {page.name}, its public status page" if page is not None else ""
     said = f"Asking {asked}: {what}; {most}"
+    private = any(one.NAME in ON_CONSENT for one in chosen)
+    if private:
+        said += (
+            " It belongs to somebody else, and learns the address that this machine has outside; kept are the network and "
+            "the place that it names, and not the address."
+        )
     click.echo("\n".join(textwrap.wrap(said, reading_width())), err=True)
+    if private and not yes:
+        if not sys.stdin.isatty():
+            raise Misused(
+                "that needs your yes, and nobody can be asked here; to agree, type holdfast probe egress --yes."
+            )
+        click.confirm("Ask it?", abort=True, default=False, err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):
         return dict(zip((one.NAME for one in chosen), ends, strict=True))
     if not sys.stdin.isatty():
@@ -436,6 +474,7 @@ def _say_more(chosen: Sequence[Question], target: str | None) -> None:
     names = {one.NAME for one in chosen}
     if "idle" not in names:
         said += f" Not asked: idle, which takes up to 15 minutes: holdfast probe idle{whom}."
+    said += " Nor egress, which somebody else has to tell: holdfast probe egress."
     if "status" not in names:
         said += f" Nor status, as no page of this upstream is known: holdfast probe status{whom} --page URL."
     click.echo("\n" + "\n".join(textwrap.wrap(said, reading_width())))

@@ -9,7 +9,7 @@ import click
 
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import write_private
-from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.flight.deidentify import Names
 from holdfast.flight.redact import clean
@@ -32,6 +32,8 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
         for one in store.organizations()
         if one not in {value for _, value in known}
     ]
+    if beside.environment is not None and (place := beside.environment.told(EGRESS)):
+        known.append(("egress: by which network this machine leaves for the internet", place))
     write_private(sheet, private(diagnosis, found, names, known))
     try:
         with out.open("x", encoding="utf-8") as file:

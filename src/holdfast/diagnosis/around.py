@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, tzinfo
 from typing import Any
 
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.hypothesis import Evidence
 from holdfast.diagnosis.since import Since, told
-from holdfast.sessions.environment import ANOTHERS, Environment, Skipped
+from holdfast.probes import egress
+from holdfast.probes.result import Result
+from holdfast.sessions.environment import ANOTHERS, Environment, Fact, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,31 @@ class Around:
             "environment": asdict(self.environment) if self.environment else None,
             "since_last": asdict(self.since) if self.since else None,
         }
+
+
+EGRESS = "egress"
+UNASKED = (
+    "it was never asked, as a service outside has to tell, on your yes; no cause is weighed by it, so that it could not "
+    "change the ranking"
+)
+
+
+def with_egress(
+    environment: Environment, probes: Sequence[Result], zone: tzinfo, *, own: bool
+) -> Environment:
+    """The environment, with where this machine leaves for the internet as it was told last, or what to type.
+
+    `own`: the home is this machine's; of another's nothing was asked here.
+    """
+    told = egress.latest(probes) if own else None
+    if told is None:
+        why = UNASKED if own else ANOTHERS
+        return replace(
+            environment, skipped=[*environment.skipped, Skipped(EGRESS, why, "holdfast probe egress")]
+        )
+    asked = datetime.fromtimestamp(told.begun_wall_ms / 1000, zone)
+    fact = Fact(EGRESS, f"{egress.in_words(told.facts)}; asked on {asked:%Y-%m-%d}")
+    return replace(environment, facts=[*environment.facts, fact])
 
 
 UNSET = "No proxy is set where this was asked from; a base URL may stand in the client's settings, or in another shell."

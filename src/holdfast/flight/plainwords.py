@@ -32,12 +32,12 @@ decoding decompress default defect defined degraded delayed delete deleted delet
 deny descriptor desired desktop destination detail details dev device diagnose dialect did died dies different
 differently differs digest directions directly directory disk dispatcher dns do docs document documentation documented
 documents does doing domain doom doomed dots doubt down drawn driver dropped drops due duplicate duration during
-dynamic each eager eagerly earlier early ecdhe ecdsa edge eight elevated eleven else elsewhere embeddings empty en
-enabled encoded encoding encodings encrypted end ended ending endings endpoint ends enforced enhance_your_calm enough
-ensure entity envoy eof epoll errno error error-type errors established ethernet event events every evidence exact
-exactly exceeded exceeds exception exchange exclude excluded excludes exec exhausted exists exited expect expected
-expects expired expiry explain explained explains explicit extensions external extra fact fail failed failing fails
-failure failures fallback fallbacks falls families family far fast faster fastly fatal fault feature fell fetch
+dynamic each eager eagerly earlier early ecdhe ecdsa edge egress eight elevated eleven else elsewhere embeddings empty
+en enabled encoded encoding encodings encrypted end ended ending endings endpoint ends enforced enhance_your_calm
+enough ensure entity envoy eof epoll errno error error-type errors established ethernet event events every evidence
+exact exactly exceeded exceeds exception exchange exclude excluded excludes exec exhausted exists exited expect
+expected expects expired expiry explain explained explains explicit extensions external extra fact fail failed failing
+fails failure failures fallback fallbacks falls families family far fast faster fastly fatal fault feature fell fetch
 fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish finished finishing first first-start fits
 five fixed flight flights flood flow flowing follow followed follows for forbid forgets forgot forgotten form format
 forward found four four-hundred fragment frame frames free frequency frequent fresh from full function gap gaps

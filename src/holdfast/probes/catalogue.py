@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.probes import (
     connect,
     edge,
+    egress,
     handshake,
     idle,
     link,
@@ -20,5 +21,19 @@ from holdfast.probes.asking import Question
 
 QUESTIONS: dict[str, Question] = {
     one.NAME: one
-    for one in (link, resolve, connect, handshake, edge, status, ping, path, mtu, upload, trickle, idle)
+    for one in (
+        link,
+        resolve,
+        connect,
+        handshake,
+        edge,
+        status,
+        ping,
+        path,
+        mtu,
+        upload,
+        trickle,
+        idle,
+        egress,
+    )
 }

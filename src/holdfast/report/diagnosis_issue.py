@@ -18,7 +18,7 @@ from typing import Any
 
 from holdfast import __version__
 from holdfast.diagnosis import prior
-from holdfast.diagnosis.around import Around
+from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.case import Failure
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
@@ -85,8 +85,8 @@ _KEYS = (
 KNOWN_KEYS = frozenset(_KEYS.split())
 "Names of the client's public settings; others are counted."
 _COMMAND_WORDS = (
-    "idle resolve upload mtu link ping path edge status connect handshake claude issue ID issue.md --from --to --rounds "
-    "--most --format --out --since --check --no-http2 --http2 --ip --now --last --"
+    "idle resolve upload mtu link ping path edge egress status connect handshake claude issue ID issue.md --from --to "
+    "--rounds --most --format --out --since --check --no-http2 --http2 --ip --now --last --"
 )
 "What may follow one of our commands in a line to type, besides numbers."
 _COMMANDS = (
@@ -197,6 +197,8 @@ class _Public:
             return found[0] if found else "another"
         if name in ("node", "client", "versions kept"):
             return ", ".join(one for one in value.split(", ") if _VERSION.fullmatch(one)) or "another"
+        if name == EGRESS:  # a company's own network bears its name
+            return "asked; in the private sheet"
         if name == "shell":
             return value if value in _SHELLS else "another"
         if name == "terminal":
@@ -598,10 +600,11 @@ def _prior(diagnosis: Diagnosis, around: Around, public: _Public) -> list[str]:
 
 
 def _probes(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    """What the network answered when it was asked, the latest of each question."""
+    """What the network answered when it was asked, the latest of each question; where this machine is stays here."""
     latest = {
         (one.name, one.target): one
         for one in sorted(diagnosis.case.probes, key=lambda one: one.begun_wall_ms)
+        if one.name != EGRESS
     }
     if not latest:
         return []
