@@ -19,11 +19,12 @@ from click.testing import CliRunner, Result
 from holdfast.cli import probe
 from holdfast.cli.errors import Misused
 from holdfast.probes import kept
-from holdfast.probes.asking import Cost
+from holdfast.probes.asking import Cost, Options, Question
 from holdfast.probes.catalogue import QUESTIONS
 from holdfast.probes.result import Grade
 from holdfast.probes.result import Result as Answer
 from holdfast.probes.status import SUMMARY
+from holdfast.probes.target import Target
 from tests.probes.stage import Server
 
 CLEAN = dict.fromkeys(
@@ -393,3 +394,21 @@ def test_egress_asks_no_upstream_and_sends_no_key(home: Path, arguments: tuple[s
     done = typed(home, "egress", *arguments, "--yes")
 
     assert done.exit_code == 2 and words in " ".join(done.stderr.split())
+
+
+def test_who_learns_the_hops_is_told_before(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only with --as, which is how somebody agrees."""
+    given: list[bool] = []
+
+    def asked(one: Question, whom: Target, options: Options, *_: object) -> Answer:
+        given.append(options.networks)
+        return Answer(one.NAME, "x", 0, 0.0, Grade.FINE, "v", "s", "n")
+
+    monkeypatch.setattr(probe, "_asked", asked)
+    without, with_it = (
+        typed(home, "path", "http://127.0.0.1:7", "--no-keep", *more) for more in ((), ("--as",))
+    )
+
+    assert given == [False, True]
+    assert "Team Cymru" not in without.stderr
+    assert "are told to the first resolver here, and to Team Cymru's DNS." in " ".join(with_it.stderr.split())

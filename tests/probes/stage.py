@@ -10,7 +10,7 @@ import ssl
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.probes.asking import Options
@@ -182,8 +182,10 @@ def resolver(
     silent: tuple[int, ...] = (),
     code: int = 0,
     lie: bool = False,
+    texts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Iterator[tuple[str, int]]:
-    """A name server on loopback that knows one name. `silent`: kinds of question that it does not answer.
+    """A name server on loopback that knows one name. `silent`: kinds of question that it does not answer; `texts`: name ->
+    its TXT records, any other name's question of that kind it does not answer either.
 
     With `lie` a wrong answer comes first, as from somebody who guesses.
     """
@@ -197,9 +199,10 @@ def resolver(
                 with contextlib.suppress(TimeoutError, OSError):
                     message, whence = sock.recvfrom(4096)
                     kind = struct.unpack(">H", message[-4:-2])[0]
-                    if kind in silent:
+                    name = _asked_for(message)
+                    if kind in silent or (kind == 16 and name not in (texts or {})):
                         continue
-                    values = {1: a, 28: aaaa}.get(kind, ())
+                    values = {1: a, 28: aaaa, 16: (texts or {}).get(name, ())}.get(kind, ())
                     if lie:
                         sock.sendto(said(b"\0\0", message[12:], kind, ("203.0.113.66",), 0), whence)
                     sock.sendto(said(message[:2], message[12:], kind, values, code), whence)
@@ -211,15 +214,30 @@ def resolver(
         thread.join(2)
 
 
+def _asked_for(message: bytes) -> str:
+    """The name in a question."""
+    labels, at = [], 12
+    while size := message[at]:
+        labels.append(message[at + 1 : at + 1 + size].decode())
+        at += 1 + size
+    return ".".join(labels)
+
+
 def said(identity: bytes, question: bytes, kind: int, values: tuple[str, ...], code: int) -> bytes:
     """A resolver's answer, its names pointing at the question's."""
-    found = [ipaddress.ip_address(one).packed for one in values]
+    found = [_text(one) if kind == 16 else ipaddress.ip_address(one).packed for one in values]
     head = identity + struct.pack(">5H", 0x8180 | code, 1, len(found), 0, 0)
     return (
         head
         + question
         + b"".join(struct.pack(">HHHIH", 0xC00C, kind, 1, 60, len(one)) + one for one in found)
     )
+
+
+def _text(said: str) -> bytes:
+    """In pieces of ten, as long texts come."""
+    pieces = [said[at : at + 10].encode() for at in range(0, len(said), 10)]
+    return b"".join(bytes([len(one)]) + one for one in pieces)
 
 
 if __name__ == "__main__":  # on a machine of its own: addresses and ports to serve, until stdin closes

@@ -100,6 +100,10 @@ def _resolvers(
     "--resolver", "resolvers", multiple=True, callback=_resolvers, metavar="ADDRESS",
     help="resolve: ask this resolver too. Can be given again.",
 )  # fmt: skip
+@click.option(
+    "--as", "networks", is_flag=True,
+    help="path: the AS of public hops, by Team Cymru's DNS, which learns their addresses.",
+)  # fmt: skip
 @click.option("--page", metavar="URL", help="status: the provider's status page, if it is not known here.")
 @click.option("--service", metavar="URL", help="egress: whom to ask [default: https://ipinfo.io/json].")
 @click.option("--no-keep", is_flag=True, help="Do not keep the results for diagnose.")
@@ -114,6 +118,7 @@ def command(
     seconds: float | None,
     most: int | None,
     resolvers: tuple[tuple[str, int], ...],
+    networks: bool,
     page: str | None,
     service: str | None,
     no_keep: bool,
@@ -150,6 +155,7 @@ def command(
       holdfast probe resolve gateway.example --resolver 192.0.2.53
       holdfast probe status
       holdfast probe status gateway.example --page https://status.gateway.example
+      holdfast probe path --as
       holdfast probe egress --yes
       holdfast probe all --json > before.jsonl
 
@@ -161,7 +167,7 @@ def command(
 
     question, target = _understood(question, target)
     whom = target_of(target, dict(os.environ)) if question not in ON_CONSENT else _service(service, target)
-    options = _options(question, rounds, from_s, to_s, seconds, most, resolvers)
+    options = replace(_options(question, rounds, from_s, to_s, seconds, most, resolvers), networks=networks)
     if question in (ALL, "status"):
         options = replace(options, page=_page(page, whom))
     chosen = [QUESTIONS[question]] if question != ALL else list(QUESTIONS.values())
@@ -345,6 +351,10 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
         asked = f"{whom.name} ({clean(whom.chosen_by)})"
         asked += f", and {page.name}, its public status page" if page is not None else ""
     said = f"Asking {asked}: {what}; {most}"
+    if options.networks and any(one.NAME == "path" for one in chosen):
+        said += (
+            " The addresses of the public hops are told to the first resolver here, and to Team Cymru's DNS."
+        )
     private = any(one.NAME in ON_CONSENT for one in chosen)
     if private:
         said += (

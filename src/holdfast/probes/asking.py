@@ -54,6 +54,8 @@ class Options:
     "The status page that is asked; None where none is known."
     hops: int = 30
     hop_patience_s: float = 1.0
+    networks: bool = False
+    "Whether the AS of public hops is asked for, which tells a service of somebody else's their addresses."
     root: Path = field(default_factory=lambda: Path("/"))
     "Where /proc and /sys are read."
 

@@ -1,4 +1,4 @@
-"""Questions to one resolver, as bytes: RFC 1035, as much of it as A, AAAA and NS need. No waiting here.
+"""Questions to one resolver, as bytes: RFC 1035, as much of it as A, AAAA, NS and TXT need. No waiting here.
 
 The system's own call asks whichever resolver it likes and keeps what it heard. To see whether two of them agree, each
 has to be asked by itself.
@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-KINDS: Final = {"A": 1, "NS": 2, "AAAA": 28}
+KINDS: Final = {"A": 1, "NS": 2, "TXT": 16, "AAAA": 28}
 CODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 LARGEST: Final = 4096
 "Bytes of an answer that are read."
@@ -25,7 +25,7 @@ class Reply:
     """What a resolver said."""
 
     values: tuple[str, ...]
-    "Addresses or names, sorted."
+    "Addresses, names or texts, sorted."
     error: str = ""
     "`NXDOMAIN`, `SERVFAIL`, ...; empty for none."
     truncated: bool = False
@@ -77,9 +77,23 @@ def _reply(message: bytes, identity: int, kind: str) -> Reply:
 def _value(message: bytes, at: int, size: int, kind: str) -> str:
     if kind == "NS":
         return _name(message, at)[0]
+    if kind == "TXT":
+        return _text(message[at : at + size])
     if size != (4 if kind == "A" else 16):
         raise ValueError("an address of the wrong size")
     return str(ipaddress.ip_address(message[at : at + size]))
+
+
+def _text(record: bytes) -> str:
+    """The pieces of a text, each with its length before it, as one. Raises `ValueError`."""
+    pieces, at = [], 0
+    while at < len(record):
+        end = at + 1 + record[at]
+        if end > len(record):
+            raise ValueError("a text that cannot be read")
+        pieces.append(record[at + 1 : end])
+        at = end
+    return b"".join(pieces).decode("ascii", "replace")
 
 
 def _name(message: bytes, at: int) -> tuple[str, int]:

@@ -18,6 +18,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 "Whom systemd's local resolver asks."
 MOST_RESOLVERS = 6
+AT_ONCE = 10
+"Questions to one resolver: more at a time may be taken for abuse, and dropped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +109,24 @@ def ask(resolver: tuple[str, int], name: str, kind: str, patience_s: float, stop
     except (OSError, UnicodeError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Asked(None, now_s() - began, said)
+
+
+def ask_all(
+    resolver: tuple[str, int], questions: Sequence[tuple[str, str]], patience_s: float, stop: Stop
+) -> list[Asked]:
+    """Several names and kinds of one resolver, `AT_ONCE` at a time; what is not asked after `stop` is `stopped`."""
+    answers = [Asked(None, 0.0, "stopped")] * len(questions)
+
+    def one(place: int) -> None:
+        answers[place] = ask(resolver, *questions[place], patience_s, stop)
+
+    for begin in range(0, len(questions), AT_ONCE):
+        if stop():
+            break
+        places = range(begin, min(begin + AT_ONCE, len(questions)))
+        threads = [threading.Thread(target=one, args=(place,), daemon=True) for place in places]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return answers

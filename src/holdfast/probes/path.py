@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from holdfast.probes import icmp
+from holdfast.probes import icmp, lookup, networks
 from holdfast.probes.asking import Cost, Options, not_here
 from holdfast.probes.handshake import first_address
 from holdfast.probes.icmp import Hop
@@ -27,9 +28,16 @@ CARRIERS = ipaddress.ip_network("100.64.0.0/10")
 SILENT_HOPS = 6
 "After so many silent ones in a row it is given up: the goal, or a firewall before it, answers no datagrams."
 
+AS_PATIENCE_S = 2.0
+"For the AS of the hops, each."
+
 
 def cost(target: Target, options: Options) -> Cost:
-    return Cost(bytes=options.hops * 100, seconds=SILENT_HOPS * options.hop_patience_s + 3)
+    hops = Cost(bytes=options.hops * 100, seconds=SILENT_HOPS * options.hop_patience_s + 3)
+    if not options.networks:
+        return hops
+    rounds = math.ceil(options.hops / lookup.AT_ONCE)
+    return Cost(bytes=hops.bytes + options.hops * 400, seconds=hops.seconds + rounds * AS_PATIENCE_S)
 
 
 def ask(target: Target, options: Options, stop: Stop) -> Finding:
@@ -50,11 +58,23 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
         silent = len(hops) >= SILENT_HOPS and all(one.ip is None for one in hops[-SILENT_HOPS:])
         if hops[-1].reached or silent:
             break
-    return verdict(ip, hops, stopped=stop())
+    known = _networks(hops, options, stop) if options.networks else None
+    return verdict(ip, hops, known, stopped=stop())
 
 
-def verdict(ip: str, hops: Sequence[Hop], *, stopped: bool = False) -> Finding:
-    """Weigh the hops."""
+def _networks(hops: Sequence[Hop], options: Options, stop: Stop) -> dict[str, str]:
+    """The AS of each public hop, as far as it is told."""
+    configured = [(one, 53) for one in lookup.resolvers()] if options.resolvers is None else options.resolvers
+    public = [one.ip for one in hops if one.ip is not None and kind_of(one.ip) == "public"]
+    if not configured or not public:
+        return {}
+    return networks.of(public, configured[0], min(options.patience_s, AS_PATIENCE_S), stop)
+
+
+def verdict(
+    ip: str, hops: Sequence[Hop], known: Mapping[str, str] | None = None, *, stopped: bool = False
+) -> Finding:
+    """Weigh the hops; `known` is the AS of public ones, None where that was not asked."""
     rows = [
         {
             "ttl": one.ttl,
@@ -62,6 +82,7 @@ def verdict(ip: str, hops: Sequence[Hop], *, stopped: bool = False) -> Finding:
             "ms": ms(one.took_s),
             "kind": kind_of(one.ip),
             "goal": one.reached,
+            **({} if known is None else {"as": known.get(one.ip or "")}),
         }
         for one in hops
     ]
@@ -83,6 +104,9 @@ def verdict(ip: str, hops: Sequence[Hop], *, stopped: bool = False) -> Finding:
         text = f"{ip} is {hops[-1].ttl} hop{'s' if hops[-1].ttl > 1 else ''} away, {len(seen)} of {len(hops)} answered"
     else:
         text = f"{len(seen)} of {len(hops)} hops answered, the last is {seen[-1].ip} ({seen[-1].ttl}); the goal did not"
+    if known is not None:
+        way = list(dict.fromkeys(network for one in seen if (network := known.get(one.ip or ""))))
+        text += f"; through {', then '.join(way)}" if way else "; of no hop an AS was told"
     if carrier:
         where = those([f"{one.ip} ({one.ttl})" for one in carrier])
         text += (
