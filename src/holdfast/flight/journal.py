@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +94,7 @@ def _encode_text(value: object) -> str:
 
 def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
     """`[[mono_s, wall_ms, name, data], ...]`, credentials taken out."""
-    items = [(at[0], at[1], type(moment).__name__, moment) for at, moment in news]
+    items = [(at[0], at[1], _KINDS[type(moment)][0], moment) for at, moment in news]
     try:
         data = _encode(items)
     except UnicodeEncodeError:  # a lone surrogate: bytes of a client's that were no UTF-8
@@ -107,24 +107,27 @@ def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
 
 def _is_safe(moment: Moment) -> bool:
     """Whether every text in it may be written as it is."""
-    texts, ending_of = _words_of(type(moment))
+    _, texts, ending_of = _KINDS[type(moment)]
     if texts is not None and not _are_safe(texts(moment)):
         return False
     return ending_of is None or not ((ending := ending_of(moment)).detail or ending.evidence)
 
 
-@cache
-def _words_of(
-    kind: type[Moment],
-) -> tuple[Callable[[Moment], _Texts] | None, Callable[[Moment], Ending] | None]:
-    """What takes the strings out of a moment of that kind, and what its ending; None where it holds none."""
-    texts = [name for name, told in kind.__annotations__.items() if "str" in told]
-    endings = [name for name, told in kind.__annotations__.items() if "Ending" in told]
-    return _taker(texts), _taker(endings)
+class _Kinds(dict[type[Moment], "_Kind"]):
+    """What is to be known of each kind of moment that was met."""
+
+    def __missing__(self, kind: type[Moment]) -> _Kind:
+        texts = [name for name, told in kind.__annotations__.items() if "str" in told]
+        endings = [name for name, told in kind.__annotations__.items() if "Ending" in told]
+        found = self[kind] = kind.__name__, _taker(texts), _taker(endings)
+        return found
 
 
 def _taker(names: list[str]) -> Callable[[Moment], Any] | None:
     return operator.attrgetter(*names) if names else None
+
+
+_KINDS = _Kinds()
 
 
 @lru_cache(maxsize=4096)
@@ -135,6 +138,8 @@ def _are_safe(texts: _Texts) -> bool:
 
 _Texts = str | None | tuple[str | None, ...]
 "One field's, or several fields'."
+_Kind = tuple[str, Callable[[Moment], _Texts] | None, Callable[[Moment], Ending] | None]
+"Its name, and what takes the strings and the ending out of a moment of it; None where it holds none."
 
 
 def scrub_strings(value: Any) -> Any:
@@ -175,6 +180,9 @@ def _ending_text(ending: Ending) -> str:
 def _plain_ending(side: Side, mechanism: Mechanism, phase: Phase) -> str:
     return _encode_text(Ending(side, mechanism, phase))
 
+
+sqlite3.register_adapter(type(None), lambda none: none)
+"None is written as None. Without this line an adapter is looked for in vain at each, a dozen times per turn."
 
 _UPSERT = (
     f"INSERT INTO turn ({', '.join(TURN_COLUMNS)}) VALUES ({', '.join('?' * len(TURN_COLUMNS))}) "
