@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.gateway.sameness import (
+    CREDENTIALS,
     RequestFacts,
     facts,
     head_key,
@@ -102,7 +103,8 @@ def test_tenant_target_and_upstream_are_part_of_the_head() -> None:
 def tenant(
     headers: dict[str, str], *, run: str | None = None, token: str | None = None, secret: bytes = SECRET
 ) -> str:
-    return tenant_of(headers, run_tenant=run, token=token, secret=secret)
+    shown = {name.encode(): value.encode() for name, value in headers.items()}
+    return tenant_of(tuple(map(shown.get, CREDENTIALS)), run_tenant=run, token=token, secret=secret)
 
 
 def test_under_run_a_renewed_token_is_still_the_same_tenant() -> None:

@@ -127,7 +127,7 @@ def _twins_are_retries(true: Any, state: Any, old: Any, *, waited: bool) -> Comi
     return Coming.ADOPT if found is Coming.WAIT else found
 
 
-def _same_tenant(headers: Any, **_: Any) -> str:
+def _same_tenant(credentials: Any, **_: Any) -> str:
     return "everybody"
 
 

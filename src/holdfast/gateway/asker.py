@@ -58,8 +58,9 @@ class Askers:
     def of(self, head: Head, target: bytes) -> Asker:
         """Who asks for this turn. `target` is the request's own, without our prefix."""
         settings = self._settings
+        shown = head.values(sameness.CREDENTIALS)
         tenant = sameness.tenant_of(
-            Said(head), run_tenant=settings.tenant, token=settings.token, secret=self._secret
+            shown, run_tenant=settings.tenant, token=settings.token, secret=self._secret
         )
         told = (tenant, head.method, target, *head.values(self._telling))
         found = self._known.get(told)

@@ -64,14 +64,18 @@ def _one(text: str) -> str:
     return text
 
 
-_CREDENTIALS = ("x-api-key", "authorization", "api-key", "x-goog-api-key", "cookie")
+CREDENTIALS = (b"x-api-key", b"authorization", b"api-key", b"x-goog-api-key", b"cookie")
+"The headers by which a client shows who it is, in lower case."
 
 
-def tenant_of(headers: Mapping[str, str], *, run_tenant: str | None, token: str | None, secret: bytes) -> str:
+def tenant_of(
+    credentials: tuple[bytes | None, ...], *, run_tenant: str | None, token: str | None, secret: bytes
+) -> str:
     """Whose request it is: the run's; else the access token's holder; else the credential's holder.
 
     Hashes are keyed with `secret`, which lives as long as the process, so that no hash can be looked up or
-    compared elsewhere. Under `run` a renewed token is still the same tenant. `headers` has lower-case names.
+    compared elsewhere. Under `run` a renewed token is still the same tenant. `credentials` are the values of
+    `CREDENTIALS`, None where there is none.
     """
     if run_tenant is not None:
         return f"run:{run_tenant}"
@@ -79,10 +83,10 @@ def tenant_of(headers: Mapping[str, str], *, run_tenant: str | None, token: str 
         raise ValueError("a tenant's hash needs a secret of at least 16 bytes; use secrets.token_bytes(32)")
     if token is not None:
         return f"token:{_keyed_hash((token,), secret)}"
-    return f"key:{_keyed_hash(tuple(map(headers.get, _CREDENTIALS)), secret)}"
+    return f"key:{_keyed_hash(credentials, secret)}"
 
 
-def _keyed_hash(values: tuple[str | None, ...], secret: bytes) -> str:
+def _keyed_hash(values: tuple[str | bytes | None, ...], secret: bytes) -> str:
     digest = _keyed(secret).copy()
     digest.update(repr(values).encode())  # a tuple's writing: no two lists of values give the same bytes
     return digest.hexdigest()
