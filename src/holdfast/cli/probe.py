@@ -365,7 +365,7 @@ def _announce(chosen: Sequence[Question], whom: Target, options: Options, yes: b
     if private and not yes:
         if not sys.stdin.isatty():
             raise Misused(
-                "that needs your yes, and nobody can be asked here; to agree, type holdfast probe egress --yes."
+                "that needs your yes, and nobody can be asked here; add --yes to agree: holdfast probe egress --yes."
             )
         click.confirm("Ask it?", abort=True, default=False, err=True)
     if yes or (cost.bytes <= ASK_FROM_BYTES and cost.seconds <= ASK_FROM_S):

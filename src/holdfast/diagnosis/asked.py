@@ -47,6 +47,8 @@ LEAST_BITS = 0.1
 SOURCE = "probes"
 _HERE = re.compile(r"(?:127\.|localhost\b|\[?::1\b)", re.IGNORECASE)
 "A target on this machine: what was asked is no network."
+OF_NO_TARGET = frozenset({"link", "status"})
+"They tell of this machine, and of a page: whatever upstream was named beside."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def weigh(one: Hypothesis, case: Case, ratios: Sequence[float]) -> list[Weight]:
     for result in case.probes:
         if result.grade is Grade.NOT_MEASURED or not result.complete or not mine:
             continue
-        if _HERE.match(result.target) and result.name != "link":
+        if _HERE.match(result.target) and result.name not in OF_NO_TARGET:
             continue
         answered = one.asked(case, result)
         if answered is None:

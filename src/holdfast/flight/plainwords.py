@@ -68,42 +68,42 @@ patch path patience pause pause_turn payload peer per percent perhaps permission
 pings pinned pipe place plain plainly planned platform playing please plugins pmset policy poly1305 pool port possible
 post prefill premature prematurely present prevent previous price print probe probes process processes profile program
 programs progress project projects prompt prompts proof proper protected protocol protocols proved proven provider
-proxies proxy public published push put python query questions queue quickly quiet quota radio raise raised raises ran
-range rate rate_limited ratelimit rather raw re reach reached reaching read reader reading reads ready reason receive
-received receiving recent reconnect record records recoverable recovered recovery redacted_thinking redo reduce
-reestablished refer references refresh refusal refused refuses regarding region regression rejected rejoined related
-relayed release remain remaining remote removed repeat repeated replaced reply report reported request requested
-requests required requires resampled resend resent reset resets resolve resolved resolver resolvers resource resources
-response responses rest restart restarted result results resumed retransmit retransmits retried retries retry
-retry-after retrying reused revoked rf roaming room root round route router routes row rpc rsa rst run running runs
-runtime s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts seam second
-second's seconds secret section secure see seek seems seen sees segment segments self semaphores send sendable sending
-sends sent sequence server servers serves service services session session-id sessions set setting settings seven
-several severed sha256 sha384 share shared shares shell short shorten shortened shorter shortest shortly should shown
-shows shutdown side sign signature signed silence silences silent silently since six six-hundred size sized sizes
-sleep sleeping sleeps slept slot slow slowly small smaller sni so socket software some something sonnet sooner source
-space spare spared spawn speak speaks specific specified speed splice split spoke spoken spool spooled spread ss sse
-ssl ssl_error_syscall sslcertverificationerror ssleoferror sslerror sslv3 sslzeroreturnerror stack stale stall stalled
-stalls stand standard stands start started starting starts state stateful status stay stayed stays step still stop
-stopped stopping stops store stored story strain strains stream streamed streaming streams strict string strip strong
-structure subagent subagents subscription succeeded success such sum summary superseded support supported supports
-survives suspected suspended switch switched switching symbolic syn syn_recv synchronized system systemd-inhibit
-systemd-suspend systems t table take taken takeover takes tcp tell telling tells temporarily temporary ten tenant tens
-tenth terminal terminated termination test text than that the their them then there these they think thinking third
-this those thousand thread three throttle throttled throttling through throws tier time timed timeout timeouts timer
-times timing tls tlsv1 tlsv1.2 tlsv1.3 to today together token tokens told too took tool tools total traefik traffic
-trailers trailing transcript transcripts transfer transient transit transport trend trickle tries true truncated trust
-trusted try trying tuned tunnel turn turns twelve twice two type typescript typing unable unacknowledged unanswerable
-unanswered unauthorized unavailable unbuffer uncaught unchanged unconfirmed under understood undici undone unencrypted
-unexpected unexpectedly unexplained unfinished unfortunately unheard unified union unique unit unknown unprocessable
-unreachable unreadably unresponsive unsafe unsent unset unspecified unsupported until unusable unwritten up update
-upgrade upgrades upload uploads upstream url us usage use used user users uses utc utf utf-8 v1 vain valid validated
-validation value values varnish vercel verification verify version versions very via violation virtual visible void
-vpn wait waited waiting waits waking wall want wanted wants warning was wasted watch watchdog watchdogs way ways we
-we'll we're web week weekday weigh weighs well went were what when where whether which while who whole whose why wi-fi
-wide width wifi will window windows wire with withdrawn within without woke word words work worked worker working
-works worth would wpa_supplicant wrapper write writes writing written wrong wrote x-should-retry x25519 year yes yet
-yields you your zero zone
+proxies proxy public published publishes push put python query questions queue quickly quiet quota radio raise raised
+raises ran range rate rate_limited ratelimit rather raw re reach reached reaching read reader reading reads ready
+reason receive received receiving recent reconnect record records recoverable recovered recovery redacted_thinking
+redo reduce reestablished refer references refresh refusal refused refuses regarding region regression rejected
+rejoined related relayed release remain remaining remote removed repeat repeated replaced reply report reported
+request requested requests required requires resampled resend resent reset resets resolve resolved resolver resolvers
+resource resources response responses rest restart restarted result results resumed retransmit retransmits retried
+retries retry retry-after retrying reused revoked rf roaming room root round route router routes row rpc rsa rst run
+running runs runtime s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
+seam second second's seconds secret section secure see seek seems seen sees segment segments self semaphores send
+sendable sending sends sent sequence server servers serves service services session session-id sessions set setting
+settings seven several severed sha256 sha384 share shared shares shell short shorten shortened shorter shortest
+shortly should shown shows shutdown side sign signature signed silence silences silent silently since six six-hundred
+size sized sizes sleep sleeping sleeps slept slot slow slowly small smaller sni so socket software some something
+sonnet sooner source space spare spared spawn speak speaks specific specified speed splice split spoke spoken spool
+spooled spread ss sse ssl ssl_error_syscall sslcertverificationerror ssleoferror sslerror sslv3 sslzeroreturnerror
+stack stale stall stalled stalls stand standard stands start started starting starts state stateful status stay stayed
+stays step still stop stopped stopping stops store stored story strain strains stream streamed streaming streams
+strict string strip strong structure subagent subagents subscription succeeded success such sum summary superseded
+support supported supports survives suspected suspended switch switched switching symbolic syn syn_recv synchronized
+system systemd-inhibit systemd-suspend systems t table take taken takeover takes tcp tell telling tells temporarily
+temporary ten tenant tens tenth terminal terminated termination test text than that the their them then there these
+they think thinking third this those thousand thread three throttle throttled throttling through throws tier time
+timed timeout timeouts timer times timing tls tlsv1 tlsv1.2 tlsv1.3 to today together token tokens told too took tool
+tools total traefik traffic trailers trailing transcript transcripts transfer transient transit transport trend
+trickle tries true truncated trust trusted try trying tuned tunnel turn turns twelve twice two type typescript typing
+unable unacknowledged unanswerable unanswered unauthorized unavailable unbuffer uncaught unchanged unconfirmed under
+understood undici undone unencrypted unexpected unexpectedly unexplained unfinished unfortunately unheard unified
+union unique unit unknown unprocessable unreachable unreadably unresponsive unsafe unsent unset unspecified
+unsupported until unusable unwritten up update upgrade upgrades upload uploads upstream url us usage use used user
+users uses utc utf utf-8 v1 vain valid validated validation value values varnish vercel verification verify version
+versions very via violation virtual visible void vpn wait waited waiting waits waking wall want wanted wants warning
+was wasted watch watchdog watchdogs way ways we we'll we're web week weekday weigh weighs well went were what when
+where whether which while who whole whose why wi-fi wide width wifi will window windows wire with withdrawn within
+without woke word words work worked worker working works worth would wpa_supplicant wrapper write writes writing
+written wrong wrote x-should-retry x25519 year yes yet yields you your zero zone
 """
 
 PLAIN: frozenset[str] = frozenset(_WORDS.split())

@@ -178,7 +178,12 @@ def _by_what_broke(record: TurnRecord, main: Break) -> list[Advice]:
                 )
             ]
         case Mechanism.HTTP_ERROR | Mechanism.STREAM_ERROR:
-            return [Advice("Whoever answered said so itself: the provider's status page leads on.")]
+            return [
+                Advice(
+                    "Whoever answered said so itself: see what the provider publishes about it.",
+                    "holdfast probe status",
+                )
+            ]
         case Mechanism.DEADLINE:
             return [
                 Advice(

@@ -139,3 +139,11 @@ def test_an_incident_of_another_part_is_none_of_ours() -> None:
         case = story.case()
         told = within_incidents(case, case.failures, case.probes[0])
         assert told is not None and told.text.startswith(inside)
+
+
+def test_a_page_speaks_whatever_upstream_was_named() -> None:
+    """Behind a gateway the upstream is this machine; the page is the provider's all the same."""
+    story = overloaded((3, 50), (3, 55))
+    story.asked("status", published(story, (3, 45, 70)), target="127.0.0.1:8484")
+
+    assert "2 of 2 failures" in said(story.finding("provider-overload"))
