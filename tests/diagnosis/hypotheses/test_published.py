@@ -147,3 +147,23 @@ def test_a_page_speaks_whatever_upstream_was_named() -> None:
     story.asked("status", published(story, (3, 45, 70)), target="127.0.0.1:8484")
 
     assert "2 of 2 failures" in said(story.finding("provider-overload"))
+
+
+def test_failures_at_all_times_meet_every_incident_and_prove_nothing() -> None:
+    """Where something fails several times an hour for a fortnight, some of it lies in whatever was published."""
+    story = overloaded(*((day, 3 + 9 * number) for day in range(14) for number in range(34)))
+    story.asked("status", published(story, *((day, 20 * day, 20 * day + 40) for day in range(13))))
+    case = story.case()
+    told = within_incidents(case, case.failures, case.probes[0])
+
+    assert told is not None and told.ratio < 1 and "in 10 more" in told.text
+
+
+def test_what_fails_apart_is_weighed_alike_on_both_sides() -> None:
+    """Single failures, as many inside as chance would have there: that speaks against the provider, a bit."""
+    story = overloaded(*((day, 5 + 70 * number) for day in range(14) for number in range(4)))
+    story.asked("status", published(story, *((day, 60, 100) for day in (1, 4, 7, 10))))
+    case = story.case()
+    told = within_incidents(case, case.failures, case.probes[0])
+
+    assert told is not None and told.text.startswith("4 of 56 failures") and told.ratio == LEAST

@@ -26,36 +26,30 @@ MOST = 32.0
 LEAST = 0.5
 "That a page lists nothing speaks slightly against the provider, and no more: it lists what it likes."
 MOST_NAMED = 3
-DAY_MS = 86_400_000
+APART_MS = 60 * 60_000
+"Failures with less between them are one trouble, within an incident or outside: what is counted on both sides is alike."
 
 
 def within_incidents(case: Case, mine: Sequence[Failure], result: Result) -> Answered | None:
     """What a page's past says of a cause at the provider, given the failures that speak for it.
 
-    One incident is one trouble however many failures lie in it, and so is one day outside of all. By chance as many lie in
-    an incident as requests do that were answered, for those are asked at the same hours. None where it covers none.
+    What failed within an hour of each other is one trouble, in an incident if most of it lies in one. By chance as many lie
+    there as requests do that were answered, for those are asked at the same hours. None where the page covers none.
     """
     past = published(result)
     if past is None:
         return None
-    covered = [one for one in mine if past.covers(one.at_ms)]
+    covered = sorted(one.at_ms for one in mine if past.covers(one.at_ms))
     telling = sorted(
         (one for one in past.incidents if one.concerns is not False), key=lambda one: one.begun_wall_ms
     )
-    met = [
-        next((one for one in telling if failure.at_ms in _span(one, past.until_ms)), None)
-        for failure in covered
-    ]
-    lone = [
-        failure.at_ms // DAY_MS
-        for failure, one in zip(covered, met, strict=True)
-        if one is None and failure.at_ms < past.until_ms - LATE_MS
-    ]
+    met = [next((one for one in telling if at in _span(one, past.until_ms)), None) for at in covered]
     inside = Counter(one for one in met if one is not None)
-    if not inside and not lone:
+    within, lone = _troubles(covered, [one is not None for one in met], past.until_ms - LATE_MS)
+    if not within and not lone:
         return None
     chance = _chance(case, [_span(one, past.until_ms) for one in telling], Span(past.since_ms, past.until_ms))
-    ratio = (PUBLISHED / chance) ** len(inside) * ((1 - PUBLISHED) / (1 - chance)) ** len(set(lone))
+    ratio = (PUBLISHED / chance) ** within * ((1 - PUBLISHED) / (1 - chance)) ** lone
     said = f"{inside.total()} of {counted(len(covered), 'failure')} that {past.page}'s page covers "
     said += f"{'is' if inside.total() == 1 else 'are'} in incidents that it published"
     if inside:
@@ -64,6 +58,21 @@ def within_incidents(case: Case, mine: Sequence[Failure], result: Result) -> Ans
         said += f": {', '.join(named)}{f', the rest in {more} more' if more > 0 else ''}"
     said += f"; of requests that were answered {chance:.0%} are"
     return Answered(min(max(ratio, LEAST), MOST), said)
+
+
+def _troubles(times: Sequence[int], inside: Sequence[bool], settled_ms: int) -> tuple[int, int]:
+    """How many lie in an incident, and how many in none though there was time to publish it."""
+    within = lone = 0
+    begin = 0
+    for place, at in enumerate(times, 1):
+        if place < len(times) and times[place] - at < APART_MS:
+            continue
+        if 2 * sum(inside[begin:place]) > place - begin:
+            within += 1
+        elif at < settled_ms:
+            lone += 1
+        begin = place
+    return within, lone
 
 
 def _span(one: Incident, until_ms: int) -> Span:
