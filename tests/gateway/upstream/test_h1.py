@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway.upstream.connection import Headers, UpstreamConnection, cause
-from holdfast.gateway.upstream.h1 import Http1Connection
+from holdfast.gateway.upstream.h1 import Callbacks, Http1Connection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
     GET,
@@ -127,6 +127,85 @@ def test_where_the_reads_cut_does_not_matter(data: st.DataObject, name: str) -> 
                 assert len(put_back) == turn
 
     asyncio.run(story())
+
+
+PIECES = [
+    b"data: a\n\n",
+    b"\n",
+    b"\n\n",
+    b"\r\n",
+    b"\n\n\r\n",
+    b"5\r\n\n\n\r\n",
+    b"0\r\n\r\n",
+    b"data: b\r\n\r\n",
+]
+
+
+@given(
+    bodies=st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6), min_size=2, max_size=4),
+    closing=st.lists(st.booleans(), min_size=4, max_size=4),
+    data=st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_answers_side_by_side_do_not_mix(
+    bodies: list[list[bytes]], closing: list[bool], data: st.DataObject
+) -> None:
+    """Connections that share a parser between two chunks hear each its own answer, wherever the reads cut."""
+
+    async def story() -> None:
+        callbacks, put_back = Callbacks(), list[UpstreamConnection]()
+        lines = []
+        with socket.socket() as sock:
+            for pieces, close in zip(bodies, closing, strict=False):
+                connection = Http1Connection(sock, address="-", on_idle=put_back.append, callbacks=callbacks)
+                connection.connection_made(Nowhere())
+                connection.start(heard := Heard(), b"GET", b"/", GET)
+                connection.end_body()
+                head = CHUNKED.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") if close else CHUNKED
+                framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+                answer = b"".join([head, *framed, b"0\r\n\r\n"])
+                cuts = data.draw(st.lists(st.integers(0, len(answer)), max_size=6).map(sorted))
+                # To cut between two chunks is what chance does too seldom.
+                cuts += [
+                    len(head) + sum(map(len, framed[: n + 1])) for n in range(data.draw(st.integers(0, 6)))
+                ]
+                lines.append((connection, heard, answer, sorted({*cuts, len(answer)} - {0})))
+            reads = data.draw(st.permutations([n for n, line in enumerate(lines) for _ in line[3]]))
+            at = [0] * len(lines)
+            for number in reads:
+                connection, _, answer, cuts = lines[number]
+                connection.data_received(answer[at[number] : cuts[0]])
+                at[number] = cuts.pop(0)
+        for (connection, heard, _, _), pieces, close in zip(lines, bodies, closing, strict=False):
+            assert (heard.body, heard.code) == (b"".join(pieces), "whole")
+            assert (connection in put_back) is not close
+
+    with asyncio.Runner() as runner:
+        runner.run(story())
+
+
+def test_an_answer_that_rests_between_two_chunks_needs_no_parser() -> None:
+    """The next chunk finds one, the connection's close there is no torn chunk, and what is none is refused."""
+
+    async def story(then: bytes) -> Heard:
+        with socket.socket() as sock:
+            connection = Http1Connection(sock, address="-")
+            connection.connection_made(Nowhere())
+            connection.start(heard := Heard(), b"GET", b"/", GET)
+            connection.end_body()
+            connection.data_received(CHUNKED + b"9\r\ndata: a\n\n\r\n")
+            assert connection._parser is None
+            if then:
+                connection.data_received(then)
+            connection.connection_lost(None)
+        return heard
+
+    with asyncio.Runner() as runner:
+        assert runner.run(story(b"")).code == "P.fin.body"
+        assert runner.run(story(b"9\r\ndata")).code == "P.torn.body"
+        assert runner.run(story(b"no chunk\r\n")).code == "P.bad.body"
+        whole = runner.run(story(b"1\r\n!\r\n0\r\n\r\n"))
+    assert (whole.body, whole.code) == (b"data: a\n\n!", "whole")
 
 
 def test_one_read_is_one_call(run: Run) -> None:

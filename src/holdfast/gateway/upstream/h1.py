@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import httptools
 
@@ -38,14 +38,17 @@ class Callbacks:
         "on_message_complete",
         "on_status",
         "pieces",
+        "spare",
     )
 
     on_chunk_header = on_chunk_complete = None
     "Nobody is told; to find no such name takes each new parser longer."
 
     def __init__(self) -> None:
-        self.feeding: Http1Connection
+        self.feeding: Http1Connection | _Nobody
         "Whose parser is being fed."
+        self.spare: Any = None
+        "A parser that stands between two chunks of an answer, for whoever hears the next one."
         self.pieces: list[bytes] = []
         "Of the body, from this feeding; whoever feeds takes them out."
         self.on_body = self.pieces.append
@@ -55,6 +58,17 @@ class Callbacks:
         self.on_message_begin = self._message_begin
         self.on_message_complete = self._message_complete
         self.on_status = self._status
+
+    def parser(self, *, between_chunks: bool) -> Any:
+        """One for a response that begins, or for one whose parser was given away: between two chunks all stand alike."""
+        if between_chunks and self.spare is not None:
+            parser, self.spare = self.spare, None
+            return parser
+        parser = httptools.HttpResponseParser(self)
+        if between_chunks:
+            self.feeding = _Nobody()
+            parser.feed_data(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        return parser
 
     def _message_begin(self) -> None:
         if self.feeding._complete:
@@ -73,6 +87,17 @@ class Callbacks:
 
     def _message_complete(self) -> None:
         self.feeding._message_arrived()
+
+
+class _Nobody:
+    """For whom a new parser is led to where the others stand."""
+
+    _complete, _head_done, _reason = False, True, b""
+    _headers: ClassVar[Headers] = []
+
+    def _head_arrived(self) -> None: ...
+
+    def _message_arrived(self) -> None: ...
 
 
 class Http1Connection(UpstreamConnection):
@@ -131,7 +156,6 @@ class Http1Connection(UpstreamConnection):
         """As for every connection; names and values are written as given."""
         if not self._begin(listener):
             return
-        self._parser = httptools.HttpResponseParser(self._callbacks)
         self._is_head = method == b"HEAD"
         if self._proxy_header is not None:
             headers = [*headers, self._proxy_header]
@@ -171,13 +195,15 @@ class Http1Connection(UpstreamConnection):
     # The transport's side.
 
     def _plaintext_received(self, data: bytes) -> None:
+        callbacks = self._callbacks
         parser = self._parser
         if parser is None:
-            # Nobody asked: an idle connection that speaks (a 408, say) is about to be closed by its peer.
-            self._break(Side.PROVIDER, Mechanism.MALFORMED, "bytes came on an idle connection")
-            return
+            if self._listener is None:
+                # Nobody asked: an idle connection that speaks (a 408, say) is about to be closed by its peer.
+                self._break(Side.PROVIDER, Mechanism.MALFORMED, "bytes came on an idle connection")
+                return
+            parser = self._parser = callbacks.parser(between_chunks=self._flowing)
         problem: Exception | None = None
-        callbacks = self._callbacks
         callbacks.feeding = self
         try:
             parser.feed_data(data)
@@ -192,7 +218,7 @@ class Http1Connection(UpstreamConnection):
                 self._dry = 0
                 self._listener.body_arrived(body)  # type: ignore[union-attr]
                 return
-        self._digest(len(data), body, problem)
+        self._digest(data, body, problem)
 
     def _ended_by_close(self) -> bool:
         # Without TLS's own goodbye anybody could have cut the answer here, so it is no proper end.
@@ -205,6 +231,8 @@ class Http1Connection(UpstreamConnection):
         # A relay that loses its own source closes between two chunks; one that dies, anywhere. The parser knows where it
         # stands: it is shown a last chunk, and only between two chunks it takes that for the end, and nothing for body.
         if not self._flowing or self._needs_eof:
+            return False
+        if self._parser is None:
             return False
         pieces, self._callbacks.feeding = self._callbacks.pieces, self
         torn = False
@@ -229,11 +257,11 @@ class Http1Connection(UpstreamConnection):
             return
         self._status = status
         self._head_done = True
+        self._keep_alive = self._parser.should_keep_alive()
         # Where the parser sees another end, nobody needs to look.
-        self._needs_eof = not self._parser.should_keep_alive() and _ends_by_close(self._headers)
+        self._needs_eof = not self._keep_alive and _ends_by_close(self._headers)
         if self._is_head:
             self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
 
     def _message_arrived(self) -> None:
         if self._interim:
@@ -245,7 +273,7 @@ class Http1Connection(UpstreamConnection):
 
     # What follows from it.
 
-    def _digest(self, size: int, body: bytes, problem: Exception | None) -> None:
+    def _digest(self, data: bytes, body: bytes, problem: Exception | None) -> None:
         """Everything but the middle of a body: heads, ends, errors. In the order in which they happened."""
         listener = self._listener
         if listener is None:
@@ -270,7 +298,7 @@ class Http1Connection(UpstreamConnection):
                 if self._listener is not listener:
                     return
         else:
-            self._dry += size
+            self._dry += len(data)
         if self._complete:
             self._finish(self._keep_alive and problem is None)
         elif problem is not None:
@@ -278,6 +306,10 @@ class Http1Connection(UpstreamConnection):
         elif self._dry > HEAD_LIMIT:
             what = "chunk extensions or trailers" if self._head_done else "a response head"
             self._break(Side.PROVIDER, Mechanism.MALFORMED, f"{what} of more than {HEAD_LIMIT} bytes")
+        elif self._keep_alive and body.endswith(b"\n\n") and data.endswith(b"\n\n\r\n"):
+            # The answer's beginning, up to an event and its chunk's end, which is no part of the body: the next chunk
+            # may come when the model has thought for an hour, and half a kilobyte of parser need not wait for it.
+            self._callbacks.spare, self._parser = self._parser, None
 
     def _forget(self) -> None:
         super()._forget()
