@@ -51,6 +51,8 @@ class Askers:
         self._origin = settings.upstream.origin
         self._telling = (*_TELLING, *sorted(name.encode() for name in profiles.limit_headers()))
         self._known: dict[tuple[str | bytes | None, ...], Asker] = {}
+        self._timers: dict[tuple[str | None, ...], Timers] = {}
+        "The same few for all sessions: a turn keeps its own as long as it lives."
 
     def __repr__(self) -> str:
         return f"<Askers {len(self._known)} known>"
@@ -73,19 +75,28 @@ class Askers:
     def _work_out(self, tenant: str, head: Head, target: bytes) -> Asker:
         said = Said(head)
         profile = profiles.choose(said.get("user-agent", ""), said)
-        limits = profiles.limits_for(profile, said, self._settings.client_env, None)
         return Asker(
             sameness.head_key(tenant, head.method, target, said, upstream=self._origin),
             profile,
-            Timers(
+            self._timers_of(profile, said),
+            arrived(head, target, profile.name),
+            *ids(head),
+        )
+
+    def _timers_of(self, profile: Profile, said: Said) -> Timers:
+        key = (profile.name, *[said.get(name) for name in profile.limit_headers])
+        found = self._timers.get(key)
+        if found is None:
+            if len(self._timers) >= KNOWN_MOST:
+                self._timers.clear()
+            limits = profiles.limits_for(profile, said, self._settings.client_env, None)
+            found = self._timers[key] = Timers(
                 limits,
                 profiles.header_patience(profile, limits, streaming=True),
                 profiles.header_patience(profile, limits, streaming=False),
                 keepalive_interval(self._settings.timeouts.keepalive_s, limits),
-            ),
-            arrived(head, target, profile.name),
-            *ids(head),
-        )
+            )
+        return found
 
 
 def arrived(head: Head, target: bytes, profile: str = "") -> m.RequestArrived:
