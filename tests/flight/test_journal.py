@@ -450,6 +450,29 @@ def test_a_gateway_that_closes_while_the_file_is_held_tries_once_more(tmp_path: 
     assert [found.ending for found in read(tmp_path)] == [COMPLETED]
 
 
+@pytest.mark.parametrize(("writes", "finished"), [([1, 1, 1], True), ([1, 0, 1], False)])
+def test_a_gateway_that_closes_waits_as_long_as_something_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: list[int], finished: bool
+) -> None:
+    """A crowded machine writes two thousand turns in five seconds, a disk that stands still none in two."""
+    journal = Journal(tmp_path)
+    real, left = journal._thread, list(writes)
+
+    class Writing:
+        def join(self, timeout_s: float) -> None:
+            journal._steps += left.pop(0)
+
+        def is_alive(self) -> bool:
+            return bool(left)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_thread", Writing())
+        patched.setattr(journal, "_closing", False)
+        assert journal.close() is finished
+    journal._closing = True
+    real.join(10)
+
+
 def test_of_two_that_make_a_journal_at_once_none_is_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,7 @@ class Journal:
         self._wake = threading.Event()
         self._closing = False
         self._rounds = 0
+        self._steps = 0
         self.instance_id = new_turn_id(clock())
         self._open(kind)
         self._thread = threading.Thread(target=self._run, name="holdfast-journal", daemon=True)
@@ -370,14 +371,19 @@ class Journal:
         return self._rounds >= target and self.failure is None
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Write what is left and say goodbye. False if it could not be finished in time.
+        """Write what is left and say goodbye. False if nothing more could be written for so long.
 
         Turns that are still unfinished get the ending that the process ended: close the gateway first.
         """
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        while True:
+            steps = self._steps
+            self._thread.join(timeout_s)
+            if not self._thread.is_alive():
+                return True
+            if self._steps == steps:
+                return False
 
     # What the thread does.
 
@@ -436,6 +442,7 @@ class Journal:
                 )  # fmt: skip
             self.failure = said
             return False
+        self._steps += 1
         if self.failure is not None:
             self.failure = None
             log.warning("the journal can be written to again; %s", self._drops())
