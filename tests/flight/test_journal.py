@@ -326,6 +326,22 @@ def test_a_record_that_cannot_be_written_costs_only_itself(tmp_path: Path) -> No
     assert [record.turn_id for record in read(tmp_path)] == ["good"] and journal.dropped_turns == 1
 
 
+def test_a_row_that_is_not_taken_makes_no_other_tell_its_news_twice(tmp_path: Path) -> None:
+    """Three turns have news in one round, and SQLite refuses the second one."""
+    journal = Journal(tmp_path, flush_every_s=60)
+    first, bad, last = (turn(turn_id=name) for name in ("a", "b", "c"))
+    for record in (first, bad, last):
+        journal.changed(record)
+    assert journal.settle()
+    for record in (first, bad, last):
+        journal.changed(tell(record, (1, m.AttemptStarted(1)), (2, m.AttemptStarted(2))))
+    bad.status = 2**70
+    assert journal.close(10) and journal.dropped_turns == 1
+
+    told = {record.turn_id: [type(moment) for _, moment in record.moments] for record in read(tmp_path)}
+    assert told["a"] == told["c"] == [m.RequestArrived, m.AttemptStarted, m.AttemptStarted]
+
+
 def test_a_directory_that_cannot_be_written_is_refused_with_advice(tmp_path: Path) -> None:
     """The gateway learns at its start that nothing can be recorded, and how to help it."""
     (tmp_path / "file").write_text("")

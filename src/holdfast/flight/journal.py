@@ -503,9 +503,11 @@ class Journal:
 
     def _upsert(self, rows: list[tuple[Any, ...]]) -> None:
         """Write rows; one that SQLite will never take (a defect) costs itself, not the others."""
+        self._connection.execute("SAVEPOINT rows")
         try:
             self._connection.executemany(_UPSERT, rows)
         except _NEVER_TAKEN:
+            self._connection.execute("ROLLBACK TO rows")  # those before it are written, and would tell their news twice
             for row in rows:
                 try:
                     self._connection.execute(_UPSERT, row)
