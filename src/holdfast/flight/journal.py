@@ -507,7 +507,9 @@ class Journal:
         try:
             self._connection.executemany(_UPSERT, rows)
         except _NEVER_TAKEN:
-            self._connection.execute("ROLLBACK TO rows")  # those before it are written, and would tell their news twice
+            self._connection.execute(
+                "ROLLBACK TO rows"
+            )  # those before it are written, and would tell their news twice
             for row in rows:
                 try:
                     self._connection.execute(_UPSERT, row)
