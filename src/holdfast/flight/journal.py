@@ -461,8 +461,9 @@ class Journal:
         few turns, and each writes whole pages.
         """
         in_hand, dirty = self._in_hand, self._dirty
-        taken = [dirty.popitem() for _ in range(len(dirty))]
-        in_hand.update(reversed(taken))
+        for turn_id in list(dirty):  # in one of the two at any time: `changed` counts both
+            in_hand[turn_id] = dirty[turn_id]
+            del dirty[turn_id]
         while in_hand or self._handed_over or self._notes:
             if not self._guarded(self._flush):
                 while in_hand:
