@@ -106,6 +106,29 @@ def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:
     assert not any(one in result.stdout for one in ("What to do", "by code", "Prior hypotheses"))
 
 
+def stalling(home: Path, *silences_s: float) -> None:
+    """A conversation in which nothing failed, and answers came so late."""
+    pen = Pen()
+    for number, silence_s in enumerate(silences_s):
+        pen.asks().after(silence_s + 15).answers(f"msg_{number}").took(silence_s + 15)
+    pen.saved(home)
+
+
+def test_stalls_without_an_error_are_not_called_nothing(home: Path) -> None:
+    """No error is on record, and the person sat before a silent screen: the headline says so, in every form."""
+    stalling(home, 9, 814, 897)
+    said = "No error is on record in 3 requests, but 2 silent stalls are inferred, the longest of 897 s."
+    page = diagnosed(home).stdout
+
+    assert page.splitlines()[0] == said and "Nothing is wrong" not in page
+    assert page.index("What to do") < page.index("Stalls that left no error record")
+    assert "holdfast run -- claude" in page and "holdfast doctor --now" in page
+    assert json.loads(diagnosed(home, "--format", "json").stdout)["headline"] == said
+    assert f"# Diagnosis\n\n{said}\n" in diagnosed(home, "--format", "markdown").stdout
+    html = diagnosed(home, "--format", "html").stdout
+    assert re.search(rf"<h1[^>]*>\s*{re.escape(said)}", html)
+
+
 def test_an_empty_home_has_nothing_to_diagnose(home: Path) -> None:
     """And says what it looked for."""
     said = diagnosed(home).stdout

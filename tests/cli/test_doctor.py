@@ -154,6 +154,27 @@ def test_with_nothing_wrong_nothing_is_changed(home: Path, healthy: bool) -> Non
     assert not settings(home).exists()
 
 
+def test_a_stall_without_an_error_is_something(home: Path) -> None:
+    """No setting is made up for it: what finds out which side was silent is the line to type."""
+    Pen().asks().after(830).answers("msg_1").took(830).saved(home)
+    said, told = run(home, "--yes").stdout, json.loads(run(home, "--json").stdout)
+
+    assert said.startswith("No error is on record, but 1 silent stall is inferred, of 815 s.\n")
+    assert "\n  holdfast run -- claude\n" in said and "holdfast doctor --now" in said
+    assert (told["kind"], told["line"]) == ("line", "holdfast run -- claude")
+    assert told["title"] in said and not settings(home).exists()
+
+
+def test_answers_that_were_stopped_are_no_stalls(home: Path) -> None:
+    """People press Esc every day: an answer without a stop reason was silent for no known time."""
+    pen = Pen().asks()
+    for number in range(30):
+        pen.after(5).answers(f"msg_{number}", stop=None if number == 12 else "end_turn")
+    pen.took(9).saved(home)
+
+    assert run(home).stdout.startswith("Nothing is wrong")
+
+
 def test_settings_that_are_no_json_are_refused_with_their_place(home: Path) -> None:
     """The client ignores them as they are, which is worth knowing whatever the fix is."""
     a_month_of_giving_up(home, "2.1.329")

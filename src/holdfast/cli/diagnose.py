@@ -218,6 +218,7 @@ def _page(diagnosis: Diagnosis, beside: Around, form: str, shown: bool) -> str:
     forms: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(
             as_json(diagnosis)
+            | {"headline": diagnosed.verdict(diagnosis)}
             | {"prior": prior.as_json(prior.held(diagnosis, beside.environment))}
             | beside.as_json(),
             ensure_ascii=True,

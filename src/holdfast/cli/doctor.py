@@ -152,6 +152,7 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": fix.kind,
+        "title": fix.title,
         "says": fix.says,
         "hypothesis": fix.hypothesis,
         "grade": fix.grade,
@@ -225,6 +226,8 @@ def _difference(place: settings_file.Place, text: str) -> list[str]:
 def _headline(fix: Fix) -> str:
     if not fix.title:
         return "There were failures, and no cause explains enough of them to be named."
+    if not fix.hypothesis:
+        return f"{fix.title}."
     if not fix.most:
         return f"{fix.grade or 'found'}: {fix.title}. No turn is known to have been lost to it."
     turns = counted(fix.most, "turn")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.flight.endings import Side
+from holdfast.flight.flights import counted
 
 SETTING, LINE, NOTHING = "setting", "line", "nothing"
 
@@ -78,6 +79,7 @@ class Fix:
     says: str
     hypothesis: str = ""
     title: str = ""
+    "The finding's; without a hypothesis, what there is to say instead of one."
     grade: str = ""
     least: int = 0
     most: int = 0
@@ -112,6 +114,14 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
             return Fix(
                 NOTHING,
                 f"No client's transcript is here; the gateway carried {carried}: holdfast flights. Nothing was changed.",
+            )
+        if diagnosis["requests"] and (stalled := silences(diagnosis.get("tables", {}))):
+            return Fix(
+                LINE,
+                "run the client behind holdfast run: the flight of the next stall tells which side was silent; while one "
+                "goes on, holdfast doctor --now looks at it.",
+                title=f"No error is on record, but {stalled}",
+                line=RUN,
             )
         said = "Nothing is wrong" if diagnosis["requests"] else "There is nothing to diagnose"
         return Fix(NOTHING, f"{said}; nothing was changed.")
@@ -156,6 +166,22 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         return Fix(LINE, first["do"], **told)
     reasons = (ways.no_gateway, ways.no_patience if name in OWN_LIMIT else "")
     return Fix(LINE, first["do"], line=RUN, instead=tuple(one for one in reasons if one), **told)
+
+
+def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """`10 silent stalls are inferred, the longest of 897 s`: of the table of stalls; empty where none is.
+
+    Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
+    """
+    rows = [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
+    if not rows:
+        return ""
+    verb = "is" if len(rows) == 1 else "are"
+    told = f"{counted(len(rows), 'silent stall')} {verb} inferred"
+    lengths = [row["silent_s"] for row in rows if row["silent_s"] is not None]
+    if not lengths:
+        return told
+    return f"{told}, {'of' if len(rows) == 1 else 'the longest of'} {max(lengths):.0f} s"
 
 
 def flights_alone(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis, ahead_ms
 from holdfast.diagnosis.examine import Finding
-from holdfast.diagnosis.fix import flights_alone
+from holdfast.diagnosis.fix import flights_alone, silences
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
 from holdfast.diagnosis.witnessed import witnesses
@@ -33,6 +33,11 @@ TO_FIND_OUT = (
 TO_LOOK_UP = (
     "What the flights know, with who ended each and what to do: holdfast flights; holdfast flight --last; whether upstream "
     "can be reached now: holdfast run --check -- claude; then again: holdfast diagnose."
+)
+TO_WATCH = (
+    "To find out which side was silent: holdfast run -- claude, for the next stalls (its flights tell what came and when); "
+    "while one goes on: holdfast doctor --now; what the network does to a silence: holdfast probe idle; then again: "
+    "holdfast diagnose."
 )
 TOLD_ENDINGS = 3
 PRIOR = "Prior hypotheses: a hand-made report's H1 to H8"
@@ -123,6 +128,8 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
     if not diagnosis.failures:
         if not diagnosis.requests:
             return _no_request(diagnosis)
+        if stalled := silences(diagnosis.tables):
+            return f"No error is on record in {_requests(diagnosis)}, but {stalled}."
         right = (
             "The client's logs tell of no failure" if flights_alone(diagnosis.tables) else "Nothing is wrong"
         )
@@ -191,11 +198,13 @@ def period(diagnosis: Diagnosis) -> str:
 
 
 def next_step(diagnosis: Diagnosis) -> str:
-    """What finds out more, where something failed and no advice leads there; empty where one does, or nothing failed."""
+    """What finds out more, where something failed or stalled and no advice leads there; empty where one does."""
     led = any("holdfast run" in one.remedy for one in diagnosis.advice)
     if flights_alone(diagnosis.tables):
         return TO_LOOK_UP
-    return TO_FIND_OUT if diagnosis.failures and not led else ""
+    if not diagnosis.failures:
+        return TO_WATCH if diagnosis.requests and silences(diagnosis.tables) else ""
+    return "" if led else TO_FIND_OUT
 
 
 def _requests(diagnosis: Diagnosis) -> str:
