@@ -13,6 +13,7 @@ from holdfast.diagnosis.closers import cannot_be, fits
 from holdfast.diagnosis.examine import Examination
 from holdfast.diagnosis.flown import flown, matched
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.trips import trips
 from holdfast.diagnosis.witnessed import examined
 from holdfast.flight import moments as m
 from holdfast.flight.cuts import Row
@@ -100,6 +101,31 @@ def test_what_only_flights_know_is_counted_apart() -> None:
     assert row["ending"] == "P.rst.tool"
     assert (row["turns"], row["healed"], row["noted_by_client"], row["only_flights"]) == (3, 1, 1, 1)
     assert [one["request_id"] for one in found.tables["reset requests"]] == ["req_a", None, "req_a"]
+
+
+def test_an_attempt_is_named_by_its_own_answer_alone() -> None:
+    """The first attempt was answered and reset, the second reset before an answer: it has no id, and borrows none."""
+    cut, unanswered = RESET, Ending(Side.PROVIDER, Mechanism.RST, Phase.AWAITING_HEADERS)
+    record = tell(
+        turn(),
+        (0.1, m.AttemptStarted(1)),
+        (0.8, m.HeadersArrived(1, 200, "req_a", "text/event-stream", "ray_a")),
+        (60, m.AttemptEnded(1, cut)),
+        (61, m.AttemptStarted(2)),
+        (100, m.AttemptEnded(2, unanswered)),
+    )
+    record.request_id, record.edge_id = "req_a", "ray_a"
+    (one,) = flown([stored(end(record, 100, unanswered))])
+    found = joined(case(failure()), Beside(flights=[one], trips=trips([stored(record)])))
+
+    told = [(row["ending"], row["request_id"], row["edge_id"]) for row in found.tables["reset requests"]]
+    assert told == [("P.rst.tool", "req_a", "ray_a"), ("P.rst.headers", None, None)]
+    assert [row["at_ms"] for row in found.tables["reset requests"]] == [AT + 60_000, AT + 100_000]
+    assert [each.request_id for each in found.case.seen["f1"]] == [None]
+    assert [(each.request_id, each.edge_id) for each in found.case.trips_of["f1"]] == [
+        ("req_a", "ray_a"),
+        (None, None),
+    ]
 
 
 def test_a_turn_is_told_by_its_session_and_its_time() -> None:

@@ -122,7 +122,7 @@ def _witness(seen: Sighting, at_s: float, doubt: float) -> Witness | None:
         seen.mechanism,
         seen.place,
         seen.says,
-        request_id=next((one for one in seen.ids if one.startswith("req_")), None),
+        request_id=_request_id(seen),
         between=seen.vantage is Vantage.BETWEEN,
         doubt=doubt,
     )
@@ -145,14 +145,15 @@ def trips_of_log(source: Source) -> list[Trip]:
 
 def _trip(seen: Sighting, at_ms: int, end: Witness | None) -> Trip | None:
     """None where it says nothing of the way."""
-    location = next((place for one in seen.ids if (place := location_of(one))), None)
+    edge_id = next((one for one in seen.ids if location_of(one)), None)
+    location, request_id = location_of(edge_id), _request_id(seen)
     if end is None and location is None and seen.received_bytes is None and seen.edge is None:
         return None
     return Trip(
         at_ms=at_ms,
         source=seen.place,
         broke=end is not None,
-        turn=next((one for one in seen.ids if one.startswith("req_")), ""),
+        turn=request_id or "",
         side=end.side if end else None,
         mechanism=end.mechanism if end else None,
         location=location,
@@ -161,7 +162,14 @@ def _trip(seen: Sighting, at_ms: int, end: Witness | None) -> Trip | None:
         http=seen.http,
         request_bytes=seen.received_bytes,
         age_s=seen.took_s,
+        request_id=request_id,
+        edge_id=edge_id,
     )
+
+
+def _request_id(seen: Sighting) -> str | None:
+    """The provider's own, of the ids that stand in one line."""
+    return next((one for one in seen.ids if one.startswith("req_")), None)
 
 
 # ----- captures

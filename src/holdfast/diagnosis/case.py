@@ -37,6 +37,8 @@ class Try:
     status: int | None = None
     request_id: str | None = None
     "The provider's, where the answer came so far as to bear one."
+    edge_id: str | None = None
+    "The edge's, of the same answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Failure:
     "What the client said when it gave up."
     agent: str | None = None
     "The subagent that asked; None is the main conversation."
+    request_id: str | None = None
+    "The provider's, of the answer with which the client gave up, where it noted one."
 
     @property
     def codes(self) -> set[str]:
@@ -190,6 +194,10 @@ class Trip:
     output_tokens: int | None = None
     quiet_s: float | None = None
     "The longest silence of upstream, of a request that was asked once."
+    request_id: str | None = None
+    "The provider's, of this attempt's own answer."
+    edge_id: str | None = None
+    "The edge's, of the same answer."
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.diagnosis.case import Failure, Witness
 from holdfast.flight import moments as m
@@ -31,6 +31,18 @@ FOLLOWS = frozenset({Mechanism.CANCELLED, Mechanism.SUPERSEDED})
 "Ends of a turn that only follow from its client's leaving."
 
 
+class Reset(NamedTuple):
+    """One attempt that was reset, by what its own answer bore: another attempt's ids would name another request."""
+
+    at_ms: int
+    "When it broke."
+    code: str
+    request_id: str | None
+    edge_id: str | None
+    silence_s: float | None
+    "How long nothing had come before; None where that was not seen."
+
+
 @dataclass(frozen=True, slots=True)
 class Flown:
     """A turn that broke or did not end well."""
@@ -48,9 +60,8 @@ class Flown:
     "The longest silence of upstream."
     request_ids: tuple[str, ...]
     "The provider's, of every attempt that bore one."
-    edge_ids: tuple[str, ...]
-    reset: bool
-    "Whether one of its endings was a reset or the like."
+    resets: tuple[Reset, ...]
+    "Its attempts that were reset or the like, in order."
     heard: tuple[Witness, ...]
     "The ends that its client heard of, or brought about, in order."
 
@@ -67,13 +78,17 @@ def flown(turns: Iterable[StoredTurn], lost: Mapping[str, Row] | None = None) ->
 
 def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
     record = turn.record
-    ids, edges, endings, heard = list[str](), list[str](), list[Ending](), list[Witness]()
+    ids, endings, resets, heard = dict[int, _Ids](), list[Ending](), list[Reset](), list[Witness]()
+    current = 0
+    "The attempt that was heard of last; none where the record tells of the turn alone."
     ended_ms = record.ended.wall_ms if record.ended else None
     left: Witness | None = None
     gone: Ending | None = None
 
+    def own_ids(attempt: int) -> _Ids:
+        return ids.get(attempt, (None, None)) if attempt else (record.request_id, record.edge_id)
+
     def witness(at_ms: int, ending: Ending) -> Witness:
-        quiet = ending.evidence.get("silence_s")
         return Witness(
             at_ms,
             ending.side,
@@ -82,17 +97,22 @@ def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
             ending_sentence(ending).rstrip("."),
             ending.code,
             ending.phase,
-            ids[-1] if ids else record.request_id,
-            float(quiet) if isinstance(quiet, int | float) else None,
+            own_ids(current)[0],
+            _silence_s(ending),
         )
 
     for at, moment in record.moments:
         match moment:
-            case m.HeadersArrived(request_id=request_id, edge_id=edge_id):
-                ids += [request_id] if request_id else []
-                edges += [edge_id] if edge_id else []
-            case m.AttemptEnded(ending=ending) if not ending.completed:
+            case m.AttemptStarted(attempt=current):
+                pass
+            case m.HeadersArrived(attempt=current, request_id=request_id, edge_id=edge_id):
+                ids[current] = request_id, edge_id
+            case m.AttemptEnded(attempt=number, ending=ending) if not ending.completed:
                 endings.append(ending)
+                if ending.mechanism is not Mechanism.SUPERSEDED:  # whoever took over is the one to ask about
+                    current = number
+                if ending.mechanism in RESETS:
+                    resets.append(Reset(at.wall_ms, ending.code, *own_ids(number), _silence_s(ending)))
             case m.ReaderLeft(verdict=verdict, ending=ending) if verdict != "superseded":
                 left, gone = witness(at.wall_ms, ending), ending
                 if verdict in ("gave_up", "lost"):
@@ -119,6 +139,9 @@ def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
     healed = last is not None and last.completed and row is None
     if not code or (last is not None and last.completed and not codes):
         return None
+    if not resets and (any(one.mechanism in RESETS for one in endings) or _named_reset(codes)):
+        at_ms = ended_ms if ended_ms is not None else record.started.wall_ms
+        resets.append(Reset(at_ms, code, *own_ids(current), record.longest_quiet_s))
     return Flown(
         record.turn_id,
         record.started.wall_ms,
@@ -128,11 +151,21 @@ def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
         code,
         healed,
         record.longest_quiet_s,
-        tuple(dict.fromkeys([*ids, *([record.request_id] if record.request_id else [])])),
-        tuple(dict.fromkeys([*edges, *([record.edge_id] if record.edge_id else [])])),
-        any(one.mechanism in RESETS for one in endings) or _named_reset(codes),
+        tuple(
+            dict.fromkeys(one for one in [*(asked for asked, _ in ids.values()), record.request_id] if one)
+        ),
+        tuple(resets),
         tuple(heard),
     )
+
+
+_Ids = tuple[str | None, str | None]
+"The provider's and the edge's, of one answer."
+
+
+def _silence_s(ending: Ending) -> float | None:
+    quiet = ending.evidence.get("silence_s")
+    return float(quiet) if isinstance(quiet, int | float) else None
 
 
 def _named_reset(codes: Sequence[str]) -> bool:
@@ -209,17 +242,17 @@ def by_ending(turns: Sequence[Flown], known: Mapping[str, str]) -> list[dict[str
 
 
 def reset_requests(turns: Sequence[Flown], known: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The requests that were reset, with their ids: what a provider's support can look up."""
+    """The attempts that were reset, each with its own ids: what a provider's support can look up."""
     return [
         {
-            "at_ms": turn.began_ms,
-            "ending": turn.code,
-            "request_id": ", ".join(turn.request_ids) or None,
-            "edge_id": ", ".join(turn.edge_ids) or None,
-            "silence_s": turn.silence_s,
+            "at_ms": one.at_ms,
+            "ending": one.code,
+            "request_id": one.request_id,
+            "edge_id": one.edge_id,
+            "silence_s": one.silence_s,
             "turn": turn.turn_id,
             "failure": known.get(turn.turn_id),
         }
         for turn in turns
-        if turn.reset
+        for one in turn.resets
     ]

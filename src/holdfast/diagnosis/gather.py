@@ -89,7 +89,9 @@ def _failure(chain: Row, rows: list[Row], ends: dict[End, Row], heard: Mapping[s
         age = None
         if row["before_ms"] is not None:
             age = max((row["at_ms"] - row["before_ms"] - waited) / 1000, 0.0)
-        made.append(Try(row["at_ms"], age, row["code"], row["status"], row.get("request_id")))
+        made.append(
+            Try(row["at_ms"], age, row["code"], row["status"], row.get("request_id"), row.get("edge_id"))
+        )
         waited = row["wait_ms"] or 0.0
     end = (
         ends.pop((chain["session"], chain["agent"], chain["ended_ms"]), None)
@@ -110,6 +112,7 @@ def _failure(chain: Row, rows: list[Row], ends: dict[End, Row], heard: Mapping[s
         idle_s=_idle_s(heard.get(first["session"], []), first["before_ms"]),
         text=end["text"] if end is not None else "",
         agent=first["agent"],
+        request_id=end.get("request_id") if end is not None else None,
     )
 
 
@@ -128,6 +131,7 @@ def _gave_up(row: Row, heard: Mapping[str, list[int]]) -> Failure:
         idle_s=_idle_s(heard.get(row["session"], []), row["before_ms"]),
         text=row["text"],
         agent=row["agent"],
+        request_id=row.get("request_id"),
     )
 
 

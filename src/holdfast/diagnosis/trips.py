@@ -44,6 +44,8 @@ class _Attempt:
     endpoint: str | None = None
     http: str | None = None
     location: str | None = None
+    request_id: str | None = None
+    edge_id: str | None = None
     first: Instant | None = None
     spread_s: float | None = None
     output_tokens: int | None = None
@@ -66,7 +68,10 @@ def _trips(turn: StoredTurn) -> list[Trip]:
                 last = number
             case m.Connected(attempt=number, address=address, http=http) if number in attempts:
                 attempts[number].endpoint, attempts[number].http = address, http
-            case m.HeadersArrived(attempt=number, edge_id=edge_id) if number in attempts:
+            case m.HeadersArrived(attempt=number, request_id=request_id, edge_id=edge_id) if (
+                number in attempts
+            ):
+                attempts[number].request_id, attempts[number].edge_id = request_id, edge_id
                 attempts[number].location = location_of(edge_id)
             case m.FirstEventArrived(attempt=number) if number in attempts:
                 attempts[number].first = at
@@ -131,4 +136,6 @@ def _trip(turn: str, size: int, quiet_s: float | None, one: _Attempt, ending: En
         spread_s=one.spread_s,
         output_tokens=one.output_tokens,
         quiet_s=quiet_s,
+        request_id=one.request_id,
+        edge_id=one.edge_id,
     )
