@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.cli.reporting import traces
+from holdfast.cli.reporting import hosts
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import Around, with_egress
-from holdfast.diagnosis.case import Case, Coverage, Span
+from holdfast.diagnosis.case import Case, Coverage, Span, Trip, Try
 from holdfast.diagnosis.diagnosis import Diagnosis, diagnose
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.hypotheses import catalogue
@@ -26,8 +26,9 @@ from holdfast.diagnosis.hypothesis import Evidence, Hypothesis
 from holdfast.diagnosis.since import Since
 from holdfast.diagnosis.witnessed import BOTH_SAW, FROM_WHERE
 from holdfast.flight.deidentify import Names
+from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.probes.result import Grade, Result
-from holdfast.report.diagnosis_issue import KNOWN_KEYS, Trace, _Public, issue, lookalikes, private
+from holdfast.report.diagnosis_issue import KNOWN_KEYS, _Public, issue, lookalikes, private
 from holdfast.report.issue import LONGEST
 from holdfast.sessions.corpus import update
 from holdfast.sessions.environment import Environment, Fact, Skipped
@@ -58,7 +59,7 @@ MACHINE = Environment(
 
 
 @cache
-def _month() -> tuple[Diagnosis, dict[str, Trace]]:
+def _month() -> tuple[Diagnosis, frozenset[str]]:
     """Twelve days; on each a request is cut after five minutes, and one is overloaded."""
     with TemporaryDirectory() as place:
         home = Path(place)
@@ -72,10 +73,10 @@ def _month() -> tuple[Diagnosis, dict[str, Trace]]:
         update(store, transcripts(roots(home))[0])
     reach = Coverage("transcripts", "12 sessions and 0 subagents, 40 kB", MORNING_MS, MORNING_MS + DAY_MS)
     none = Coverage("desktop log", "none")
-    return diagnose(Engine(frames(store)), coverage=[reach, none]), traces(store)
+    return diagnose(Engine(frames(store)), coverage=[reach, none]), hosts(store)
 
 
-def a_month() -> tuple[Diagnosis, dict[str, Trace]]:
+def a_month() -> tuple[Diagnosis, frozenset[str]]:
     return _month()
 
 
@@ -86,7 +87,7 @@ def test_it_has_the_trackers_own_fields() -> None:
     assert page.startswith("# \\[BUG\\] ")
 
 
-def _with(around: Around) -> tuple[Diagnosis, Around, dict[str, Trace]]:
+def _with(around: Around) -> tuple[Diagnosis, Around, frozenset[str]]:
     diagnosis, found = a_month()
     return diagnosis, around, found
 
@@ -105,7 +106,7 @@ def test_it_helps_the_vendor() -> None:
     wrong = field(page, "What's wrong?")
     assert wrong.startswith("24 of 156 requests failed (15%), and 12 turns died of it.")
     assert "1. **" in wrong and "2. **" in wrong
-    ids = {one for trace in found.values() for one in trace.request_ids}
+    ids = {one.request_id for failure in diagnosis.case.failures for one in failure.tries if one.request_id}
     assert ids and all(one in page for one in ids) and "9ddf33cfda64f790-ORD" in page
     for finding in diagnosis.findings:
         assert f"- refutes: {finding.falsifier.split(';')[0][:20]}" in page
@@ -115,6 +116,98 @@ def test_it_helps_the_vendor() -> None:
     assert field(page, "Terminal/Shell") == "iTerm.app 3.5.1, zsh"
     assert field(page, "Claude Code version") == "- 2.1.104: 24 of 156 requests failed"
     assert field(page, "Is this a regression?") == "I don't know: one version is on record (2.1.104)."
+
+
+def overloaded(number: int, request_id: str | None, edge_id: str | None) -> Try:
+    """The `number`-th try of a request, twenty seconds after the one before."""
+    return Try(MORNING_MS + number * 20_000, 19.5, "HTTP 529", 529, request_id, edge_id)
+
+
+def rows_of_ids(page: str) -> list[list[str]]:
+    """The rows of the table for the provider: time of the day, how, request id, edge id, by whom."""
+    told = field(page, "Error messages/logs")
+    cells = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in told.splitlines() if "| 20" in line
+    ]
+    return [[row[0][11:19], *row[1:]] for row in cells]
+
+
+def one_failure(case: Case, **changes: Any) -> Diagnosis:
+    """A diagnosis of a single request that failed, all else as in the month."""
+    first = replace(a_month()[0].case.failures[0], **changes)
+    examination = replace(a_month()[0].examination, findings=(), unexplained=(first.id,))
+    return replace(a_month()[0], failures=1, case=replace(case, failures=[first]), examination=examination)
+
+
+def test_no_try_bears_another_ones_ids() -> None:
+    """Each row is one try: its own time, and the two ids of its own answer, though others bear no edge id."""
+    tries = (
+        overloaded(0, "req_011CbFvtMSTLZ7dWV3KFiQ01", None),
+        overloaded(1, "req_011CbFvtMSTLZ7dWV3KFiQ02", "9ff48517ce9402d2-CWB"),
+        overloaded(2, None, "9ff48517ce9402d3-CWB"),
+        overloaded(3, "req_011CbFvtMSTLZ7dWV3KFiQ04", "9ff48517ce9402d4-CWB"),
+    )
+    diagnosis = one_failure(Case(()), tries=tries)
+    page, begin = issue(diagnosis, Around(), (), Names()), MORNING_MS // 1000 % 60
+
+    assert [row[2:4] for row in rows_of_ids(page)] == [
+        ["req_011CbFvtMSTLZ7dWV3KFiQ04", "9ff48517ce9402d4-CWB"],
+        ["", "9ff48517ce9402d3-CWB"],
+        ["req_011CbFvtMSTLZ7dWV3KFiQ02", "9ff48517ce9402d2-CWB"],
+        ["req_011CbFvtMSTLZ7dWV3KFiQ01", ""],
+    ]
+    assert [(int(row[0][-2:]) - begin) % 60 for row in rows_of_ids(page)] == [0, 40, 20, 0]
+    assert {(row[1], row[4]) for row in rows_of_ids(page)} == {("HTTP 529", "client")}
+    sheet = private(diagnosis, Names(), [])
+    assert "| `req_011CbFvtMSTLZ7dWV3KFiQ01` |   | client |" in sheet
+    assert "| `req_011CbFvtMSTLZ7dWV3KFiQ02` | `9ff48517ce9402d2-CWB` | client |" in sheet
+
+
+def test_the_giving_up_is_looked_up_as_well() -> None:
+    """Where the client noted an id of the last answer alone, at the time at which it gave up."""
+    diagnosis = one_failure(
+        Case(()), tries=(), ended_ms=MORNING_MS + 9_000, request_id="req_011CbFvtMSTLZ7dWV3KFiQ09"
+    )
+    (row,) = rows_of_ids(issue(diagnosis, Around(), (), Names()))
+    assert row[1:] == ["gave up", "req_011CbFvtMSTLZ7dWV3KFiQ09", "", "client"]
+
+
+def flew(failure: str | None, number: int, request_id: str | None, edge_id: str | None) -> Trip:
+    """An attempt that a flight saw reset in mid-text."""
+    return Trip(
+        MORNING_MS + number * 20_000, "flights", True, failure=failure, side=Side.PROVIDER, mechanism=Mechanism.RST,
+        phase=Phase.IN_TEXT, request_id=request_id, edge_id=edge_id,
+    )  # fmt: skip
+
+
+def test_ids_that_a_flight_noted_are_ids_on_record() -> None:
+    """The client logs none of a broken stream: a flight's stand for the provider, and nothing says that there are none."""
+    tries = (replace(overloaded(0, None, None), code="ECONNRESET", status=None),)
+    key = a_month()[0].case.failures[0].id
+    trips = [flew(key, 0, "req_011CbFvtMSTLZ7dWV3KFiQ11", "9ff48517ce9402d1-ORD"), flew(key, 1, None, None)]
+    seen = issue(one_failure(Case((), trips=trips), tries=tries), Around(), (), Names())
+    blind = issue(one_failure(Case(()), tries=tries), Around(), (), Names())
+
+    (row,) = rows_of_ids(seen)
+    assert row[1:] == [
+        "upstream reset the connection inside text (P.rst.text)", "req_011CbFvtMSTLZ7dWV3KFiQ11", "9ff48517ce9402d1-ORD",
+        "flight",
+    ]  # fmt: skip
+    assert "No failed try has a request id" not in seen and "cannot be looked up" not in seen
+    assert (
+        "1 of 1 broken requests here have none in the client's logs; 1 can be looked up only because" in seen
+    )
+    assert "end on your side (req\\_011CbFvtMSTLZ7dWV3KFiQ11)?" in seen
+    assert "No failed try has a request id on record, and none was answered by an HTTP error." in blind
+    assert "have none in the client's logs, so they cannot be looked up." in blind
+
+
+def test_an_id_that_both_noted_stands_once() -> None:
+    """With the edge id, whoever knew it."""
+    key, tries = a_month()[0].case.failures[0].id, (overloaded(0, "req_011CbFvtMSTLZ7dWV3KFiQ01", None),)
+    trips = [flew(key, 0, "req_011CbFvtMSTLZ7dWV3KFiQ01", "9ff48517ce9402d1-ORD")]
+    (row,) = rows_of_ids(issue(one_failure(Case((), trips=trips), tries=tries), Around(), (), Names()))
+    assert row[1:] == ["HTTP 529", "req_011CbFvtMSTLZ7dWV3KFiQ01", "9ff48517ce9402d1-ORD", "client"]
 
 
 def test_our_own_sentences_stay_readable() -> None:
@@ -180,10 +273,11 @@ def test_it_names_nobody() -> None:
         and "atlas" not in page.replace("holdfast atlas", "")
     )
     assert "session-1" in page and "path-1" in page
-    sheet = private(diagnosis, found, names, [("e-mail", "someone@mail.example")])
+    sheet = private(diagnosis, names, [("e-mail", "someone@mail.example")])
     for told in ("00000001-0000-4000-8000-000000000000", "/work/atlas", "someone@mail.example", "`path-1`"):
         assert told in sheet
-    assert all(one in sheet for trace in found.values() for one in trace.request_ids)
+    ids = {one.request_id for failure in diagnosis.case.failures for one in failure.tries if one.request_id}
+    assert ids and all(one in sheet for one in ids)
 
 
 def test_a_regression_is_claimed_with_its_numbers() -> None:
@@ -260,9 +354,19 @@ class Stained:
             replace(
                 one,
                 session=self.text(), project=self.text(), version=self.text(), model=self.text(), text=self.text(),
-                tries=tuple(replace(failed, code=self.text()) for failed in one.tries),
+                tries=tuple(
+                    replace(failed, code=self.text(), request_id=self.text(), edge_id=self.text()) for failed in one.tries
+                ),
+                request_id="req_011CZ9PWLnL8MKuGL9LbWm4z",
             )
             for one in given.case.failures[:8]
+        ]  # fmt: skip
+        trips = [
+            Trip(
+                one.at_ms, "flights", True, failure=one.id, side=Side.PROVIDER, mechanism=Mechanism.RST,
+                phase=Phase.IN_TEXT, request_id=self.text(), edge_id=self.text(),
+            )
+            for one in failures
         ]  # fmt: skip
         known = {one.id for one in failures}
         findings = tuple(
@@ -286,7 +390,7 @@ class Stained:
         }
         return replace(
             given,
-            case=Case(failures),
+            case=Case(failures, trips=trips),
             examination=replace(given.examination, findings=findings, unexplained=tuple(list(known)[:2])),
             tables=tables,
             coverage=(Coverage(self.text(), self.text(), unreadable=(self.text(),)),),
@@ -304,15 +408,8 @@ class Stained:
         gaps = [Skipped(self.text(), self.text(), self.text())]
         return Around(Environment(facts, gaps), Since(0, 1, 1, 1, 1, (), (self.text(),)), "2026-05-01 10:00")
 
-    def traces(self, given: Diagnosis) -> dict[str, Trace]:
-        return {
-            one.id: Trace(
-                (self.text(), "req_011CZ9PWLnL8MKuGL9LbWm4z"),
-                (self.text(),),
-                f"https://{self.text()}/v1/messages",
-            )
-            for one in given.case.failures
-        }
+    def hosts(self) -> list[str]:
+        return [self.text(), self.text()]
 
 
 @settings(
@@ -326,7 +423,7 @@ def test_nothing_private_reaches_the_public_file(drawn: list[tuple[str, list[str
     stain = Stained(drawn)
     diagnosis = stain.diagnosis(a_month()[0])
     names = Names()
-    page = issue(diagnosis, stain.around(), stain.traces(diagnosis), names)
+    page = issue(diagnosis, stain.around(), stain.hosts(), names)
     shown = page.replace("\u200b", "").replace("\\", "").casefold()
     for needle in stain.forbidden:
         assert needle.casefold() not in shown, needle
@@ -352,7 +449,7 @@ def test_by_which_network_it_leaves_is_not_public() -> None:
     diagnosis = replace(
         diagnosis, case=replace(diagnosis.case, probes=[answer, replace(answer, name="edge", verdict="x")])
     )
-    page = issue(diagnosis, Around(with_egress(MACHINE, [answer], UTC, own=True)), {}, Names())
+    page = issue(diagnosis, Around(with_egress(MACHINE, [answer], UTC, own=True)), (), Names())
 
     assert "| egress | asked; in the private sheet |" in page and "| edge |" in page
     assert not any(word in page for word in ("64500", "Acme", "Berlin"))

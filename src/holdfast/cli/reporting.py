@@ -13,7 +13,7 @@ from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.flight.deidentify import Names
 from holdfast.flight.redact import clean
-from holdfast.report.diagnosis_issue import Trace, issue, private
+from holdfast.report.diagnosis_issue import issue, private
 from holdfast.sessions.environment import account
 from holdfast.sessions.store import Store
 
@@ -23,8 +23,8 @@ SHOWN = 3
 
 def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, out: Path) -> None:
     """Write the public report, and beside it the private sheet; say on stderr what was taken out. Raises `Failed`."""
-    names, found = Names(), traces(store)
-    public = issue(diagnosis, beside, found, names)
+    names = Names()
+    public = issue(diagnosis, beside, hosts(store), names)
     sheet = out.with_name(f"{out.name}.private.md")
     known = [(one.name, one.value) for one in account(home)]
     known += [
@@ -34,7 +34,7 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
     ]
     if beside.environment is not None and (place := beside.environment.told(EGRESS)):
         known.append(("egress: by which network this machine leaves for the internet", place))
-    write_private(sheet, private(diagnosis, found, names, known))
+    write_private(sheet, private(diagnosis, names, known))
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(public)
@@ -63,19 +63,7 @@ def _some_of_each(replaced: Mapping[str, str]) -> list[str]:
     return [one for same in by_kind.values() for one in same[:SHOWN]]
 
 
-def traces(store: Store) -> dict[str, Trace]:
-    """What a vendor can look failures up by, from their failed tries: failure's id -> its request and edge ids."""
-    found: dict[str, tuple[list[str], list[str], list[str]]] = {}
-    rows = store.connection.execute(
-        "SELECT coalesce(chain, uuid), request_id, edge_id, path FROM error "
-        "UNION ALL SELECT uuid, request_id, NULL, NULL FROM dead"
-    )
-    for key, *told in rows:
-        kept = found.setdefault(key, ([], [], []))
-        for place, one in zip(kept, told, strict=True):
-            if one and one not in place:
-                place.append(one)
-    return {
-        key: Trace(tuple(requests), tuple(edges), paths[0] if paths else "")
-        for key, (requests, edges, paths) in found.items()
-    }
+def hosts(store: Store) -> frozenset[str]:
+    """Those that failed tries went to, as far as their records name them."""
+    paths = store.connection.execute("SELECT DISTINCT path FROM error WHERE path IS NOT NULL")
+    return frozenset(path.partition("://")[2].partition("/")[0] for (path,) in paths) - {""}

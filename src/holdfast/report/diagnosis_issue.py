@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,15 +19,17 @@ from typing import Any
 from holdfast import __version__
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import EGRESS, Around
-from holdfast.diagnosis.case import Failure
+from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.tables import KNOWN_CODES
+from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight import deidentify
 from holdfast.flight.deidentify import Names, Policy
-from holdfast.flight.flights import counted, percent
+from holdfast.flight.endings import Ending
+from holdfast.flight.flights import counted, ending_sentence, percent
 from holdfast.report import diagnosed
 from holdfast.report.issue import LONGEST
 from holdfast.report.markdown import block, code, table, words
@@ -99,13 +101,52 @@ _PLACE = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """What a vendor can look a failure up by."""
+class Named:
+    """One try that a vendor can look up. Both ids are of its own answer: another try's would lead to another request."""
 
-    request_ids: tuple[str, ...] = ()
-    edge_ids: tuple[str, ...] = ()
-    path: str = ""
-    "The URL that failed, without its query; empty where it is not on record."
+    at_ms: int
+    "When it failed."
+    how: str
+    request_id: str
+    edge_id: str
+    "Either may be empty, and not both."
+    noted_by: str
+    "`client`, `flight`, `added file`."
+
+
+def named(failure: Failure, case: Case) -> list[Named]:
+    """The tries of a failure that bear an id, as the client noted them and whoever else saw them; in order, each once."""
+    tries = [
+        Named(one.at_ms, one.code, one.request_id or "", one.edge_id or "", "client") for one in failure.tries
+    ]
+    if failure.request_id:
+        at_ms = failure.at_ms if failure.ended_ms is None else failure.ended_ms
+        tries.append(Named(at_ms, "gave up", failure.request_id, "", "client"))
+    tries += [
+        Named(
+            one.at_ms,
+            _broke(one),
+            one.request_id or "",
+            one.edge_id or "",
+            "flight" if one.source == FLIGHTS else "added file",
+        )
+        for one in case.trips_of.get(failure.id, ())
+    ]
+    known: dict[str, Named] = {}
+    for one in tries:
+        if key := one.request_id or one.edge_id:
+            first = known.setdefault(key, one)
+            if not first.edge_id:  # of the same answer, by its request id
+                known[key] = replace(first, edge_id=one.edge_id)
+    return sorted(known.values(), key=lambda one: one.at_ms)
+
+
+def _broke(trip: Trip) -> str:
+    if trip.side is None or trip.mechanism is None:
+        return "broke"
+    if trip.phase is None:
+        return f"{trip.side.name.lower()}, {trip.mechanism.value}"
+    return ending_sentence(Ending(trip.side, trip.mechanism, trip.phase))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +266,18 @@ def _constants() -> frozenset[str]:
 # ----- the public file
 
 
-def issue(diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], names: Names) -> str:
-    """The whole report. Under the tracker's limit: what matters least is left out first, and named."""
-    edges = [one for trace in traces.values() for one in trace.edge_ids]
-    places = {trip.location for trip in diagnosis.case.trips if trip.location}
+def issue(diagnosis: Diagnosis, around: Around, hosts: Collection[str], names: Names) -> str:
+    """The whole report. Under the tracker's limit: what matters least is left out first, and named.
+
+    `hosts` are those that failed tries went to.
+    """
+    case = diagnosis.case
+    edges = [one.edge_id for failure in case.failures for one in named(failure, case)]
+    places = {trip.location for trip in case.trips if trip.location}
     public = _Public(names, places | {one.rpartition("-")[2] for one in edges})
     for project in sorted({failure.project for failure in diagnosis.case.failures}):
         public.project(project)
-    sections = list(_sections(diagnosis, around, traces, public))
+    sections = list(_sections(diagnosis, around, hosts, public))
     left: list[str] = []
     while True:
         page = _joined(sections, left)
@@ -257,24 +302,24 @@ def _joined(sections: Sequence[_Section], left: Sequence[str]) -> str:
 
 
 def _sections(
-    diagnosis: Diagnosis, around: Around, traces: Mapping[str, Trace], public: _Public
+    diagnosis: Diagnosis, around: Around, hosts: Collection[str], public: _Public
 ) -> Iterator[_Section]:
     yield _Section(
         [f"# {words(_title(diagnosis, public))}", "", *_field("What's wrong?"), *_wrong(diagnosis, public)]
     )
     yield _Section([*_field("What should happen?"), *_should(diagnosis)])
     yield _Section([*_field("Error messages/logs"), *_messages(diagnosis, public)])
-    yield _Section(_examples(diagnosis, traces, public), 2, "examples of failures")
-    yield _Section(_ids(diagnosis, traces, public), 1, "the table of request ids")
+    yield _Section(_examples(diagnosis, public), 2, "examples of failures")
+    yield _Section(_ids(diagnosis, public), 1, "the table of request ids")
     yield _Section([*_field("Steps to reproduce"), *_steps(diagnosis, public)])
     yield _Section([*_field("Claude model"), *_most(diagnosis, "by model", "model", public)])
     yield _Section([*_field("Is this a regression?"), *_regression(diagnosis, public)])
     yield _Section([*_field("Claude Code version"), *_most(diagnosis, "by version", "version", public)])
-    yield _Section(_platform(around, traces, public))
+    yield _Section(_platform(around, hosts, public))
     yield _Section([*_field("Additional information"), *_about(diagnosis)])
     for place, finding in enumerate(diagnosis.findings, 1):
         yield _Section(_hypothesis(place, finding, diagnosis, public), 1 + place // 6, f"cause {place}")
-    yield _Section(_asks(diagnosis, traces, public))
+    yield _Section(_asks(diagnosis, public))
     yield _Section(_helped(diagnosis, public), 3, "what would have helped here")
     yield _Section(_prior(diagnosis, around, public), 5, "the verdicts on earlier hypotheses")
     yield _Section(_probes(diagnosis, public), 4, "what probes answered")
@@ -401,7 +446,7 @@ def _utc(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _examples(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+def _examples(diagnosis: Diagnosis, public: _Public) -> list[str]:
     """The freshest failures of the leading causes, try by try."""
     by_id = {one.id: one for one in diagnosis.case.failures}
     chosen: list[Failure] = []
@@ -417,36 +462,57 @@ def _examples(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public
         for number, one in enumerate(failure.tries, 1):
             age = f"{one.age_s:.1f} s old" if one.age_s is not None else "age not known"
             lines.append(f"  try {number}  {_utc(one.at_ms)}  {public.code(one.code)}  {age}")
-        lines += [
-            f"  request id  {public.request(one)}" for one in traces.get(failure.id, Trace()).request_ids
-        ]
+            if one.request_id or one.edge_id:
+                lines.append(f"    {_both(one.request_id or '', one.edge_id or '', public)}")
     return [*block(lines), ""] if lines else []
 
 
-def _ids(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
-    rows = list(_id_rows(diagnosis, traces, public))
-    if not rows:
-        return ["No failed try has a request id: none of them had an HTTP answer.", ""]
-    page = [
-        "For the provider, the newest first:",
-        "",
-        *table(("time (UTC)", "code", "request id", "edge id"), rows[:MOST_IDS]),
-    ]
-    if len(rows) > MOST_IDS:
-        page += ["", f"{len(rows) - MOST_IDS} more can be had from the reporter."]
-    return [*page, ""]
+def _both(request_id: str, edge_id: str, public: _Public) -> str:
+    asked = f"request id {public.request(request_id)}" if request_id else ""
+    edge = f"edge id {public.edge(edge_id)}" if edge_id else ""
+    return ", ".join(filter(None, (asked, edge)))
 
 
-def _id_rows(
-    diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public
-) -> Iterator[tuple[str, str, str, str]]:
-    for failure in sorted(diagnosis.case.failures, key=lambda one: -one.at_ms):
-        trace = traces.get(failure.id, Trace())
-        for place in range(max(len(trace.request_ids), len(trace.edge_ids))):
-            request = trace.request_ids[place] if place < len(trace.request_ids) else ""
-            edge = trace.edge_ids[place] if place < len(trace.edge_ids) else ""
-            told = ", ".join(public.code(one) for one in sorted(failure.codes)) or "gave up"
-            yield _utc(failure.at_ms), words(told), code(public.request(request)), code(public.edge(edge))
+def _how(one: Named, public: _Public) -> str:
+    """A client's code is from its log; how others saw it end is said in words of ours."""
+    return public.code(one.how) if one.noted_by == "client" else one.how
+
+
+def _every_id(case: Case) -> list[tuple[Failure, Named]]:
+    """Every try that bears an id, with its failure; the newest first."""
+    found = [(failure, one) for failure in case.failures for one in named(failure, case)]
+    return sorted(found, key=lambda pair: -pair[1].at_ms)
+
+
+def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    if not diagnosis.failures:
+        return []
+    found = _every_id(diagnosis.case)
+    page = []
+    if found:
+        rows = [
+            (
+                _utc(one.at_ms), words(_how(one, public)), code(public.request(one.request_id) if one.request_id else ""),
+                code(public.edge(one.edge_id) if one.edge_id else ""), one.noted_by,
+            )
+            for _, one in found[:MOST_IDS]
+        ]  # fmt: skip
+        head = ("time (UTC)", "how it failed", "request id", "edge id", "noted by")
+        page += ["For the provider, try by try, the newest first:", "", *table(head, rows), ""]
+        if len(found) > MOST_IDS:
+            page += [f"{len(found) - MOST_IDS} more can be had from the reporter.", ""]
+    elif any(failure.statuses for failure in diagnosis.case.failures):
+        page += ["No failed try has a request id on record, not even those that an HTTP error answered.", ""]
+    else:
+        page += ["No failed try has a request id on record, and none was answered by an HTTP error.", ""]
+    if resets := diagnosis.tables.get("reset requests"):
+        known = sum(bool(row["request_id"]) for row in resets)
+        page += [
+            f"Flights saw {counted(len(resets), 'reset')}, noted by the client or not, {known} with a request id; the table "
+            f"“{diagnosed.HEADS['reset requests']}” has them as far as it fits here.",
+            "",
+        ]
+    return page
 
 
 def _steps(diagnosis: Diagnosis, public: _Public) -> list[str]:
@@ -520,9 +586,8 @@ def _regression(diagnosis: Diagnosis, public: _Public) -> list[str]:
     ]  # fmt: skip
 
 
-def _platform(around: Around, traces: Mapping[str, Trace], public: _Public) -> list[str]:
-    hosts = {trace.path.partition("://")[2].partition("/")[0] for trace in traces.values()} - {""}
-    if hosts == {"api.anthropic.com"}:
+def _platform(around: Around, hosts: Collection[str], public: _Public) -> list[str]:
+    if set(hosts) == {"api.anthropic.com"}:
         platform = "Anthropic API"
     elif hosts:
         platform = words(f"Other: {', '.join(sorted(public.text(f'https://{host}/') for host in hosts))}")
@@ -623,19 +688,17 @@ def _probes(diagnosis: Diagnosis, public: _Public) -> list[str]:
 # ----- the asks
 
 
-def _asks(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) -> list[str]:
+def _asks(diagnosis: Diagnosis, public: _Public) -> list[str]:
     asked = list(
-        dict.fromkeys(
-            one for finding in diagnosis.findings for one in _asked(finding, diagnosis, traces, public)
-        )
+        dict.fromkeys(one for finding in diagnosis.findings for one in _asked(finding, diagnosis, public))
     )
     if diagnosis.examination.unexplained:
         left = set(diagnosis.examination.unexplained)
-        ids = _own_ids(diagnosis.examination.unexplained, traces, public) or _times(diagnosis, left)
+        ids = _own_ids(diagnosis.examination.unexplained, diagnosis.case, public) or _times(diagnosis, left)
         asked.append(
             f"How did these {len(left)} end on your side{ids}? No cause that shows in the client's logs explains them."
         )
-    asked += _general(diagnosis, traces)
+    asked += _general(diagnosis)
     if not asked:
         return []
     return [
@@ -646,14 +709,15 @@ def _asks(diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public) ->
     ]
 
 
-def _general(diagnosis: Diagnosis, traces: Mapping[str, Trace]) -> Iterator[str]:
+def _general(diagnosis: Diagnosis) -> Iterator[str]:
     """What would let the next person tell more, whatever the cause."""
     broken = [one for one in diagnosis.case.failures if one.tries and not one.statuses]
-    bare = sum(not traces.get(one.id, Trace()).request_ids for one in broken)
+    ids = [[one for one in named(failure, diagnosis.case) if one.request_id] for failure in broken]
+    bare = [mine for mine in ids if not any(one.noted_by == "client" for one in mine)]
     if bare:
         yield (
-            f"Log the request id and the edge id of a try that breaks once headers had come: {bare} of {len(broken)} broken "
-            "requests here have none, so they cannot be looked up."
+            f"Log the request id and the edge id of a try that breaks once headers had come: {len(bare)} of "
+            f"{len(broken)} broken requests here have none in the client's logs{_looked_up(bare)}."
         )
         yield (
             "Log how a connection ended and not the system's code alone: an end in order, a reset, a stream reset or GOAWAY "
@@ -669,11 +733,18 @@ def _general(diagnosis: Diagnosis, traces: Mapping[str, Trace]) -> Iterator[str]
         yield "Does the large context tier go by other limits of time, size or connections than the standard one?"
 
 
-def _asked(
-    finding: Finding, diagnosis: Diagnosis, traces: Mapping[str, Trace], public: _Public
-) -> Iterator[str]:
+def _looked_up(bare: Sequence[Sequence[Named]]) -> str:
+    """Whether requests of which the client noted no id can be looked up all the same, by what others noted."""
+    seen = sum(bool(mine) for mine in bare)
+    if not seen:
+        return ", so they cannot be looked up"
+    rest = f", and the other {len(bare) - seen} cannot" if seen < len(bare) else ""
+    return f"; {seen} can be looked up only because a gateway or a log on the way noted theirs{rest}"
+
+
+def _asked(finding: Finding, diagnosis: Diagnosis, public: _Public) -> Iterator[str]:
     ages = _ages(finding, diagnosis)
-    ids = _own_ids(finding.explains, traces, public)
+    ids = _own_ids(finding.explains, diagnosis.case, public)
     number = len(finding.explains)
     mine = set(finding.explains)
     if finding.hypothesis in _OF_AGE and ages:
@@ -718,12 +789,11 @@ def _asked(
         yield f"Were there resets at one edge location at these times (UTC): {times}?"
 
 
-def _own_ids(keys: Sequence[str], traces: Mapping[str, Trace], public: _Public) -> str:
-    """The newest of them; failures are in the order of time."""
-    found = [public.request(one) for key in reversed(keys) for one in traces.get(key, Trace()).request_ids][
-        :6
-    ]
-    return f" ({', '.join(found)})" if found else ""
+def _own_ids(keys: Collection[str], case: Case, public: _Public) -> str:
+    """The newest of them."""
+    mine = set(keys)
+    found = [one.request_id for failure, one in _every_id(case) if failure.id in mine and one.request_id][:6]
+    return f" ({', '.join(map(public.request, found))})" if found else ""
 
 
 def _times(diagnosis: Diagnosis, keys: Collection[str]) -> str:
@@ -777,9 +847,7 @@ def _limits(diagnosis: Diagnosis, public: _Public) -> list[str]:
 # ----- the private sheet
 
 
-def private(
-    diagnosis: Diagnosis, traces: Mapping[str, Trace], names: Names, account: Sequence[tuple[str, str]]
-) -> str:
+def private(diagnosis: Diagnosis, names: Names, account: Sequence[tuple[str, str]]) -> str:
     """For the vendor's support alone: whose it is, what the pseudonyms stand for, and every id."""
     known = table(("what", "which"), [(words(name), code(value)) for name, value in account])
     page = [
@@ -799,13 +867,31 @@ def private(
     )
     rows = []
     for failure in sorted(diagnosis.case.failures, key=lambda one: -one.at_ms):
-        trace = traces.get(failure.id, Trace())
         rows.append(
             (
                 _utc(failure.at_ms), words(", ".join(sorted(failure.codes)) or "gave up"), failure.outcome,
-                code(failure.session), code(failure.project), code(" ".join(trace.request_ids)),
-                code(" ".join(trace.edge_ids)),
+                code(failure.session), code(failure.project),
             )
         )  # fmt: skip
-    head = ("time (UTC)", "codes", "end", "session", "project", "request ids", "edge ids")
-    return "\n".join([*page, "", "## Every failure", "", *table(head, rows), ""])
+    head = ("time (UTC)", "codes", "end", "session", "project")
+    page += ["", "## Every failure", "", *table(head, rows), ""]
+    ids = [
+        (
+            _utc(one.at_ms), words(one.how), code(one.request_id), code(one.edge_id), one.noted_by, code(failure.session),
+        )
+        for failure, one in _every_id(diagnosis.case)
+    ]  # fmt: skip
+    ids += [
+        (
+            _utc(row["at_ms"]), words(row["ending"]), code(row["request_id"] or ""), code(row["edge_id"] or ""), "flight",
+            "",
+        )
+        for row in diagnosis.tables.get("reset requests", ())
+        if row["failure"] is None and (row["request_id"] or row["edge_id"])
+    ]  # fmt: skip
+    if ids:
+        ids_head = ("time (UTC)", "how it failed", "request id", "edge id", "noted by", "session")
+        page += [
+            "## Every id, try by try; last those of which the client noted no failure", "", *table(ids_head, ids), "",
+        ]  # fmt: skip
+    return "\n".join(page)
