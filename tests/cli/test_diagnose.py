@@ -77,12 +77,13 @@ def test_json_holds_all_of_it(home: Path) -> None:
     a_month_with_a_limit(home)
     told = json.loads(diagnosed(home, "--format", "json").stdout)
 
-    assert (told["schema"], told["failures"], told["requests"], told["unexplained"]) == (1, 24, 156, [])
+    assert (told["schema"], told["failures"], told["requests"], told["unexplained"]) == (2, 24, 156, [])
     assert [finding["hypothesis"] for finding in told["findings"]] == ["provider-overload", "fixed-limit"]
     for finding in told["findings"]:
         assert finding["for"] and finding["settle"] and finding["falsifier"] and finding["of"] == 24
     assert set(told["tables"]) >= {"by code", "retries", "ages", "bursts", "by context", "per day", "lost"}
     assert told["tables"]["lost"][0]["turns_least"] == 12
+    assert {"by context tier", "by session size"} <= set(told["tables"])
     assert [one["source"] for one in told["coverage"]][:3] == ["transcripts", "desktop log", "flights"]
     assert any("Who sent a reset" in one for one in told["refused"])
 
@@ -95,6 +96,11 @@ def test_every_name_of_the_json_is_documented(home: Path) -> None:
     parts = [told, told["findings"][0], told["advice"][0], told["coverage"][0], told["prior"][0]]
 
     assert [name for one in parts for name in one if f"`{name}`" not in page] == []
+    columns = {name for rows in told["tables"].values() for row in rows for name in row}
+    assert len(columns) > 40 and "requests" not in columns
+    assert [
+        name for name in (*told["tables"], *columns) if f"`{name}`" not in page.partition("## JSON")[2]
+    ] == []
 
 
 def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:

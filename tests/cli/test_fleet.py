@@ -119,7 +119,7 @@ def test_a_fleet_is_counted_together(tmp_path: Path) -> None:
     assert [(row["machines"], row["active"], row["failures"]) for row in tables["together"]] == [(5, 5, 5)]
     causes = {(row["cause"], row["machines"], row["failures"]) for row in tables["causes"]}
     assert causes == {("provider-overload", 5, 29), ("fixed-limit", 1, 25)}
-    regions = {row["region"]: (row["failures"], row["requests"]) for row in tables["by region"]}
+    regions = {row["region"]: (row["failures"], row["answered"]) for row in tables["by region"]}
     assert regions == {"south": (27, 96), "north": (2, 48)}
     assert tables["by edge"] == [{"edge": "ORD", "errors": 5, "failures": 5, "machines": 5}]
     assert tables["without network"] == [{"machines": 5, "watched": 13, "failures": 5}]

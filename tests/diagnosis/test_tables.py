@@ -97,13 +97,13 @@ def test_a_rate_has_a_denominator(tmp_path: Path) -> None:
     engine = counted(tmp_path, pens)
     rows = {row["version"]: row for row in engine.rows(tables.rates(engine.sources, "version"))}
 
-    assert (rows["2.1.92"]["failures"], rows["2.1.92"]["requests"]) == (1, 10)
+    assert (rows["2.1.92"]["failures"], rows["2.1.92"]["answered"]) == (1, 10)
     assert rows["2.1.92"]["per_1000"] == pytest.approx(1000 / 11)
     assert (rows["2.1.104"]["failures"], rows["2.1.104"]["per_1000"]) == (0, 0.0)
     assert (rows["2.1.87"]["failures"], rows["2.1.87"]["per_1000"], rows["2.1.87"]["died"]) == (1, None, 1)
 
 
-@pytest.mark.parametrize("by", ["version", "model", "project", "session", "agent kind"])
+@pytest.mark.parametrize("by", ["version", "model", "project", "session", "agent kind", "context tier"])
 def test_every_failure_and_request_is_in_some_row(tmp_path: Path, by: str) -> None:
     """Nothing is lost on the way into a table: sums are what the inventory says."""
     helper = Pen(session(1), agent="a7").answers("msg_h").fails(1).fails(2).answers("msg_i")
@@ -115,7 +115,7 @@ def test_every_failure_and_request_is_in_some_row(tmp_path: Path, by: str) -> No
     engine = counted(tmp_path, pens)
     rows = engine.rows(tables.rates(engine.sources, by))
 
-    assert [sum(row[name] for row in rows) for name in ("failures", "errors", "requests")] == [3, 4, 3]
+    assert [sum(row[name] for row in rows) for name in ("failures", "errors", "answered")] == [3, 4, 3]
 
 
 def test_the_size_that_counts_is_the_prompt_s(tmp_path: Path) -> None:
@@ -127,9 +127,41 @@ def test_the_size_that_counts_is_the_prompt_s(tmp_path: Path) -> None:
     engine = counted(tmp_path, [pen])
     rows = engine.rows(tables.by_context(engine.sources))
 
-    assert picked(rows, "from_tokens", "failures", "requests") == [
+    assert picked(rows, "from_tokens", "failures", "answered") == [
         (0, 1, 1), (50_000, 0, 1), (100_000, 0, 0), (150_000, 1, 2), (200_000, 0, 0),
     ]  # fmt: skip
+
+
+def test_a_prompt_beyond_the_standard_tier_is_the_large_one_s(tmp_path: Path) -> None:
+    """Exactly 200,000 tokens are still taken by both; where no answer came before, nothing tells."""
+    pens = [Pen(session(1)).asks().answers("msg_1", context=200_000).fails(1)]
+    pens[0].answers("msg_2", context=200_001).fails(1).gives_up()
+    pens.append(Pen(session(2)).fails(1).gives_up())
+    engine = counted(tmp_path, pens)
+    rows = {
+        row["context tier"]: (row["failures"], row["died"], row["answered"], row["per_1000"])
+        for row in engine.rows(tables.rates(engine.sources, "context tier"))
+    }
+
+    assert rows == {
+        tables.STANDARD: (1, 0, 1, 500.0), tables.LARGE: (1, 1, 1, 500.0), "not known": (1, 1, 0, None),
+    }  # fmt: skip
+
+
+def test_a_session_s_size_is_what_it_had_become_by_then(tmp_path: Path) -> None:
+    """Thirty answers, a failure, five more, subagents' answers counted; and the same if only the last part is looked at."""
+    pen = Pen(session(1)).asks().fails(1)
+    for number in range(29):
+        pen.answers(f"msg_{number}").after(1)
+    helper = Pen(session(1), agent="a7", at_ms=pen.at_ms).answers("msg_h").after(1)
+    pen.after(5).fails(1).after(1).answers("msg_30").answers("msg_31")
+    engine = counted(tmp_path, [pen, helper, Pen(session(2)).asks().fails(1).answers("msg_x")])
+    names = ("from_answers", "to_answers", "failures", "answered")
+    whole = picked(engine.rows(tables.by_session_size(engine.sources)), *names)
+    late = engine.sources.between(helper.at_ms + 2, None)
+
+    assert whole[:3] == [(0, 25, 2, 26), (25, 100, 1, 7), (100, 400, 0, 0)]
+    assert picked(engine.rows(tables.by_session_size(late)), *names)[:2] == [(0, 25, 0, 0), (25, 100, 1, 2)]
 
 
 def test_the_age_of_a_try_is_without_the_wait_before_it(tmp_path: Path) -> None:
@@ -205,7 +237,7 @@ def test_marks_divide_the_time(tmp_path: Path) -> None:
     marks = [(MORNING_MS + 60_000, "moved to Ethernet"), (MORNING_MS + 60_000, "twice")]
     rows = engine.rows(tables.between_marks(engine.sources, marks))
 
-    assert picked(rows, "mark", "failures", "requests") == [("", 2, 2), ("moved to Ethernet", 0, 2)]
+    assert picked(rows, "mark", "failures", "answered") == [("", 2, 2), ("moved to Ethernet", 0, 2)]
     assert picked(rows, "per_1000") == [500.0, 0.0]
 
 
@@ -247,6 +279,7 @@ def test_an_empty_home_can_be_counted(tmp_path: Path) -> None:
         tables.ages,
         tables.bursts,
         tables.by_context,
+        tables.by_session_size,
         tables.durations,
         tables.inventory,
         tables.lost,
@@ -255,7 +288,9 @@ def test_an_empty_home_can_be_counted(tmp_path: Path) -> None:
     assert engine.rows(tables.rates(source, "version")) == []
 
 
-@pytest.mark.parametrize("by", ["version", "project", "agent kind", "from_tokens", "hour"])
+@pytest.mark.parametrize(
+    "by", ["version", "project", "agent kind", "context tier", "from_tokens", "from_answers", "hour"]
+)
 def test_days_add_up_to_what_rates_are_made_of(tmp_path: Path, by: str) -> None:
     """Intervals are resampled from the same failures and requests that the rates count."""
     pens = []
@@ -266,6 +301,6 @@ def test_days_add_up_to_what_rates_are_made_of(tmp_path: Path, by: str) -> None:
     engine = counted(tmp_path, pens)
     days = engine.rows(tables.daily(engine.sources, by, []))
     assert sum(row["failures"] for row in days) == 6
-    assert sum(row["requests"] for row in days) == 12
+    assert sum(row["answered"] for row in days) == 12
     assert len({row["day"] for row in days}) == 6
     assert all(row["key"] is not None for row in days)

@@ -96,8 +96,8 @@ def test_of_a_long_table_in_time_the_newest_rows_are_shown() -> None:
 
 
 def test_one_word_means_one_thing() -> None:
-    """A table's requests are the answered ones; the headline's are those and the failed ones together."""
-    row = {"version": "2.1.104", "failures": 66, "requests": 2100, "per_1000": 30.5}
+    """A table counts the answered ones, and calls them so; the headline's requests are those and the failed ones."""
+    row = {"version": "2.1.104", "failures": 66, "answered": 2100, "per_1000": 30.5}
     lines = diagnosed.shown("by version", [row | {"per_1000_low": 30.51, "per_1000_high": 30.52}])
 
     assert lines == [

@@ -283,7 +283,7 @@ def test_it_names_nobody() -> None:
 def test_a_regression_is_claimed_with_its_numbers() -> None:
     """An older version that was used enough and never failed is the last working one, with what was to be expected."""
     diagnosis, found = a_month()
-    old = dict(diagnosis.tables["by version"][0], version="2.1.99", failures=0, requests=400)
+    old = dict(diagnosis.tables["by version"][0], version="2.1.99", failures=0, answered=400)
     tables = dict(diagnosis.tables) | {"by version": [*diagnosis.tables["by version"], old]}
     page = issue(replace(diagnosis, tables=tables), Around(), found, Names())
     assert field(page, "Last working version") == "2.1.99 (400 requests, none failed)"

@@ -18,7 +18,7 @@ from holdfast.diagnosis.tables import Offsets, Sources
 from holdfast.diagnosis.witnessed import examined
 from holdfast.sessions.desktop import DesktopLog
 
-SCHEMA = 1
+SCHEMA = 2
 "Of `as_json`; raised when a name in it changes its meaning or goes."
 DELETED_AFTER_DAYS = 30
 "The client's own `cleanupPeriodDays`, unless it is set."
@@ -73,6 +73,8 @@ COUNTED: Mapping[str, Callable[[Sources, Offsets], Any]] = {
     "by project": lambda s, _: tables.rates(s, "project"),
     "by agent kind": lambda s, _: tables.rates(s, "agent kind"),
     "by context": lambda s, _: tables.by_context(s),
+    "by context tier": lambda s, _: tables.rates(s, "context tier"),
+    "by session size": lambda s, _: tables.by_session_size(s),
     "retries": lambda s, _: tables.ladder(s),
     "ages": lambda s, _: tables.ages(s),
     "bursts": lambda s, _: tables.bursts(s),
@@ -90,6 +92,8 @@ RATED: Mapping[str, str] = {
     "by project": "project",
     "by agent kind": "agent kind",
     "by context": "from_tokens",
+    "by context tier": "context tier",
+    "by session size": "from_answers",
     "per hour": "hour",
 }
 "Table with rates -> the column that its rows are told apart by. Their rates get intervals."
@@ -266,10 +270,10 @@ def _rated(
     """The rows with `per_1000` and its interval, both None where there is none."""
     days: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     for one in daily:
-        days[one["key"]].append((one["failures"], one["failures"] + one["requests"]))
+        days[one["key"]].append((one["failures"], one["failures"] + one["answered"]))
     told: list[Mapping[str, Any]] = []
     for row in rows:
-        rate = row["failures"] * 1000.0 / (row["failures"] + row["requests"]) if row["requests"] else None
+        rate = row["failures"] * 1000.0 / (row["failures"] + row["answered"]) if row["answered"] else None
         found = ratio(days[row[by]]) if rate is not None else None
         told.append(
             {
@@ -343,7 +347,7 @@ def _refusals(
         )
     if (
         case.failures
-        and len([row for row in counted["by version"] if row["failures"] or row["requests"]]) > 1
+        and len([row for row in counted["by version"] if row["failures"] or row["answered"]]) > 1
     ):
         said.append(
             "Versions are not compared with each other as causes: each logs failures differently, and each was used at "

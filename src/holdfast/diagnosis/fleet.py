@@ -19,7 +19,7 @@ from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
 
-SCHEMA = 1
+SCHEMA = 2
 "Of `as_json`; raised when a name in it changes its meaning or goes."
 PLACES = ("region", "network", "system")
 NOT_HERE = frozenset({"by project", "bursts"})
@@ -144,11 +144,11 @@ def _rated(
     for query in queries:
         units: dict[Any, list[tuple[float, float]]] = defaultdict(list)
         for one in engine.rows(query):
-            units[one["key"]].append((one["failures"], one["failures"] + one["requests"]))
+            units[one["key"]].append((one["failures"], one["failures"] + one["answered"]))
         drawn.append(units)
     told: list[Mapping[str, Any]] = []
     for row in rows:
-        rate = row["failures"] * 1000.0 / (row["failures"] + row["requests"]) if row["requests"] else None
+        rate = row["failures"] * 1000.0 / (row["failures"] + row["answered"]) if row["answered"] else None
         ranges = [ratio(units[row[by]]) for units in drawn] if rate is not None else []
         within = _widest(ranges)
         told.append(
@@ -248,7 +248,7 @@ def _refused(found: Mapping[str, Rows], total: Mapping[str, Any], exports: Rows,
             "with the share of users there."
         )
     for place in ("region", "network"):
-        rows = [row for row in found[f"by {place}"] if row["failures"] or row["requests"]]
+        rows = [row for row in found[f"by {place}"] if row["failures"] or row["answered"]]
         if rows and all(row[place] == "not known" for row in rows):
             said.append(
                 f"No {place} is known: machines say it only where they are told to (holdfast export --{place})."

@@ -180,14 +180,14 @@ def causes_by(sources: Sources, cause: Table, by: str) -> Table:
 def units(sources: Sources, by: str, number: int) -> Table:
     """The counts behind rates, per machine, or per group of machines where they are more than `UNITS`.
 
-    `by` as for `tables.daily`. Columns: key, unit, failures, requests.
+    `by` as for `tables.daily`. Columns: key, unit, failures, answered.
     """
     unit: Any = _.machine if number <= UNITS else _.machine.substr(0, 3)
     parts = []
-    for kind, table in (("failures", tables.failures(sources)), ("requests", sources.request)):
+    for kind, table in tables.compared(sources, by):
         keyed = tables.keyed_by(table, by)
         parts.append(keyed.select(key=_.key, unit=unit, kind=ibis.literal(kind)))
     counted = ibis.union(*parts).group_by(["key", "unit"])
-    return counted.agg(failures=(_.kind == "failures").sum(), requests=(_.kind == "requests").sum()).order_by(
+    return counted.agg(failures=(_.kind == "failures").sum(), answered=(_.kind == "answered").sum()).order_by(
         ["key", "unit"]
     )

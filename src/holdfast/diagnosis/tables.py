@@ -5,13 +5,14 @@ Therefore: times are integer milliseconds, days and hours are integer arithmetic
 is counted distinct beside a quantile, and a window's order has no ties (reference sessions.md, section 3).
 
 The unit is the *failure*: one request that failed, with all its tries. Records count the client's persistence,
-failures count the user's trouble; both are shown, and rates are failures per request.
+failures count the user's trouble; both are shown, and rates are failures per request. Requests that were answered
+are counted as `answered`; with the failed ones they are all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import ibis
 from ibis import Table, _
@@ -29,6 +30,11 @@ BURST_MS = 60_000
 AGES_S = ((0, 1), (1, 10), (10, 60), (60, 300), (300, 1800), (1800, None))
 CONTEXTS = ((0, 50_000), (50_000, 100_000), (100_000, 150_000), (150_000, 200_000), (200_000, None))
 "Tokens of the whole prompt. Beyond 200,000 only the large context tier answers."
+STANDARD_TOKENS = 200_000
+STANDARD, LARGE = "up to 200,000 tokens", "beyond 200,000 tokens (1M)"
+"Context tiers as far as logs tell: a larger prompt was the 1M tier's, a smaller one may have been either's."
+SIZES = ((0, 25), (25, 100), (100, 400), (400, 1_600), (1_600, None))
+"Answers that a session had had: each span is four times as wide as the one before."
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
@@ -49,11 +55,14 @@ class Sources:
     request: Table
     turn_time: Table
     compaction: Table
+    ever: Table
+    "Answered requests of all times, of which `request` may be a part: a session is as large as it has become."
 
     @classmethod
     def of(cls, tables: Mapping[str, Table]) -> Sources:
         """From tables by name; those that are not needed here may be among them."""
-        return cls(**{field.name: tables[field.name] for field in fields(cls)})
+        own = {field.name: tables[field.name] for field in fields(cls) if field.name != "ever"}
+        return cls(**own, ever=tables["request"])
 
     def between(self, since_ms: int | None, until_ms: int | None) -> Sources:
         """What happened from the one time to before the other; a chain of tries belongs to its first try."""
@@ -66,7 +75,8 @@ class Sources:
             return table if until_ms is None else table.filter(table.at_ms < until_ms)
 
         first = cut(self.error.filter(_.uuid == _.chain)).select(kept=_.chain)
-        return Sources(
+        return replace(
+            self,
             error=self.error.semi_join(first, self.error.chain == first.kept),
             chain=self.chain.semi_join(first, self.chain.chain == first.kept),
             dead=cut(self.dead),
@@ -235,10 +245,11 @@ def _histogram(
 
 
 def rates(sources: Sources, by: str) -> Table:
-    """Failures against requests, per `version`, `model`, `project`, `session` or `agent kind`, or one of `SPREAD`.
+    """Failures against answered requests, per `version`, `model`, `project`, `session`, `agent kind`, `context tier`, or
+    one of `SPREAD`.
 
-    Columns: the key, failures, errors, died, requests, sessions, per_1000 (failures per thousand requests and
-    failures; None where no request is on record). Requests are those that were answered.
+    Columns: the key, failures, errors, died, failed_in (sessions with a failure), answered, sessions (with an answer),
+    per_1000 (failures per thousand answered and failed requests; None where none was answered).
     """
     failed = keyed_by(failures(sources), by)
     asked = keyed_by(sources.request, by)
@@ -248,7 +259,7 @@ def rates(sources: Sources, by: str) -> Table:
         died=(_.outcome == "died").sum(),
         failed_in=_.session.nunique(),
     )
-    other = asked.group_by("key").agg(requests=_.count(), sessions=_.session.nunique())
+    other = asked.group_by("key").agg(answered=_.count(), sessions=_.session.nunique())
     joined = one.outer_join(other, one.key == other.key)
     counted = joined.select(
         key=ibis.coalesce(one.key, other.key),
@@ -256,7 +267,7 @@ def rates(sources: Sources, by: str) -> Table:
         errors=one.errors.fill_null(0),
         died=one.died.fill_null(0),
         failed_in=one.failed_in.fill_null(0),
-        requests=other.requests.fill_null(0),
+        answered=other.answered.fill_null(0),
         sessions=other.sessions.fill_null(0),
     )
     return _per_thousand(counted).rename({by: "key"}).order_by(ibis.desc("failures"), by)
@@ -265,18 +276,45 @@ def rates(sources: Sources, by: str) -> Table:
 def daily(sources: Sources, by: str, offsets: Offsets) -> Table:
     """The counts behind rates, per local day: what intervals are resampled from.
 
-    `by` as for `rates`, or `from_tokens` (as `by_context`), or `hour` (as `per_hour`).
-    Columns: key, day (days since 1970), failures, requests.
+    `by` as for `rates`, or `from_tokens` (as `by_context`), `from_answers` (as `by_session_size`), or `hour` (as
+    `per_hour`). Columns: key, day (days since 1970), failures, answered.
     """
     parts = []
-    for kind, table in (("failures", failures(sources)), ("requests", sources.request)):
+    for kind, table in compared(sources, by):
         keyed = keyed_by(table, by, offsets)
         day = (local_ms(keyed.at_ms, offsets) / DAY_MS).floor().cast("int64")
         parts.append(keyed.select(key=_.key, day=day, kind=ibis.literal(kind)))
     counted = ibis.union(*parts).group_by(["key", "day"])
-    return counted.agg(failures=(_.kind == "failures").sum(), requests=(_.kind == "requests").sum()).order_by(
+    return counted.agg(failures=(_.kind == "failures").sum(), answered=(_.kind == "answered").sum()).order_by(
         ["key", "day"]
     )
+
+
+def compared(sources: Sources, by: str) -> tuple[tuple[str, Table], tuple[str, Table]]:
+    """What a rate is made of: failures and answered requests, each with what they are told apart by."""
+    failed, asked = failures(sources), sources.request
+    if by == "from_answers":
+        failed, asked = grown(failed, sources.ever), grown(asked, sources.ever)
+    return ("failures", failed), ("answered", asked)
+
+
+def grown(table: Table, ever: Table) -> Table:
+    """Failures or requests with `answers`: how many their session had had by then, those of its subagents too.
+
+    Columns: session, at_ms, answers, and those of `SPREAD` that there are.
+    """
+    spread = [name for name in SPREAD if name in table.columns]
+    one = table.select("session", "at_ms", *spread, answer=ibis.literal(0, "int64"))
+    past = ever.select(
+        "session",
+        "at_ms",
+        *(ibis.null("string").name(name) for name in spread),
+        answer=ibis.literal(1, "int64"),
+    )
+    # An answer of the same millisecond comes behind: what has the same place in the order then has the same count.
+    upto = ibis.window(group_by="session", order_by=["at_ms", "answer"], preceding=None, following=0)
+    both = one.union(past).mutate(answers=_.answer.sum().over(upto))
+    return both.filter(_.answer == 0).drop("answer")
 
 
 def keyed_by(table: Table, by: str, offsets: Offsets = ()) -> Table:
@@ -284,40 +322,62 @@ def keyed_by(table: Table, by: str, offsets: Offsets = ()) -> Table:
     if by == "hour":
         hour = (local_ms(table.at_ms, offsets) % DAY_MS / HOUR_MS).floor().cast("int64")
         return table.mutate(key=hour)
-    if by == "from_tokens":
-        size = table.context_tokens
-        spans = [(size >= low, ibis.literal(low, "int64")) for low, _high in reversed(CONTEXTS)]
+    if by in ("from_tokens", "from_answers"):
+        size, of = (table.context_tokens, CONTEXTS) if by == "from_tokens" else (table.answers, SIZES)
+        spans = [(size >= low, ibis.literal(low, "int64")) for low, _high in reversed(of)]
         return table.mutate(key=ibis.cases(*spans)).filter(_.key.notnull())
+    if by == "context tier":
+        size = table.context_tokens
+        tiers = [(size > STANDARD_TOKENS, LARGE), (size <= STANDARD_TOKENS, STANDARD)]
+        return table.mutate(key=ibis.cases(*tiers, else_="not known"))
     if by == "agent kind":
         return table.mutate(key=ibis.ifelse(_.agent.isnull(), "main", "subagent"))
     return table.mutate(key=_[by].fill_null("not known"))
 
 
 def _per_thousand(counted: Table) -> Table:
-    tried = counted.requests + counted.failures
+    tried = counted.answered + counted.failures
     return counted.mutate(
-        per_1000=ibis.ifelse(counted.requests > 0, counted.failures * 1000.0 / tried, ibis.null("float64"))
+        per_1000=ibis.ifelse(counted.answered > 0, counted.failures * 1000.0 / tried, ibis.null("float64"))
     )
 
 
 def by_context(sources: Sources) -> Table:
-    """Failures against requests by the true context: tokens of the conversation's prompt at that time.
+    """Failures against answered requests by the true context: tokens of the conversation's prompt at that time.
 
     Of a failed request it is that of the answer before, the nearest thing on record. Not the file's size, which
-    grows on through compactions. Columns: from_tokens, to_tokens, failures, requests, per_1000.
+    grows on through compactions. Columns: from_tokens, to_tokens, failures, answered, per_1000.
     """
     failed = failures(sources).filter(_.context_tokens.notnull())
     asked = sources.request
-    one = _histogram(failed, failed.context_tokens, CONTEXTS, "failures")
-    other = _histogram(asked, asked.context_tokens, CONTEXTS, "requests")
-    joined = one.join(other, one.from_s == other.from_s)
-    counted = joined.select(
-        from_tokens=one.from_s.cast("int64"),
-        to_tokens=one.to_s.cast("int64"),
+    return _spans(failed, failed.context_tokens, asked, asked.context_tokens, CONTEXTS, "tokens")
+
+
+def by_session_size(sources: Sources) -> Table:
+    """Failures against answered requests by how long their session was then: in answers, which only grow in number, also
+    through compactions. Columns: from_answers, to_answers, failures, answered, per_1000.
+    """
+    (_name, failed), (_other, asked) = compared(sources, "from_answers")
+    return _spans(failed, failed.answers, asked, asked.answers, SIZES, "answers")
+
+
+def _spans(
+    failed: Table,
+    of_failed: ibis.Value,
+    asked: Table,
+    of_asked: ibis.Value,
+    spans: Sequence[tuple[float, float | None]],
+    unit: str,
+) -> Table:
+    """Rates per span of a size. Columns: from_`unit`, to_`unit`, failures, answered, per_1000."""
+    one = _histogram(failed, of_failed, spans, "failures")
+    other = _histogram(asked, of_asked, spans, "answered")
+    counted = one.join(other, one.from_s == other.from_s).select(
+        **{f"from_{unit}": one.from_s.cast("int64"), f"to_{unit}": one.to_s.cast("int64")},
         failures=one.failures,
-        requests=other.requests,
+        answered=other.answered,
     )
-    return _per_thousand(counted).order_by("from_tokens")
+    return _per_thousand(counted).order_by(f"from_{unit}")
 
 
 # ----- when
@@ -333,17 +393,17 @@ def local_ms(at_ms: IntegerValue, offsets: Offsets) -> IntegerValue:
 
 
 def per_day(sources: Sources, offsets: Offsets) -> Table:
-    """Per local day: errors, failures, requests. Columns: day (days since 1970), errors, failures, requests."""
+    """Per local day: errors, failures, answered requests. Columns: day (days since 1970), errors, failures, answered."""
     return _per(sources, offsets, lambda at: (at / DAY_MS).floor().cast("int64"), "day")
 
 
 def per_hour(sources: Sources, offsets: Offsets) -> Table:
-    """Per local hour of the day. Columns: hour (0 to 23), errors, failures, requests."""
+    """Per local hour of the day. Columns: hour (0 to 23), errors, failures, answered."""
     return _per(sources, offsets, lambda at: ((at % DAY_MS) / HOUR_MS).floor().cast("int64"), "hour")
 
 
 def per_weekday(sources: Sources, offsets: Offsets) -> Table:
-    """Per local weekday. Columns: weekday (0 is Monday), errors, failures, requests."""
+    """Per local weekday. Columns: weekday (0 is Monday), errors, failures, answered."""
     # The first day of 1970 was a Thursday.
     return _per(sources, offsets, lambda at: ((at / DAY_MS).floor().cast("int64") + 3) % 7, "weekday")
 
@@ -354,12 +414,12 @@ def _per(sources: Sources, offsets: Offsets, unit: object, name: str) -> Table:
     for kind, table in (
         ("errors", sources.error),
         ("failures", failures(sources)),
-        ("requests", sources.request),
+        ("answered", sources.request),
     ):
         parts.append(table.select(unit=unit(local_ms(table.at_ms, offsets)), kind=ibis.literal(kind)))
     counted = ibis.union(*parts).group_by("unit")
     return (
-        counted.agg(**{kind: (_.kind == kind).sum() for kind in ("errors", "failures", "requests")})
+        counted.agg(**{kind: (_.kind == kind).sum() for kind in ("errors", "failures", "answered")})
         .rename({name: "unit"})
         .order_by(name)
     )
@@ -369,7 +429,7 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
     """Before, between and after the notes that somebody put on the timeline: did what they changed help?
 
     `marks` are times (ms, UTC) with their texts, in order; two or more of the same time count as one. Columns:
-    period (0 is before the first), since_ms, mark, failures, requests, per_1000.
+    period (0 is before the first), since_ms, mark, failures, answered, per_1000.
     """
     starts = [(0, "")] + [
         (at, text) for number, (at, text) in enumerate(marks) if not number or marks[number - 1][0] < at
@@ -383,7 +443,7 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
         cases = [(table.at_ms >= at, number) for number, (at, _) in reversed(list(enumerate(starts)))]
         return table.select(period=ibis.cases(*cases)).group_by("period").agg(**{name: _.count()})
 
-    failed, asked = counted(failures(sources), "failures"), counted(sources.request, "requests")
+    failed, asked = counted(failures(sources), "failures"), counted(sources.request, "answered")
     joined = periods.left_join(failed, periods.period == failed.period)
     one = joined.select(
         period=periods.period,
@@ -398,7 +458,7 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
             since_ms=one.since_ms,
             mark=one.mark,
             failures=one.failures,
-            requests=asked.requests.fill_null(0),
+            answered=asked.answered.fill_null(0),
         )
     ).order_by("period")
 

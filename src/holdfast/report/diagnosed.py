@@ -47,8 +47,8 @@ WHOSE = (
 )
 ALIKE = ", or something that looks like it"
 "Of a cause that is told from its rivals by nothing here: no title may claim it."
-NAMED: Mapping[str, str] = {"requests": "answered", "per_1000": "failed per 1000"}
-"Columns that are called otherwise here: requests are those that were answered and those that failed together."
+NAMED: Mapping[str, str] = {"per_1000": "failed per 1000"}
+"Columns that are called otherwise here."
 IN_TIME = frozenset(
     {
         "by version",
@@ -74,6 +74,8 @@ HEADS: Mapping[str, str] = {
     "by project": "By project",
     "by agent kind": "Main conversation and subagents",
     "by context": "By the true size of the prompt",
+    "by context tier": "By context tier, as far as the prompt's size tells it",
+    "by session size": "By the size of the session: answers that it had had by then",
     "retries": "The client's retries, step by step",
     "ages": "How old the failed tries were, their waits taken off",
     "between marks": "Before, between and after your marks (holdfast mark)",

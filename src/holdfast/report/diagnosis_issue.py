@@ -550,7 +550,7 @@ def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list
     if not rows:
         return ["Not known.", ""]
     told = [
-        f"- {words(str(row[column]))}: {row['failures']} of {row['failures'] + row['requests']:,} requests failed"
+        f"- {words(str(row[column]))}: {row['failures']} of {row['failures'] + row['answered']:,} requests failed"
         for row in rows
     ]
     return [*told, ""]
@@ -567,7 +567,7 @@ def _regression(diagnosis: Diagnosis, public: _Public) -> list[str]:
     if not failing:
         return ["Not known.", "", *_field("Last working version"), "Not known.", ""]
     oldest = failing[0]["version"]
-    worked = [row for row in rows if _key(row["version"]) < _key(oldest) and row["requests"] >= WORKED]
+    worked = [row for row in rows if _key(row["version"]) < _key(oldest) and row["answered"] >= WORKED]
     if not worked:
         why = (
             "the oldest version on record that was used enough fails already"
@@ -577,12 +577,12 @@ def _regression(diagnosis: Diagnosis, public: _Public) -> list[str]:
         return [f"I don't know: {why} ({oldest}).", "", *_field("Last working version"), "Not known.", ""]
     last = max(worked, key=lambda row: _key(row["version"]))
     expected = (
-        last["requests"] * failing[0]["failures"] / max(failing[0]["failures"] + failing[0]["requests"], 1)
+        last["answered"] * failing[0]["failures"] / max(failing[0]["failures"] + failing[0]["answered"], 1)
     )
     return [
         f"Perhaps: {oldest} is the oldest version on record with failures. Each version was used at another time, and "
         f"in {last['version']} {expected:.1f} failures were to be expected at the rate of {oldest}.",
-        "", *_field("Last working version"), f"{last['version']} ({last['requests']:,} requests, none failed)", "",
+        "", *_field("Last working version"), f"{last['version']} ({last['answered']:,} requests, none failed)", "",
     ]  # fmt: skip
 
 

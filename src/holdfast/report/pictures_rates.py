@@ -19,7 +19,7 @@ def per_hour(diagnosis: Diagnosis) -> Figure | None:
     found = {row["hour"]: row for row in diagnosis.tables["per hour"]}
     if not found or not diagnosis.failures:
         return None
-    nothing = {"failures": 0, "requests": 0, "per_1000": None, "per_1000_low": None, "per_1000_high": None}
+    nothing = {"failures": 0, "answered": 0, "per_1000": None, "per_1000_low": None, "per_1000_high": None}
     rows = [(f"{hour}", found.get(hour, nothing)) for hour in range(24)]
     says = (
         "Failures per thousand requests at each local hour; below, how many were answered then. A line is where the rate "
@@ -36,11 +36,11 @@ def per_weekday(diagnosis: Diagnosis) -> Figure | None:
     rows = []
     for weekday, name in enumerate(_WEEKDAYS):
         mine = [row for row in days if (row["day"] + 3) % 7 == weekday]
-        failures, requests = sum(row["failures"] for row in mine), sum(row["requests"] for row in mine)
-        within = intervals.ratio([(row["failures"], row["failures"] + row["requests"]) for row in mine])
+        failures, requests = sum(row["failures"] for row in mine), sum(row["answered"] for row in mine)
+        within = intervals.ratio([(row["failures"], row["failures"] + row["answered"]) for row in mine])
         row = {
             "failures": failures,
-            "requests": requests,
+            "answered": requests,
             "per_1000": failures * 1000 / (failures + requests) if requests else None,
             "per_1000_low": within.low * 1000 if within else None,
             "per_1000_high": within.high * 1000 if within else None,
@@ -63,8 +63,8 @@ def rated(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, Any]]], 
             row["per_1000"],
             row.get("per_1000_low"),
             row.get("per_1000_high"),
-            row["requests"],
-            f"{name}: {row['failures']} failed, {row['requests']:,} answered",
+            row["answered"],
+            f"{name}: {row['failures']} failed, {row['answered']:,} answered",
         )
         for name, row in rows
     ]
@@ -73,7 +73,7 @@ def rated(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, Any]]], 
         says,
         lambda width: plots_counts.rates(width, drawn, "failures per 1,000 requests", "answered"),
         (what, "failed", "answered", "per 1,000", "may well be"),
-        tuple(_rate_row(name, row) for name, row in rows if row["failures"] or row["requests"]),
+        tuple(_rate_row(name, row) for name, row in rows if row["failures"] or row["answered"]),
     )
 
 
@@ -82,7 +82,7 @@ def _rate_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         f"{row['failures']:,}",
-        f"{row['requests']:,}",
+        f"{row['answered']:,}",
         "-" if rate is None else f"{rate:.1f}",
         "-" if low is None or high is None else f"{low:.1f} to {high:.1f}",
     )
@@ -92,14 +92,14 @@ def listed_rates(
     title: str, rows: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str], what: str
 ) -> Figure | None:
     """Failures per thousand requests, of one thing below the other."""
-    used = [row for row in rows if row["failures"] or row["requests"]]
+    used = [row for row in rows if row["failures"] or row["answered"]]
     drawn = [
         Row(
             name(row),
             row["per_1000"],
             row.get("per_1000_low"),
             row.get("per_1000_high"),
-            f"{row['failures']:,} of {row['failures'] + row['requests']:,}"
+            f"{row['failures']:,} of {row['failures'] + row['answered']:,}"
             + ("" if row["per_1000"] is not None else ", no rate"),
         )
         for row in used[:12]

@@ -96,7 +96,7 @@ def told(sessions: Sequence[tuple[str, Mode, int, int]]) -> list[dict[str, Any]]
                 "version": version,
                 "mode": mode,
                 "sessions": count,
-                "requests": answers,
+                "answered": answers,
                 "known": measured,
                 "failed_tries": cell.tries if cell else None,
                 "cut_answers": cell.cut if cell else None,
