@@ -135,6 +135,25 @@ def test_stalls_without_an_error_are_not_called_nothing(home: Path) -> None:
     assert re.search(rf"<h1[^>]*>\s*{re.escape(said)}", html)
 
 
+def test_a_version_that_is_found_was_compared(home: Path) -> None:
+    """The screen that names a version does not say that versions are not compared; it says with what it was."""
+    for day in range(15):
+        for place, version in enumerate(("2.1.104", "2.1.107")):
+            at_ms = MORNING_MS + day * DAY_MS + place * 3_600_000
+            pen = Pen(f"{day:07x}{place}-0000-4000-8000-000000000000", version=version, at_ms=at_ms).asks()
+            for number in range(12):
+                pen.after(20).answers(f"msg_{day}_{place}_{number}")
+                if place and number % 4 == 1:
+                    age_s = 11.3 + 17.9 * ((day * 7 + number) % 10)
+                    pen.after(90).asks().after(age_s).fails(1).after(3).answers(f"msg_{day}_{number}_b")
+            pen.saved(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    assert "client-version" in {one["hypothesis"] for one in told["findings"]}
+    assert not [said for said in told["refused"] if "as causes" in said]
+    assert any("compared with the others" in said for said in told["refused"])
+
+
 def test_an_empty_home_has_nothing_to_diagnose(home: Path) -> None:
     """And says what it looked for."""
     said = diagnosed(home).stdout

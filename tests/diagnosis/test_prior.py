@@ -205,6 +205,37 @@ def test_versions_of_the_same_days_alone() -> None:
     assert apart.sometimes().verdict("H5") == prior.OPEN
 
 
+def test_an_old_version_that_is_worse_is_no_newer_one() -> None:
+    """H5: the claim is of a version, and the newer one beside it failed less: contradicted, by their numbers."""
+    bad = Weeks()
+    for one in bad.draw.sample([one for one in bad.answers if one.version == "2.1.92"], 50):
+        bad.fails(one)
+    for one in bad.draw.sample([one for one in bad.answers if one.version == "2.1.104"], 5):
+        bad.fails(one)
+    diagnosis = bad.diagnosed()
+    (found,) = [one for one in prior.held(diagnosis) if one.key == "H5"]
+
+    assert "client-version" in {one.hypothesis for one in diagnosis.findings}
+    assert found.verdict == prior.CONTRADICTED
+    assert (
+        found.why.startswith("2.1.92 is what fails more often") and "5 of 55 failures on 20 days" in found.why
+    )
+    assert "where 27.5 were to be expected" in found.why
+
+
+def test_the_middle_of_three_versions_is_not_the_newest_of_a_day() -> None:
+    """H5: it is compared with newer ones on the days that have some, and not only with the older ones."""
+    bad = Weeks()
+    bad.answers = [
+        one._replace(version="2.1.110") if one.version == "2.1.92" and one.at_ms // DAY % 2 else one
+        for one in bad.answers
+    ]
+    for one in bad.draw.sample([one for one in bad.answers if one.version == "2.1.104"], 50):
+        bad.fails(one)
+
+    assert bad.verdict("H5") == prior.CONTRADICTED
+
+
 def test_pauses() -> None:
     """H8c: failures after half an hour's pause, against the answers after one."""
     weeks = Weeks()

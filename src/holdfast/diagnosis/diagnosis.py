@@ -350,8 +350,8 @@ def _refusals(
         and len([row for row in counted["by version"] if row["failures"] or row["answered"]]) > 1
     ):
         said.append(
-            "Versions are not compared with each other as causes: each logs failures differently, and each was used at "
-            "another time."
+            "Versions are not compared between days: each was used at another time. Only on days with several is one "
+            "compared with the others; the table by version is of all days, and no such comparison."
         )
     if not case.watched and not case.link_watched:
         said.append(

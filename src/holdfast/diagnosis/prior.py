@@ -19,6 +19,7 @@ from holdfast.diagnosis.case import Answer, Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms, local_day
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import face
+from holdfast.diagnosis.hypotheses.client_version import beside_newer, release, suspect
 from holdfast.diagnosis.intervals import ratio
 from holdfast.diagnosis.tables import DAY_MS, HOUR_MS
 from holdfast.flight.flights import counted, percent
@@ -366,33 +367,72 @@ def _http2(data: _Data) -> _Told:
 
 
 def _newer_version(data: _Data) -> _Told:
-    claim = data.claimed("client-version")
-    used: dict[int, Counter[str]] = defaultdict(Counter)
-    asked = [(one.at_ms, one.version) for one in data.case.answers]
-    for at_ms, version in asked + [(one.at_ms, one.version) for one in data.case.failures]:
-        used[local_day(at_ms, data.diagnosis.offsets)][version] += 1
-    newest = {day: max(versions, key=_key) for day, versions in used.items() if len(versions) > 1}
-
-    def mark(at_ms: int, version: str) -> bool | None:
-        day = local_day(at_ms, data.diagnosis.offsets)
-        return version == newest[day] if day in newest else None
-
-    share = _compared(
-        data,
-        "were of the newest version of a day with several",
-        lambda one: None if one.statuses else mark(one.at_ms, one.version),
-        lambda one: mark(one.at_ms, one.version),
+    """A version that is worse than newer ones beside it supports the contrary."""
+    claim, share = data.claimed("client-version"), _newer_side(data)
+    if claim is None:
+        return _decided(share)
+    version = suspect(data.case) or ""
+    days = beside_newer(data.case, version)
+    if not days:
+        return _with_claim(claim, share)
+    failures, newer, expected = (sum(told) for told in zip(*days, strict=True))
+    said = (
+        f"{version} is what fails more often than others on the same days: {newer} of {counted(int(failures), 'failure')} "
+        f"on {counted(len(days), 'day')} with it and newer ones came with a newer one, where {expected:.1f} were to be "
+        "expected."
     )
-    if claim is None and share.verdict == OPEN and not newest:
-        return _Told(
-            OPEN,
-            "No two versions were used on the same day, and versions of different days cannot be compared.",
-        )
+    within = ratio([(one.newer, one.expected) for one in days])
+    if within.high < 1 if within is not None else newer * TWICE < expected:
+        return _Told(CONTRADICTED, said, con=(said,))
+    if share.verdict != SUPPORTED:
+        return _Told(OPEN, f"{said} That decides nothing yet.")
     return _with_claim(claim, share)
 
 
-def _key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+def _newer_side(data: _Data) -> _Share:
+    """Whether newer versions fail twice as often as older ones on the same days.
+
+    A failure is put beside each answered request of its day that another version got: where newer versions fail no more
+    often, the failure's is the newer of the two in half of these pairs, and in two of three where they fail twice as often.
+    """
+    offsets = data.diagnosis.offsets
+    used: dict[int, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    for one in data.case.answers:
+        used[local_day(one.at_ms, offsets)][release(one.version)] += 1
+    days: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    compared = 0
+    for failure in data.case.failures:
+        day = local_day(failure.at_ms, offsets)
+        versions, mine = used[day], release(failure.version)
+        others = versions.total() - versions[mine]
+        if others and not failure.statuses:
+            older = sum(number for version, number in versions.items() if version < mine)
+            days[day][0] += older / versions.total()
+            days[day][1] += others / versions.total()
+            compared += 1
+    answers = sum(used[day].total() for day in days)
+    if not days:
+        return _Share(
+            OPEN,
+            "No two versions were used on the same day, and versions of different days cannot be compared.",
+        )
+    if compared < ENOUGH or answers < ENOUGH_ANSWERS:
+        return _Share(
+            OPEN,
+            f"Too little is known to compare: {counted(compared, 'failure')} and {counted(answers, 'answer')}.",
+        )
+    newer, pairs = (sum(told) for told in zip(*days.values(), strict=True))
+    said = (
+        f"Of {counted(compared, 'failure')} on {counted(len(days), 'day')} with several versions, each beside the same "
+        f"day's answers of other versions, the failure's version was the newer one in {newer / pairs:.0%}: by chance it "
+        f"would be 50%, and {TWICE / (1 + TWICE):.0%} where newer ones fail twice as often."
+    )
+    within = ratio([(part, whole) for part, whole in days.values()])
+    if within is not None and within.low > TWICE / (1 + TWICE):
+        return _Share(SUPPORTED, said)
+    if within is not None and within.high < TWICE / (1 + TWICE):
+        return _Share(CONTRADICTED, said)
+    return _Share(OPEN, f"{said} That decides nothing yet.")
 
 
 def _roaming(data: _Data) -> _Told:

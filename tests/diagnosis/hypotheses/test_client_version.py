@@ -37,6 +37,17 @@ def test_days_on_which_nobody_used_it_are_no_evidence_for_a_version() -> None:
     assert "On 5 days with several versions 20 of 20 failures came with 2.1.107" in said(found)
 
 
+def test_what_was_to_be_expected_anyway_is_told_beside_what_is_put_to_it() -> None:
+    """Its excess is smaller than the failures that are likeliest its own, and both numbers stand in one sentence."""
+    found = tried(range(4, 9), bad=NEW, elsewhere=12).finding("client-version")
+    (told,) = [one.text for one in found.brief.con]
+
+    assert told == (
+        "20 failures are put to it, but of its 20 on those days 7 were to be expected without any fault: about 13 came "
+        "beyond that, and which of them cannot be told one by one."
+    )
+
+
 def test_failures_of_both_versions_are_neithers_fault() -> None:
     """On the same days the old one failed as often for each of its requests."""
     story = tried(range(4, 9), bad=NEW, elsewhere=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import DAY_MS, best_bits, by_session_day
@@ -69,13 +70,62 @@ class ClientVersion(Hypothesis):
             f"{self.version}; by its part of each day's requests {expected:.1f} were to be expected."
         )
         other = len([one for one in case.failures if one.version == self.version]) - own
-        con = (
-            [Evidence(f"{counted(other, 'failure')} of it were on days without a comparison.", "transcripts")]
-            if other
-            else []
-        )
+        con = []
+        if own - expected < len(mine):
+            verb = "is" if len(mine) == 1 else "are"
+            told = (
+                f"{counted(len(mine), 'failure')} {verb} put to it, but of its {own} on those days {expected:.0f} were to "
+                f"be expected without any fault: about {max(own - expected, 0):.0f} came beyond that, and which of them "
+                "cannot be told one by one."
+            )
+            con.append(Evidence(told, "transcripts"))
+        if other:
+            con.append(
+                Evidence(
+                    f"{counted(other, 'failure')} of it were on days without a comparison.", "transcripts"
+                )
+            )
         settle = f"another version for a week (holdfast mark 'left {self.version}'), then: holdfast diagnose"
         return Brief((Evidence(said, "transcripts"),), tuple(con), settle)
+
+
+def suspect(case: Case) -> str | None:
+    """The version that failures speak against most, whether or not it is claimed; None where none is known."""
+    found = ClientVersion()
+    found.ratios(case)
+    return found.version
+
+
+def release(version: str) -> tuple[int, ...]:
+    """For the order of versions: `2.1.92` is before `2.1.104`."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+
+
+class Side(NamedTuple):
+    """A day on which a version and newer ones were used: what failed, and with which."""
+
+    failures: int
+    "Of the version and the newer ones together, of the kinds that are weighed."
+    newer: int
+    "Of them, those of the newer ones."
+    expected: float
+    "As many would be, did newer ones fail as often as the version, for each of their answered requests."
+
+
+def beside_newer(case: Case, version: str) -> list[Side]:
+    """A version against the newer ones, day by day; days on which one side was not used, or nothing failed, are left out."""
+    found = []
+    for day, used in sorted(_used(case).items()):
+        later = sum(number for name, number in used.items() if release(name) > release(version))
+        failed = [
+            one
+            for one in case.failures
+            if one.at_ms // DAY_MS == day and not one.statuses and release(one.version) >= release(version)
+        ]
+        if later and used[version] and failed:
+            newer = sum(release(one.version) > release(version) for one in failed)
+            found.append(Side(len(failed), newer, len(failed) * later / (later + used[version])))
+    return found
 
 
 def _used(case: Case) -> dict[int, Counter[str]]:
