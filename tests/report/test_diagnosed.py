@@ -95,6 +95,21 @@ def test_of_a_long_table_in_time_the_newest_rows_are_shown() -> None:
     assert any("m00" in line for line in page) and not any("m39" in line for line in page)
 
 
+def test_the_largest_row_is_never_left_out() -> None:
+    """The version that fails most is the first of twenty; the worst of forty days is long ago, and is shown all the same."""
+    versions = [{"version": f"2.1.{112 - number}", "failures": 93 - number} for number in range(20)]
+    days = [{"day": 20_500 + number, "failures": 99 if number == 9 else 1} for number in range(40)]
+    logs = [{"version": f"2.1.{number}", "answered": 7 if number else 900} for number in range(20)]
+    tables = {"by version": versions, "per day": days, "client logs": logs}
+    page = diagnosed.text(replace(EMPTY, tables=tables), None)
+    start = page.index(diagnosed.HEADS["per day"]) + 2
+
+    assert any(line.split() == ["2.1.112", "93"] for line in page) and "  ... 8 more: --format json" in page
+    assert page[start] == "  ... 9 earlier: --format json" and page[start + 1].split()[-1] == "99"
+    assert page[start + 2] == "  ... 19 earlier: --format json" and len(page[start:]) >= 14
+    assert any(line.split() == ["2.1.0", "900"] for line in page)
+
+
 def test_one_word_means_one_thing() -> None:
     """A table counts the answered ones, and calls them so; the headline's requests are those and the failed ones."""
     row = {"version": "2.1.104", "failures": 66, "answered": 2100, "per_1000": 30.5}

@@ -509,7 +509,7 @@ def durations(sources: Sources) -> Table:
             longest_s=_.seconds.max(),
             over_5_min=(_.seconds > 300).sum(),
         )
-        .order_by("version")
+        .order_by(ibis.desc("turns"), "version")
     )
 
 

@@ -51,7 +51,7 @@ NAMED: Mapping[str, str] = {"per_1000": "failed per 1000"}
 "Columns that are called otherwise here."
 IN_TIME = frozenset(
     {
-        "by version",
+        "client logs",
         "per day",
         "bursts",
         "stalls",
@@ -61,7 +61,9 @@ IN_TIME = frozenset(
         "seen by others",
     }
 )
-"Tables whose rows go on with the time or the versions: of these the last are shown, and not the first."
+"Tables whose rows go on with the time or the versions: of these the last are shown, of all others the first."
+LARGEST = ("failures", "errors", "turns", "silent s", "answered")
+"Heads of columns by which the largest row of a table is told, the first that it has: that row is always shown."
 SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -351,15 +353,45 @@ def _prior(diagnosis: Diagnosis, around: Around, width: int | None) -> list[str]
 
 
 def shortened(name: str, lines: Sequence[list[str]], width: int | None) -> list[str]:
-    """A table's head and as many of its rows as are shown here: the newest, where they go on with the time."""
+    """A table's head and as many of its rows as are shown here, and between them how many are left out."""
+    places = kept(name, lines, ROWS)
+    head, *rows = aligned([lines[0], *(lines[place + 1] for place in places)], width)
+    left, page, before = "earlier" if name in IN_TIME else "more", [head], -1
+    for place, row in zip((*places, len(lines) - 1), (*rows, ""), strict=True):
+        if gap := place - before - 1:
+            page.append(f"  ... {gap} {left}: --format json")
+        page += [row] if row else []
+        before = place
+    return page
+
+
+def kept(name: str, lines: Sequence[list[str]], most: int) -> list[int]:
+    """Places of the rows that are shown of a table of texts: the newest, where they go on with the time, else the first.
+
+    The one that counts most is always among them; of several the newest.
+    """
     head, *rows = lines
-    left = len(rows) - ROWS
-    if left <= 0:
-        return aligned(lines, width)
-    if name not in IN_TIME:
-        return [*aligned([head, *rows[:ROWS]], width), f"  ... {left} more: --format json"]
-    first, *shown_rows = aligned([head, *rows[-ROWS:]], width)
-    return [first, f"  ... {left} earlier: --format json", *shown_rows]
+    places = list(range(len(rows)))
+    if len(rows) <= most:
+        return places
+    column = next((head.index(one) for one in LARGEST if one in head), None)
+    largest = [] if column is None else [max(places, key=lambda place: (_number(rows[place][column]), place))]
+    if name in IN_TIME:
+        newest = places[-most:]
+        return newest if set(largest) <= set(newest) else [*largest, *newest[1:]]
+    first = places[:most]
+    if column is None or _number(rows[largest[0]][column]) <= max(
+        _number(rows[one][column]) for one in first
+    ):
+        return first
+    return [*first[:-1], *largest]
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell.partition(" ")[0].replace(",", ""))
+    except ValueError:
+        return 0.0
 
 
 def reasons(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -251,14 +251,14 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
         lines = diagnosed.shown(name, rows)
         if lines:
             title = diagnosed.HEADS.get(name, name.capitalize())
-            yield table(title, lines, name in OPEN, newest=name in diagnosed.IN_TIME)
+            yield table(title, lines, name in OPEN, name)
 
 
-def table(title: str, lines: Sequence[list[str]], opened: bool, *, newest: bool = False) -> Table:
-    """A table of texts, its head first; columns of numbers are known by what is in them."""
+def table(title: str, lines: Sequence[list[str]], opened: bool, name: str = "") -> Table:
+    """A table of texts, its head first; columns of numbers are known by what is in them. `name` as a diagnosis has it."""
     head, *rows = lines
     numbers = [all(_is_number(row[place]) for row in rows) for place in range(len(head))]
-    shown = rows[-MOST_ROWS:] if newest else rows[:MOST_ROWS]
+    shown = [rows[place] for place in diagnosed.kept(name, lines, MOST_ROWS)]
     return Table(title, head, shown, numbers, opened, max(len(rows) - MOST_ROWS, 0))
 
 

@@ -9,7 +9,7 @@ from holdfast.diagnosis.fleet import MOST_TIMES, Fleet
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.flight.flights import counted, percent
 from holdfast.report import markdown
-from holdfast.report.diagnosed import HEADS, ROWS, aligned, shown
+from holdfast.report.diagnosed import HEADS, shortened, shown
 from holdfast.report.text import paragraph
 
 MOST_CAUSES = 5
@@ -87,9 +87,7 @@ def text(fleet: Fleet, width: int | None) -> list[str]:
     for name, rows in _tables(fleet):
         lines = shown(name, rows)
         if lines:
-            page += ["", _head(name), *aligned(lines[: ROWS + 1], width)]
-            if len(lines) > ROWS + 1:
-                page.append(f"  ... {len(lines) - ROWS - 1} more: --format json")
+            page += ["", _head(name), *shortened(name, lines, width)]
     page += ["", "What was looked at"]
     page += [line for one in fleet.coverage for line in paragraph(one, width, "  - ", "    ")]
     page += ["", "What a fleet's files cannot tell"]
