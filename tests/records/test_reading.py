@@ -108,3 +108,11 @@ def test_files_of_windows_are_text_too(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_bytes(line(1, 1).replace("\n", "\r\n").encode("utf-16"))
     assert len(read(path, NOON_S, everything).seen) == 1
+
+
+def test_what_fits_no_connection_names_its_file_too(tmp_path: Path) -> None:
+    """Whoever shows a line that was put to a failure by its time says where it stands."""
+    path = tmp_path / "nginx.log"
+    path.write_text("".join(line(second, 1.0) for second in (5, 4000)))
+    source = beside(path, legs(turn("t1", NOON_S, 2.0)), local_zone_s=0.0)
+    assert [one.place for one in source.pile.seen] == ["nginx.log:1", "nginx.log:2"]

@@ -280,8 +280,9 @@ def beside(path: Path, legs: Sequence[Leg], *, local_zone_s: float, shift_s: flo
 
         pile = read(path, first_s, meanwhile, rank)
     name = named(path, pile.program)
-    seen = (replace(one, source=name) for one in pile.seen)
-    return Source(name, clock, match(seen, legs, clock), pile)
+    for shelf in pile.shelves:
+        shelf[:] = [replace(one, source=name) for one in shelf]
+    return Source(name, clock, match(pile.seen, legs, clock), pile)
 
 
 def _clock(
