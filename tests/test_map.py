@@ -98,6 +98,7 @@ MAY_WAIT = {
     "telemetry.query": {"concurrent", "sqlite3", "threading"},
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
+    "cli.add": {"select"},
     "cli.admin": {"asyncio"},
     "cli.beside": {"sqlite3"},
     "cli.capture": {"select", "signal", "subprocess", "threading"},

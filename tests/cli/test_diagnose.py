@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from holdfast.cli import diagnose, forget, mark, zones
+from holdfast.cli import add, diagnose, forget, mark, zones
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -418,3 +420,56 @@ def test_a_record_of_a_wrong_clock_stretches_nothing(home: Path) -> None:
     assert after["requests"] == before["requests"] == 156
     assert "2 records have times at which no such client ran: a clock was wrong then" in after["refused"][0]
     assert not any("no such client ran" in one for one in before["refused"])
+
+
+def test_what_is_no_file_is_not_waited_for(home: Path) -> None:
+    """Pipes in the place of each log, a directory and a link that leads nowhere: named, and the rest is told."""
+    a_month_with_a_limit(home)
+    project = next((home / ".claude" / "projects").iterdir())
+    desktop = home / "Library" / "Logs" / "Claude"
+    for place in (desktop, home / ".claude" / "debug", project / "folder.jsonl"):
+        place.mkdir(parents=True)
+    for pipe in (desktop / "main.log", home / ".claude" / "debug" / "x.txt", project / "pipe.jsonl"):
+        os.mkfifo(pipe)
+    os.mkfifo(home / ".claude.json")
+    (project / "gone.jsonl").symlink_to("/nonexistent")
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    unread = {one["source"]: " ".join(one["unreadable"]) for one in told["coverage"]}
+    assert told["failures"] == 24
+    assert "pipe.jsonl: a named pipe, not a regular file" in unread["transcripts"]
+    assert "folder.jsonl: a directory, not a regular file" in unread["transcripts"]
+    assert "gone.jsonl: a link that leads nowhere" in unread["transcripts"]
+    assert unread["desktop log"] == "main.log: a named pipe, not a regular file"
+    assert unread["debug log"] == "x.txt: a named pipe, not a regular file"
+
+
+def test_a_named_pipe_that_nobody_writes_to_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with a writer is read."""
+    monkeypatch.setattr(add, "WRITER_S", 0.05)
+    a_month_with_a_limit(home)
+    os.mkfifo(tmp_path / "pipe")
+    refused = diagnosed(home, "--add", str(tmp_path / "pipe"), code=2).output
+    assert "a pipe that nobody writes to" in refused
+    assert "a device, not a regular file" in diagnosed(home, "--add", "/dev/zero", code=2).output
+
+    monkeypatch.setattr(add, "WRITER_S", 5.0)
+    writer = subprocess.Popen(["sh", "-c", f"echo hello > {shlex.quote(str(tmp_path / 'pipe'))}"])
+    said = diagnosed(home, "--add", str(tmp_path / "pipe")).output
+    assert writer.wait(10) == 0 and "paste" in said
+
+
+def test_a_zone_for_want_of_another_is_said_of_the_zone(home: Path) -> None:
+    """The clause follows what it is about, and the hours stand by themselves."""
+    a_month_with_a_limit(home)
+    log = home / "Library" / "Logs" / "Claude" / "main.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-04-14 09:00:00 [info] Starting app\n", encoding="utf-8")
+    result = CliRunner().invoke(diagnose.command, ["--home", str(home), "--format", "json"])
+    told = json.loads(result.stdout)
+
+    [desktop] = [one for one in told["coverage"] if one["source"] == "desktop log"]
+    assert "in all; local times read as " in desktop["count"]
+    assert re.search(r"read as \S+ for want of another \(", desktop["count"])

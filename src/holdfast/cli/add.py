@@ -6,17 +6,19 @@ A command takes the options by `adds`, calls `look` with the turns that it shows
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import click
 
@@ -38,6 +40,12 @@ NEAR_MS = 6 * 3_600_000
 MOST_NEAR = 300
 LARGEST_PASTE = 256 * 1024 * 1024
 "Bytes of standard input that are looked at."
+PIECE = 1 << 20
+READS = (
+    "--add reads logs of proxies and servers, HAR files, mitmproxy flows, pasted traces and packet captures"
+)
+WRITER_S = 3.0
+"A pipe's writer begins with ours, if there is one: the shell starts both."
 
 Row = tuple[str, str, str, str]
 "Who, when (`+300.1 s`, or `-`), what they say, what that does to our record (`agrees`, or empty)."
@@ -156,12 +164,31 @@ def look(paths: Sequence[Path], turns: Sequence[StoredTurn], clock: float | None
     """Read the files and put what they saw to the turns. Raises `Failed` with what to try next."""
     found = Beside()
     legs = [leg for turn in turns for leg in legs_of(turn)]
-    with spooled(paths) as files:
-        return _look(found, files, turns, legs, clock)
+    try:
+        with spooled(paths) as files:
+            return _look(found, files, turns, legs, clock)
+    except (NotReadable, ValueError) as error:
+        raise Failed(f"{clean(str(error))}; {READS}") from None
 
 
-def _source(path: Path) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
+def _pieces(path: Path) -> Iterator[bytes]:
+    """What comes out of standard input or a named pipe. Raises `NotReadable` where nobody writes to that pipe."""
+    if str(path) == "-":
+        yield from iter(partial(sys.stdin.buffer.read, PIECE), b"")
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotReadable(f"{clean(str(path))} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
+        # one that was never written to is not ready; one whose writer is gone is, with what is left in it
+        select.select([pipe], [], [], WRITER_S)
+        first: bytes | None = pipe.read(PIECE)
+        if first == b"":
+            raise NotReadable(f"{clean(str(path))} is a pipe that nobody writes to")
+        os.set_blocking(descriptor, True)
+        yield first or b""  # None: it has a writer, who has written nothing yet
+        yield from iter(partial(pipe.read, PIECE), b"")
 
 
 def _is_pipe(path: Path) -> bool:
@@ -173,7 +200,10 @@ def _is_pipe(path: Path) -> bool:
 
 @contextmanager
 def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files; what can be read only once (`-`, a pipe as `<(zcat access.log.gz)`) is kept in a private file meanwhile."""
+    """The files; what can be read only once (`-`, a pipe as `<(zcat access.log.gz)`) is kept in a private file meanwhile.
+
+    Raises `NotReadable` for a pipe that nobody writes to.
+    """
     with ExitStack() as stack:
         files = []
         for path in paths:
@@ -181,12 +211,14 @@ def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
                 files.append(path)
                 continue
             paste = Path(stack.enter_context(TemporaryDirectory(prefix="holdfast-"))) / "paste"
-            with paste.open("xb") as out, _source(path) as source:
+            with paste.open("xb") as out:
                 paste.chmod(0o600)
                 left = LARGEST_PASTE
-                while left and (piece := source.read(min(left, 1 << 20))):
-                    out.write(piece)
+                for piece in _pieces(path):
+                    out.write(piece[:left])
                     left -= len(piece)
+                    if left <= 0:
+                        break
             files.append(paste)
         yield files
 
@@ -201,17 +233,11 @@ def _look(
     first_s = min((leg.began_s for leg in legs), default=0.0)
     zone = datetime.fromtimestamp(first_s).astimezone().utcoffset()
     for path in paths:
-        try:
-            if reading.is_capture(path):
-                found.captures.append(_capture(path, turns))
-            else:
-                local_s = zone.total_seconds() if zone else 0.0
-                found.sources.append(reading.beside(path, legs, local_zone_s=local_s, shift_s=clock))
-        except (NotReadable, ValueError) as error:
-            raise Failed(
-                f"{clean(str(error))}; --add reads logs of proxies and servers, HAR files, mitmproxy flows, "
-                "pasted traces and packet captures"
-            ) from None
+        if reading.is_capture(path):
+            found.captures.append(_capture(path, turns))
+        else:
+            local_s = zone.total_seconds() if zone else 0.0
+            found.sources.append(reading.beside(path, legs, local_zone_s=local_s, shift_s=clock))
     if clock is None:
         _ask_siblings(found, paths, legs)
     return found

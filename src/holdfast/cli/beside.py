@@ -17,7 +17,7 @@ from pathlib import Path
 from holdfast.captures.connections import follow
 from holdfast.captures.files import NotACapture, open_capture
 from holdfast.captures.telling import Report, Twins, conclude
-from holdfast.cli.add import spooled
+from holdfast.cli.add import READS, spooled
 from holdfast.cli.errors import Misused
 from holdfast.cli.unsaid import Unsaid
 from holdfast.diagnosis import added, system
@@ -174,23 +174,20 @@ def _files(
     ahead = datetime.fromtimestamp(first_s, asked.zone).utcoffset()
     zone_s = ahead.total_seconds() if ahead else 0.0
     found, carried, covered = list[Seen](), list[Trip](), list[Coverage]()
-    with spooled(asked.files) as paths:
-        for path in paths:
-            try:
+    try:
+        with spooled(asked.files) as paths:
+            for path in paths:
                 if reading.is_capture(path):
                     seen, way, told = _capture(path, asked.clock_s)
                 else:
                     source = reading.beside(path, legs, local_zone_s=zone_s, shift_s=asked.clock_s)
                     seen, told = added.of_log(source, known)
                     way = added.trips_of_log(source)
-            except (NotReadable, NotACapture, OSError) as error:
-                raise Misused(
-                    f"{clean(str(error))}; --add reads logs of proxies and servers, HAR files, mitmproxy flows, "
-                    "pasted traces and packet captures"
-                ) from error
-            found += seen
-            carried += way
-            covered.append(told)
+                found += seen
+                carried += way
+                covered.append(told)
+    except (NotReadable, NotACapture, OSError) as error:
+        raise Misused(f"{clean(str(error))}; {READS}") from error
     return found, carried, covered
 
 

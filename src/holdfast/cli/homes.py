@@ -25,6 +25,7 @@ from holdfast.cli.zones import offsets, zone_name
 from holdfast.diagnosis.case import Coverage
 from holdfast.flight.extras import install_line
 from holdfast.flight.flights import counted, size
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.reading import open_library
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
@@ -195,7 +196,7 @@ def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.D
     logs, unread = [], []
     for path in desktop.logs(home):
         try:
-            with path.open(encoding="utf-8", errors="replace") as lines:
+            with open(path, encoding="utf-8", errors="replace", opener=only_files) as lines:
                 logs.append(desktop.read(lines, zone))
         except OSError as error:
             unread.append(f"{path.name}: {error.strerror}")
@@ -205,7 +206,8 @@ def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.D
     first = min(log.first_ms for log in logs if log.first_ms is not None)
     last = max(log.last_ms for log in logs if log.last_ms is not None)
     watched_h = sum(ended - begun for log in logs for begun, ended in log.spans) / HOUR_MS
-    told = f"{counted(lines_read, 'line')}, local times read as {zone_name(zone)}, covers {watched_h:,.0f} h in all"
+    read_as = f"local times read as {zone_name(zone)}"
     if assumed:
-        told += " for want of another; where that machine's clock was elsewhere, its outages are missed: say --timezone"
+        read_as += " for want of another (where that machine's clock was elsewhere, its outages are missed: say --timezone)"
+    told = f"{counted(lines_read, 'line')}, covers {watched_h:,.0f} h in all; {read_as}"
     return logs, Coverage("desktop log", told, first, last, tuple(unread))

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.diagnosis.case import Coverage
 from holdfast.flight.flights import counted
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean
 from holdfast.sessions import debug, logs_what, stalls
 from holdfast.sessions.store import Store
@@ -94,7 +95,7 @@ def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]
     logs, unread = [], []
     for path in debug.logs(directories):
         try:
-            with path.open(encoding="utf-8", errors="replace") as lines:
+            with open(path, encoding="utf-8", errors="replace", opener=only_files) as lines:
                 log = debug.read(lines, path.stem)
             logs.append(log)
             if not log.lines:

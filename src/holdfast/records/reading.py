@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean, scrub
 from holdfast.records import har, mitmproxy
 from holdfast.records.align import FARTHEST_S, Clock, align, shown
@@ -111,7 +112,7 @@ def is_capture(path: Path) -> bool:
 
 
 def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as raw:
+    with open(path, "rb", opener=only_files) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
 

@@ -58,7 +58,7 @@ def logs(directories: Iterable[Path]) -> list[Path]:
     for root in directories:
         place = root / "debug"
         if place.is_dir():
-            found += [path for path in place.iterdir() if path.suffix == ".txt" and path.is_file()]
+            found += [path for path in place.iterdir() if path.suffix == ".txt"]
     return sorted(found)
 
 

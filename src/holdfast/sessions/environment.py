@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import scrub
 
 TIMEOUT_S = 5.0
@@ -419,15 +420,17 @@ def _dict(value: Any) -> dict[str, Any]:
 def _file(notes: _Notes, path: Path) -> dict[str, Any] | None:
     """A settings file's object; None where there is none, or where it cannot be read, which is noted."""
     try:
-        if not path.is_file():
-            return None
-        if path.stat().st_size > LARGEST:
+        with open(path, "rb", opener=only_files) as file:
+            told = file.read(LARGEST + 1)
+        if len(told) > LARGEST:
             raise NotTold(f"it is larger than {LARGEST // 1_000_000} MB")
-        told = msgspec.json.decode(path.read_bytes())
+        told = msgspec.json.decode(told)
         if not isinstance(told, dict):
             raise NotTold("it is no JSON object")
     except NotTold as why:
         notes.made.skipped.append(Skipped(path.name, str(why), ""))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         notes.made.skipped.append(Skipped(path.name, error.strerror or type(error).__name__, ""))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

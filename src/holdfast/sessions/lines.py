@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from holdfast.flight.plain_files import only_files
+
 BLOCK = 512 * 1024
 "Bytes. Reading 8 MiB at a time into fresh memory cost four times as much as reading itself."
 LONGEST_LINE = 256 * 1024 * 1024
@@ -23,7 +25,7 @@ def pieces(path: Path, start: int = 0, *, block: int = BLOCK) -> Iterator[tuple[
     still being written, or was cut. The buffer is used again: take what you want to keep.
     """
     buffer = bytearray(block)
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=only_files) as file:
         file.seek(start)
         at, held = start, 0
         while read := file.readinto(memoryview(buffer)[held:]):

@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.flight.plain_files import irregular
+
+SUFFIX = ".jsonl"
 NOT_CONVERSATIONS = frozenset({"journal.jsonl"})
 
 
@@ -72,7 +75,9 @@ def _files(
         try:
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    if why := _no_transcript(entry):
+                        refused.append((Path(entry.path), why))
+                    elif entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     elif _is_transcript(entry):
                         yield entry
@@ -88,5 +93,17 @@ def _files(
 
 
 def _is_transcript(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return name.endswith(".jsonl") and name not in NOT_CONVERSATIONS and entry.is_file(follow_symlinks=False)
+    return _named(entry) and entry.is_file(follow_symlinks=False)
+
+
+def _named(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(SUFFIX) and entry.name not in NOT_CONVERSATIONS
+
+
+def _no_transcript(entry: os.DirEntry[str]) -> str:
+    """Why what is named like a transcript is none; empty for transcripts and for what has another name."""
+    if not _named(entry) or entry.is_file(follow_symlinks=False):
+        return ""
+    if entry.is_symlink():
+        return "a link, not followed" if Path(entry.path).exists() else "a link that leads nowhere"
+    return irregular(entry.stat(follow_symlinks=False).st_mode)

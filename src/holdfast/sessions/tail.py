@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import safe
 from holdfast.sessions.records import wall_ms
 
@@ -104,7 +105,7 @@ def read_tail(path: Path) -> Tail:
 
 
 def _last_lines(path: Path, size: int, look: int) -> list[bytes]:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=only_files) as file:
         start = max(0, size - look)
         file.seek(start)
         data = file.read(look)
