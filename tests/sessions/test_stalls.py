@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from holdfast.sessions import debug, stalls
 from holdfast.sessions.corpus import update
 from holdfast.sessions.logs_what import logs_what, mode_of, sentences, table, told
@@ -112,6 +114,35 @@ def test_the_debug_log_has_words_for_it() -> None:
     ]
     assert log.lines == 4 and log.last_ms == MORNING_MS + 370_000
     assert found[0].version == "2.1.114" and found[0].silent_s == 54.4
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "gap_s", "code"),
+    [
+        ("[WARN] Stream connection error (ECONNRESET) \u2014 retrying streaming (1/10)", "again", None, "ECONNRESET"),
+        ("[WARN] Stream connection error (ECONNRESET) -- retrying streaming (1/10)", "again", None, "ECONNRESET"),
+        ("[WARN] Stream idle timeout before first event \u2014 retrying streaming (1/1)", "again", None, None),
+        ("[WARN] Stream idle timeout after thinking-only yield \u2013 retrying streaming (1/2)", "again", None, None),
+        ("[WARN] Stale connection \u2014 disabling keep-alive for retry", "stale", None, None),
+        ("[ERROR] Streaming idle timeout: no chunks received for 300s, aborting stream", "silent", 300.0, None),
+        ("[WARN] Stream connection closed (ECONNRESET) after 1 block(s) yielded \u2014 finalizing partial response",
+         "cut", None, "ECONNRESET"),
+        ("[WARN] Stream idle timeout after 2 block(s) yielded \u2014 finalizing partial response", "cut", None, None),
+        ("[WARN] Mid-stream server error after 3 block(s) yielded -- finalizing partial response", "cut", None, None),
+        ("[ERROR] Error streaming, falling back to non-streaming mode: Request timed out.", "fallback", None, None),
+        ("[ERROR] Stream completed without receiving message_start event - triggering non-streaming fallback",
+         "fallback", None, None),
+    ],
+)  # fmt: skip
+def test_lines_of_the_debug_log_as_clients_write_them(
+    text: str, kind: str, gap_s: float | None, code: str | None
+) -> None:
+    """Public reports hold them with dashes of several kinds; each is a row with the client's own word."""
+    log = debug.read([f"2026-04-14T07:00:01.000Z {text}"], "s1")
+    [row] = stalls.rows(stalls.of_debug(log.notes, {}))
+
+    assert [(note.kind, note.gap_s, note.code) for note in log.notes] == [(kind, gap_s, code)]
+    assert row["silent_s"] == gap_s and str(row["fits"]).startswith("the client's own word: ")
 
 
 def test_one_silence_is_told_once() -> None:

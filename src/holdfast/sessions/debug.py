@@ -20,8 +20,17 @@ MOST_NOTES = 5_000
 
 _TIME = re.compile(r"\[?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d))\]?")
 _STALL = re.compile(r"Streaming stall detected: (\d{1,6}(?:\.\d{1,3})?)\s?s gap")
-_STALE = re.compile(r"Stale connection - disabling keep-alive")
-_AGAIN = re.compile(r"Stream connection error \((\w{1,40})\) - retrying streaming \((\d{1,3})/(\d{1,3})\)")
+_DASH = r"\s{0,3}(?:[-\u2010-\u2015\u2212]|--)\s{0,3}"
+"A hyphen, or whichever dash a version of the client writes."
+_STALE = re.compile(rf"Stale connection{_DASH}disabling keep-alive")
+_AGAIN = re.compile(
+    rf"Stream (?:connection error \((\w{{1,40}})\)|idle timeout[\w -]{{0,60}}?){_DASH}retrying streaming \(\d{{1,3}}/\d{{1,3}}\)"
+)
+_SILENT = re.compile(r"Streaming idle timeout: no chunks received for (\d{1,6}(?:\.\d{1,3})?)\s?s")
+_CUT = re.compile(
+    r"(?:Stream connection closed(?: \((\w{1,40})\))?|Stream idle timeout|Mid-stream server error) after \d{1,6} block\(s\) yielded"
+)
+_FALLBACK = re.compile(r"falling back to non-streaming|triggering non-streaming fallback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,12 @@ class DebugNote:
 
     at_ms: int
     kind: str
-    "`stall`, `stale`, `again`."
+    "`stall`, `stale`, `silent` (the client gave a silence up), `again`, `cut` (what had come was kept), `fallback`."
     session: str
     gap_s: float | None = None
-    "Of a stall."
+    "Of a stall, and of a silence that was given up."
     code: str | None = None
-    "Of a stream that was asked for again."
+    "Of a stream that broke, where the line has one."
 
 
 @dataclass(slots=True)
@@ -88,6 +97,12 @@ def _note(at_ms: int, line: str, session: str) -> DebugNote | None:
         return DebugNote(at_ms, "stall", session, float(found[1]))
     if _STALE.search(line):
         return DebugNote(at_ms, "stale", session)
+    if found := _SILENT.search(line):
+        return DebugNote(at_ms, "silent", session, float(found[1]))
     if found := _AGAIN.search(line):
         return DebugNote(at_ms, "again", session, code=found[1])
+    if found := _CUT.search(line):
+        return DebugNote(at_ms, "cut", session, code=found[1])
+    if _FALLBACK.search(line):
+        return DebugNote(at_ms, "fallback", session)
     return None

@@ -168,7 +168,10 @@ def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[St
     said = {
         "stall": "the client's own word: the stream stalled",
         "stale": "the client's own word: its connection was stale",
+        "silent": "the client's own word: it gave up a stream that was silent",
         "again": "the client's own word: it asked for the stream again",
+        "cut": "the client's own word: the stream broke, and what had come was kept",
+        "fallback": "the client's own word: it asked again without streaming",
     }
     return [
         Stall(
