@@ -473,3 +473,19 @@ def test_a_zone_for_want_of_another_is_said_of_the_zone(home: Path) -> None:
     [desktop] = [one for one in told["coverage"] if one["source"] == "desktop log"]
     assert "in all; local times read as " in desktop["count"]
     assert re.search(r"read as \S+ for want of another \(", desktop["count"])
+
+
+def test_telemetry_that_could_not_be_sent_is_named_and_not_read(home: Path) -> None:
+    """It lies there in files of no documented form: how many, and why they are left alone."""
+    a_month_with_a_limit(home)
+    before = json.loads(diagnosed(home, "--format", "json").stdout)
+    (home / ".claude" / "telemetry").mkdir()
+    (home / ".claude" / "telemetry" / "1p_failed_events.s1.b1.json").write_text(
+        '{"event_data": {"x": "secret"}}\n'
+    )
+    result = diagnosed(home, "--format", "json")
+
+    [row] = [one for one in json.loads(result.stdout)["coverage"] if one["source"] == "client telemetry"]
+    assert row["count"].startswith("1 file of events that the client could not send, not read: ")
+    assert "secret" not in result.stdout
+    assert "client telemetry" not in [one["source"] for one in before["coverage"]]

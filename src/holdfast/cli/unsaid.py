@@ -15,6 +15,8 @@ from holdfast.flight.redact import clean
 from holdfast.sessions import debug, logs_what, stalls
 from holdfast.sessions.store import Store
 
+UNSENT = "1p_failed_events.*.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Unsaid:
@@ -73,7 +75,7 @@ def unsaid(
     cells = _cells(sessions)
     if cells:
         tables["client logs"] = cells
-    return Unsaid(tables, (*_about(logs, unread), *_hidden(cells)), tuple(refused))
+    return Unsaid(tables, (*_about(logs, unread), *_hidden(cells), *_unsent(directories)), tuple(refused))
 
 
 def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[str, Any]]:
@@ -89,6 +91,18 @@ def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Coverage]:
     said = logs_what.sentences(cells)
     more = f"; and {len(said) - 6} more (table: client logs)" if len(said) > 6 else ""
     return [Coverage("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
+
+
+def _unsent(directories: Sequence[Path]) -> list[Coverage]:
+    """The client's own telemetry, as far as it lies in files: only what could not be sent does."""
+    found = [path for root in directories for path in (root / "telemetry").glob(UNSENT)]
+    if not found:
+        return []
+    told = (
+        f"{counted(len(found), 'file')} of events that the client could not send, not read: their form is not documented, "
+        "changes with the client, and what they tell of a request its transcript should tell too"
+    )
+    return [Coverage("client telemetry", told)]
 
 
 def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]]:

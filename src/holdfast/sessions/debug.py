@@ -24,11 +24,13 @@ _DASH = r"\s{0,3}(?:[-\u2010-\u2015\u2212]|--)\s{0,3}"
 "A hyphen, or whichever dash a version of the client writes."
 _STALE = re.compile(rf"Stale connection{_DASH}disabling keep-alive")
 _AGAIN = re.compile(
-    rf"Stream (?:connection error \((\w{{1,40}})\)|idle timeout[\w -]{{0,60}}?){_DASH}retrying streaming \(\d{{1,3}}/\d{{1,3}}\)"
+    r"Stream (?:connection error \((\w{1,40})\)|idle timeout[\w -]{0,60}?)"
+    rf"{_DASH}retrying streaming \(\d{{1,3}}/\d{{1,3}}\)"
 )
 _SILENT = re.compile(r"Streaming idle timeout: no chunks received for (\d{1,6}(?:\.\d{1,3})?)\s?s")
 _CUT = re.compile(
-    r"(?:Stream connection closed(?: \((\w{1,40})\))?|Stream idle timeout|Mid-stream server error) after \d{1,6} block\(s\) yielded"
+    r"(?:Stream connection closed(?: \((\w{1,40})\))?|Stream idle timeout|Mid-stream server error)"
+    r" after \d{1,6} block\(s\) yielded"
 )
 _FALLBACK = re.compile(r"falling back to non-streaming|triggering non-streaming fallback")
 
