@@ -104,6 +104,15 @@ def test_what_was_asked_here_says_nothing_of_another_machine(home: Path, tmp_pat
     assert all(one["source"] != "probes" for finding in read["findings"] for one in finding["for"])
 
 
+def test_ones_own_network_is_looked_at_and_nobody_is_asked(home: Path) -> None:
+    """What the link's probe knows without a question stands under where it ran: told, or with what to type."""
+    told = found()["environment"]
+    named = {one["name"] for one in (*told["facts"], *told["skipped"])}
+
+    assert {"IPv6", "Wi-Fi", "filter programs"} <= named
+    assert all(one["line"] and one["ranking"] for one in told["skipped"])
+
+
 def test_where_it_leaves_stands_in_ones_own_report_and_not_in_the_public_one(
     home: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +128,7 @@ def test_where_it_leaves_stands_in_ones_own_report_and_not_in_the_public_one(
     out = tmp_path / "issue.md"
     done = CliRunner().invoke(diagnose.command, ["--timezone", "UTC", "--format", "issue", "--out", str(out)])
 
-    assert gap["line"] == "holdfast probe egress" and "could not change the ranking" in gap["why"]
+    assert gap["line"] == "holdfast probe egress" and "could not change the ranking" in gap["ranking"]
     assert known["egress"].startswith("AS64500 Acme, Berlin, DE; asked on 2026-")
     assert done.exit_code == 0 and not any(word in out.read_text() for word in ("64500", "Acme", "Berlin"))
     assert "AS64500 Acme, Berlin, DE" in (tmp_path / "issue.md.private.md").read_text()

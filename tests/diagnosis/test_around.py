@@ -6,14 +6,15 @@ from datetime import UTC
 
 import pytest
 
-from holdfast.diagnosis.around import Around, held_against, with_egress
+from holdfast.diagnosis.around import Around, held_against, with_egress, with_link
 from holdfast.diagnosis.case import Case
 from holdfast.diagnosis.diagnosis import Advice, Diagnosis
 from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Brief
+from holdfast.probes.link import Seen
 from holdfast.probes.result import Grade, Result
-from holdfast.sessions.environment import ANOTHERS, Environment, Fact
+from holdfast.sessions.environment import ADVICE, ANOTHERS, RADIO, Environment, Fact, Skipped
 
 
 def found(name: str) -> Diagnosis:
@@ -64,3 +65,60 @@ def test_where_it_leaves_is_told_with_its_day_or_with_what_to_type() -> None:
     assert line.endswith("could not change the ranking; type: holdfast probe egress")
     (skipped,) = with_egress(empty, [answer], UTC, own=False).skipped
     assert skipped.why == ANOTHERS and not empty.skipped
+
+
+def test_what_this_machine_says_of_its_own_network_is_told() -> None:
+    """IPv6 and its route, the radio in figures that identify nobody, and programs that filter or relay."""
+    empty = Environment([], [])
+    wireless = Seen(
+        "wlan0", kind="wireless", signal_dbm=-71, ipv6="global", ipv6_route=False, programs={"filter": ("lulu",)},
+        wifi={"freq": "5180", "signal": "-71 dBm", "tx bitrate": "260.0 MBit/s"},
+    )  # fmt: skip
+    known = with_link(empty, wireless)
+    assert known.told("IPv6") == "global, without a default route"
+    assert known.told("Wi-Fi") == "-71 dBm, freq 5180, tx bitrate 260.0 MBit/s"
+    assert known.told("filter programs") == "filter: lulu" and not known.skipped
+
+    wired = with_link(empty, Seen("eth0", kind="wired", ipv6="none", ipv6_route=False, programs={}))
+    assert [wired.told(one) for one in ("IPv6", "Wi-Fi", "filter programs")] == [
+        "none",
+        "not in use",
+        "none seen",
+    ]
+    assert not empty.facts and not empty.skipped
+
+
+def test_what_this_machine_does_not_say_of_its_network_is_a_line_to_type() -> None:
+    """Never an empty one; a Mac's radio is named once; of another's machine nothing is asked of this one."""
+    dumb = with_link(Environment([], []), Seen(kind="tunnel"))
+    assert [one.name for one in dumb.skipped] == ["IPv6", "Wi-Fi", "filter programs"]
+    assert all(one.line and "could not change the ranking" in one.ranking for one in dumb.skipped)
+
+    radio = Environment([], [Skipped(RADIO, "that needs root", "sudo wdutil info")])
+    assert [one.name for one in with_link(radio, Seen(kind="wireless")).skipped] == [
+        RADIO,
+        "IPv6",
+        "filter programs",
+    ]
+
+    other = with_link(Environment([], []), None)
+    assert {(one.why, one.line) for one in other.skipped} == {(ANOTHERS, "holdfast probe link")}
+    (line,) = Around(other).gaps()
+    assert line.startswith("IPv6, Wi-Fi, filter programs: ") and line.endswith(
+        "type on that one: holdfast probe link"
+    )
+
+
+def test_gaps_of_one_reason_are_apart_where_they_weigh_differently() -> None:
+    """A link that is not known could change an advice; a shell could change nothing."""
+    gaps = Around(
+        Environment(
+            [],
+            [Skipped("shell", "w", "a"), Skipped("interface", "w", "b", ADVICE), Skipped("node", "w", "c")],
+        )
+    ).gaps()
+
+    assert gaps == [
+        "shell, node: w; no cause is weighed by it, so that it could not change the ranking; type: a; c",
+        f"interface: w; {ADVICE}; type: b",
+    ]

@@ -142,11 +142,12 @@ def test_one_reason_is_said_once() -> None:
     gaps = [
         Skipped("shell", "another's", "echo $SHELL"),
         Skipped("node", "another's", "node --version"),
-        Skipped("x", "no", ""),
+        Skipped("x", "no", "y"),
     ]
+    weight = "no cause is weighed by it, so that it could not change the ranking"
     assert Around(Environment([], gaps)).gaps() == [
-        "shell, node: another's; type: echo $SHELL; node --version",
-        "x: no",
+        f"shell, node: another's; {weight}; type: echo $SHELL; node --version",
+        f"x: no; {weight}; type: y",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.sessions.environment import ANOTHERS, Environment, NotTold, look
+from holdfast.sessions.environment import ADVICE, ANOTHERS, HELD, RANKING, Environment, NotTold, look
 
 SECRET = "sk-ant-planted-0123456789"
 
@@ -83,8 +83,8 @@ def test_what_fails_is_listed_and_stops_nothing(tmp_path: Path) -> None:
     """A machine without any of it still yields a description, and each gap has its reason and its line."""
     found = looked(tmp_path, variables={}, runs=answering())
     gaps = {one.name: one for one in found.skipped}
-    assert gaps["node"].why == "it is not installed" and gaps["node"].line == "", (
-        "typing it would say the same"
+    assert gaps["node"].why == "it is not installed" and gaps["node"].line == "type -a node", (
+        "typing its own line would say the same; a shell may know it by another path"
     )
     assert gaps["interface"].why == "No such file or directory"
     assert gaps["shell"].why == "SHELL is not set" and "SHELL" not in gaps["shell"].line
@@ -122,6 +122,22 @@ def test_settings_are_told_by_name_and_counted_by_level(tmp_path: Path) -> None:
     assert told["MCP servers"] == "0 managed, 1 user, 3 project"
     assert told["plugins"] == "0 managed, 1 user, 0 project"
     assert SECRET not in repr(found)
+
+
+def test_every_gap_says_what_it_could_change_and_what_to_type(tmp_path: Path) -> None:
+    """Whether a ranking could wait for it, and a line that is never empty, a settings file's with its place."""
+    put(tmp_path / "home/.claude/settings.json", "{")
+    put(tmp_path / "home/.claude.json", "[]")
+    gaps = {one.name: one for one in looked(tmp_path, variables={}, runs=answering()).skipped}
+
+    assert all(one.line.strip() for one in gaps.values())
+    assert all(
+        "could not change the ranking" in one.ranking for name, one in gaps.items() if name not in RANKING
+    )
+    assert gaps["interface"].ranking == ADVICE and "and not the ranking" in ADVICE
+    assert gaps["client"].line == gaps["client's install"].line == "type -a claude"
+    assert gaps["settings.json"].line == f"python3 -m json.tool {tmp_path}/home/.claude/settings.json"
+    assert gaps["settings.json"].ranking == gaps[".claude.json"].ranking == HELD
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import os
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from holdfast.diagnosis.around import Around, with_egress
+from holdfast.diagnosis.around import Around, with_egress, with_link
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.since import SITTING_MS, Kept, Since, decode, encode, kept, since
+from holdfast.probes import link
 from holdfast.sessions.environment import look
 from holdfast.sessions.store import Added, Store
 
@@ -26,6 +27,7 @@ def around(diagnosis: Diagnosis, store: Store, home: Path, zone: tzinfo, *, own:
     environment = look(
         home, variables=os.environ if own else None, projects=[project for (project,) in rows if project]
     )
+    environment = with_link(environment, link.look(Path("/"), os.environ) if own else None)
     environment = with_egress(environment, diagnosis.case.probes, zone, own=own)
     if diagnosis.since_ms is not None or diagnosis.until_ms is not None:
         return Around(environment)

@@ -11,8 +11,9 @@ from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.hypothesis import Evidence
 from holdfast.diagnosis.since import Since, told
 from holdfast.probes import egress
+from holdfast.probes.link import Seen
 from holdfast.probes.result import Result
-from holdfast.sessions.environment import ANOTHERS, Environment, Fact, Skipped
+from holdfast.sessions.environment import ANOTHERS, RADIO, Environment, Fact, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,18 @@ class Around:
         return [(fact.name, fact.value) for fact in self.environment.facts] if self.environment else []
 
     def gaps(self) -> list[str]:
-        """What could not be found out, why, and what to type; what has the same reason in one line."""
-        by_reason: dict[str, list[Skipped]] = {}
+        """What could not be found out, why, whether it could change the ranking, and what to type.
+
+        What has the same reason and the same weight is in one line.
+        """
+        by_reason: dict[tuple[str, str], list[Skipped]] = {}
         for one in self.environment.skipped if self.environment else []:
-            by_reason.setdefault(one.why, []).append(one)
+            by_reason.setdefault((one.why, one.ranking), []).append(one)
         told = []
-        for why, same in by_reason.items():
-            lines = "; ".join(one.line for one in same if one.line)
+        for (why, ranking), same in by_reason.items():
+            lines = "; ".join(dict.fromkeys(one.line for one in same))
             where = "type on that one" if why == ANOTHERS else "type"
-            told.append(
-                f"{', '.join(one.name for one in same)}: {why}" + (f"; {where}: {lines}" if lines else "")
-            )
+            told.append(f"{', '.join(one.name for one in same)}: {why}; {ranking}; {where}: {lines}")
         return told
 
     def as_json(self) -> dict[str, Any]:
@@ -55,10 +57,7 @@ class Around:
 
 
 EGRESS = "egress"
-UNASKED = (
-    "it was never asked, as a service outside has to tell, on your yes; no cause is weighed by it, so that it could not "
-    "change the ranking"
-)
+UNASKED = "it was never asked, as a service outside has to tell, on your yes"
 
 
 def with_egress(
@@ -77,6 +76,48 @@ def with_egress(
     asked = datetime.fromtimestamp(told.begun_wall_ms / 1000, zone)
     fact = Fact(EGRESS, f"{egress.in_words(told.facts)}; asked on {asked:%Y-%m-%d}")
     return replace(environment, facts=[*environment.facts, fact])
+
+
+IPV6, WIFI, PROGRAMS = "IPv6", "Wi-Fi", "filter programs"
+
+
+def with_link(environment: Environment, seen: Seen | None) -> Environment:
+    """The environment, with what this machine says of its own network without asking anybody.
+
+    None: the home is another's, and nothing of this machine is.
+    """
+    facts, skipped = list(environment.facts), list(environment.skipped)
+    if seen is None:
+        skipped += [Skipped(name, ANOTHERS, "holdfast probe link") for name in (IPV6, WIFI, PROGRAMS)]
+        return Environment(facts, skipped)
+    mac = any(one.name == RADIO for one in skipped)
+    if seen.ipv6 is None:
+        line = "ifconfig | grep inet6" if mac else "ip -6 addr show"
+        skipped.append(Skipped(IPV6, "the system does not list its addresses", line))
+    else:
+        route = ""
+        if seen.ipv6 != "none" and seen.ipv6_route is not None:
+            route = ", with a default route" if seen.ipv6_route else ", without a default route"
+        facts.append(Fact(IPV6, seen.ipv6 + route))
+    level = [f"{seen.signal_dbm} dBm"] if seen.signal_dbm is not None else []
+    details = [*level, *(f"{name} {value}" for name, value in seen.wifi.items() if name != "signal")]
+    if seen.kind == "wired":
+        facts.append(Fact(WIFI, "not in use"))
+    elif details:
+        facts.append(Fact(WIFI, ", ".join(details)))
+    elif not mac:  # there the radio is a line of its own
+        why = (
+            "neither the kernel nor iw tells of it"
+            if seen.kind == "wireless"
+            else "whether the way out goes over one is not told"
+        )
+        skipped.append(Skipped(WIFI, why, "iw dev; cat /proc/net/wireless"))
+    if seen.programs is None:
+        skipped.append(Skipped(PROGRAMS, "processes cannot be seen", "ps -axo comm"))
+    else:
+        kinds = [f"{kind}: {', '.join(names)}" for kind, names in seen.programs.items()]
+        facts.append(Fact(PROGRAMS, "; ".join(kinds) or "none seen"))
+    return Environment(facts, skipped)
 
 
 UNSET = "No proxy is set where this was asked from; a base URL may stand in the client's settings, or in another shell."

@@ -38,7 +38,7 @@ enough ensure entity envoy eof epoll errno error error-type errors established e
 exact exactly exceeded exceeds exception exchange exclude excluded excludes exec exhausted exists exited expect
 expected expects expired expiry explain explained explains explicit extensions external extra fact fail failed failing
 fails failure failures fallback fallbacks falls families family far fast faster fastly fatal fault feature fell fetch
-fetching few fewer fifth file files fin fin_wait1 fin_wait2 finds finish finished finishing first first-start fits
+fetching few fewer fifth file files filter fin fin_wait1 fin_wait2 finds finish finished finishing first first-start fits
 five fixed flight flights flood flow flowing follow followed follows for forbid forgets forgot forgotten form format
 forward found four four-hundred fragment frame frames free frequency frequent fresh from full function gap gaps
 gateway gave gave_up gcm generated generation get give given giving go goaway goes gone google got gpt grace grammar

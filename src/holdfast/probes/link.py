@@ -76,8 +76,12 @@ def cost(target: Target, options: Options) -> Cost:
 
 
 def ask(target: Target, options: Options, stop: Stop) -> Finding:
-    seen = linux(options.root, os.environ) if machine.LINUX or options.root != Path("/") else mac(os.environ)
-    return verdict(seen)
+    return verdict(look(options.root, os.environ))
+
+
+def look(root: Path, environ: Mapping[str, str]) -> Seen:
+    """As this system tells it; nobody else is asked."""
+    return linux(root, environ) if machine.LINUX or root != Path("/") else mac(environ)
 
 
 def linux(root: Path, environ: Mapping[str, str]) -> Seen:

@@ -67,6 +67,7 @@ _TERMINAL_WORDS = (
 )
 _TERMINALS = frozenset(_TERMINAL_WORDS.split())
 _OURS = re.compile(
+    r"(?:global|local only)(?:, with(?:out)? a default route)?|not in use|none seen|"
     r"Wi-Fi|wired|tunnel|virtual|none|no tunnel interface is up|none is connected|\d{1,3}|"
     r"\d{1,3} (?:tunnel interfaces? up|connected)|native installer|local, in ~/\.claude/local|Homebrew|pnpm|bun|"
     r"npm, global|Nix|of another kind|(?:(?:HTTP|HTTPS|ALL|NO)_PROXY(?:, )?)+|"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 import msgspec
 
 from holdfast.flight.plain_files import only_files
-from holdfast.flight.redact import scrub
+from holdfast.flight.redact import clean, scrub
 
 TIMEOUT_S = 5.0
 LONGEST = 65_536
@@ -38,6 +39,11 @@ MANAGED = (
     "/Library/Application Support/ClaudeCode/managed-settings.json",
 )
 ANOTHERS = "it would tell of this machine, not of the one that these logs come from"
+NO_CAUSE = "no cause is weighed by it, so that it could not change the ranking"
+ADVICE = "it could change what is advised or told against a cause, and not the ranking"
+HELD = "suspicions of settings are held against it (H8e, H8f), and it could not change the ranking"
+RANKING = {"interface": ADVICE, "proxy settings": ADVICE}
+"By the name of a fact; of all others no cause is weighed by them."
 _TUNNEL = re.compile(r"(?:tun|tap|wg|utun|ppp|ipsec|tailscale|zt|nordlynx|proton|gpd)\w*")
 _VERSION = re.compile(r"\d{1,4}(?:\.\d{1,6}){1,3}[\w.+-]{0,20}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
@@ -58,7 +64,9 @@ class Skipped:
     name: str
     why: str
     line: str
-    "What to type to find out; empty where nothing helps."
+    "What to type to find out."
+    ranking: str = NO_CAUSE
+    "Whether to know it could change the ranking of the causes."
 
 
 @dataclass(slots=True)
@@ -105,6 +113,7 @@ def run(words: Sequence[str]) -> str:
 
 
 NOT_INSTALLED = "it is not installed"
+RADIO = "radio (signal, rate, channel)"
 
 
 @dataclass(slots=True)
@@ -117,15 +126,23 @@ class _Notes:
         try:
             value = tell()
         except NotTold as why:
-            # What is not there would only say so again.
-            helps = line if str(why) != NOT_INSTALLED else ""
-            self.made.skipped.append(Skipped(name, str(why), helps))
+            # What is not there would only say so again; a shell knows of other paths, and of aliases.
+            helps = line if str(why) != NOT_INSTALLED else f"type -a {line.split()[0]}"
+            self.skip(name, str(why), helps)
         except (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             told = getattr(error, "strerror", None) or type(error).__name__
-            self.made.skipped.append(Skipped(name, told, line))
+            self.skip(name, told, line)
         else:
             if value:
                 self.made.facts.append(Fact(name, value))
+
+    def skip(self, name: str, why: str, line: str) -> None:
+        self.made.skipped.append(Skipped(name, why, line, RANKING.get(name, NO_CAUSE)))
+
+    def unread(self, path: Path, why: str, line: str) -> None:
+        """A settings file; `line` is what looks into it."""
+        told = f"{line} {clean(shlex.quote(str(path)), limit=200)}"
+        self.made.skipped.append(Skipped(path.name, why, told, HELD))
 
 
 def look(
@@ -148,7 +165,7 @@ def look(
             ("client", "claude --version"), ("interface", "ip route get 1.1.1.1"),
             ("proxy settings", "env | cut -d= -f1 | grep -i proxy"),
         ):  # fmt: skip
-            notes.made.skipped.append(Skipped(name, ANOTHERS, line))
+            notes.skip(name, ANOTHERS, line)
     else:
         _machine(notes, system or os.uname().sysname, variables, runs, root)
         _client(notes, home, runs)
@@ -195,9 +212,7 @@ def _machine(notes: _Notes, system: str, variables: Mapping[str, str], runs: Run
         notes.take("interface", "route -n get default", lambda: _mac_interface(runs))
         notes.take("vpn", "scutil --nc list", lambda: _mac_vpn(runs))
         notes.take("resolvers", "scutil --dns", lambda: str(_mac_resolvers(runs)))
-        notes.made.skipped.append(
-            Skipped("radio (signal, rate, channel)", "that needs root, which Holdfast never asks for", "sudo wdutil info")
-        )  # fmt: skip
+        notes.skip(RADIO, "that needs root, which Holdfast never asks for", "sudo wdutil info")
     else:
         notes.take("interface", "ip route get 1.1.1.1", lambda: _linux_interface(root))
         notes.take("vpn", "ip -brief link", lambda: _linux_vpn(root))
@@ -301,7 +316,7 @@ def _proxies(variables: Mapping[str, str]) -> str:
 
 def _client(notes: _Notes, home: Path, runs: Run) -> None:
     notes.take("client", "claude --version", lambda: _version(runs(["claude", "--version"])))
-    notes.take("client's install", "command -v claude", lambda: _install(home, shutil.which("claude")))
+    notes.take("client's install", "type -a claude", lambda: _install(home, shutil.which("claude")))
     kept = home / ".local/share/claude/versions"
     if kept.is_dir():
         notes.take("versions kept", f"ls {kept}", lambda: _kept(kept))
@@ -428,13 +443,13 @@ def _file(notes: _Notes, path: Path) -> dict[str, Any] | None:
         if not isinstance(told, dict):
             raise NotTold("it is no JSON object")
     except NotTold as why:
-        notes.made.skipped.append(Skipped(path.name, str(why), ""))
+        notes.unread(path, str(why), "ls -l")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        notes.made.skipped.append(Skipped(path.name, error.strerror or type(error).__name__, ""))
+        notes.unread(path, error.strerror or type(error).__name__, "ls -l")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        notes.made.skipped.append(Skipped(path.name, "it is no JSON that can be read", ""))
+        notes.unread(path, "it is no JSON that can be read", "python3 -m json.tool")
     else:
         return told
     return None
