@@ -54,7 +54,8 @@ def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
     assert lines[0].startswith(
         "24 of 156 requests failed (15%), and 12 turns died of it. 2 causes explain 24 of the 24."
     )
-    assert lines[2:4] == [
+    assert lines[1:3] == ["Times are UTC.", ""]
+    assert lines[3:5] == [
         "  strong         12  The provider was overloaded",
         "  either         12  Requests were cut at a fixed age, or something that looks like it",
     ]

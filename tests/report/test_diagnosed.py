@@ -83,6 +83,28 @@ def test_a_part_of_the_record_says_which() -> None:
     assert diagnosed.period(EMPTY) == ""
 
 
+def test_a_page_has_one_clock_and_says_which() -> None:
+    """07:03 in Chicago was 12:03 UTC, and 01:00 UTC on the 20th was the evening before: tables, coverage and the part."""
+    bursts = [{"begun_ms": 1_776_341_000_000, "errors": 2}]
+    chicago = ((0, -6 * 3_600_000), (1_773_000_000_000, -5 * 3_600_000))
+    seen = Coverage("transcripts", "2 sessions", 1_768_870_800_000, 1_776_341_000_000)
+    there = replace(
+        EMPTY, tables={"bursts": bursts}, coverage=(seen,), offsets=chicago, zone="America/Chicago"
+    )
+    for page in (diagnosed.text(there, None), diagnosed.as_markdown(there)):
+        whole = "\n".join(page)
+        assert "2026-04-16 07:03:20" in whole and "12:03:20" not in whole
+        assert "2 sessions, 2026-01-19 to 2026-04-16" in whole
+        assert [line for line in page if "Times are" in line] == [
+            "Times are of America/Chicago (UTC-6 to UTC-5)."
+        ]
+    assert diagnosed.clock(replace(there, offsets=((0, 0),), zone="Etc/UTC")) == "Times are UTC."
+    assert (
+        diagnosed.clock(replace(there, offsets=((0, 19_800_000),), zone="")) == "Times are local (UTC+5:30)."
+    )
+    assert diagnosed.clock(EMPTY) == ""
+
+
 def test_of_a_long_table_in_time_the_newest_rows_are_shown() -> None:
     """Forty bursts over two years: the last twelve, with their year; of another table the first."""
     day_ms = 86_400_000

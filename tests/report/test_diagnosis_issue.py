@@ -105,6 +105,7 @@ def test_it_helps_the_vendor() -> None:
     assert "Requests were cut at a fixed age (300 s), or something that looks like it:" in title
     wrong = field(page, "What's wrong?")
     assert wrong.startswith("24 of 156 requests failed (15%), and 12 turns died of it.")
+    assert "(days of UTC, as all times here that do not say local), in use on " in wrong
     assert "1. **" in wrong and "2. **" in wrong
     ids = {one.request_id for failure in diagnosis.case.failures for one in failure.tries if one.request_id}
     assert ids and all(one in page for one in ids) and "9ddf33cfda64f790-ORD" in page

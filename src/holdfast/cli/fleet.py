@@ -11,7 +11,7 @@ from datetime import tzinfo
 from holdfast.cli.errors import Misused
 from holdfast.cli.homes import weighing
 from holdfast.cli.viewing import page_width
-from holdfast.cli.zones import offsets
+from holdfast.cli.zones import offsets, zone_name
 
 
 def fleet_page(
@@ -39,6 +39,7 @@ def fleet_page(
             since_ms=since_ms,
             until_ms=until_ms,
             offsets=offsets(zone) if zone is not None else (),
+            zone=zone_name(zone) if zone is not None else "UTC",
             progress=progress,
         )
     forms: dict[str, Callable[[], str]] = {

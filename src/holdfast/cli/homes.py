@@ -99,6 +99,7 @@ def diagnosed(
             desktop=logs,
             coverage=[_transcripts(store, done, refused, places), told],
             offsets=offsets(zone),
+            zone=zone_name(zone),
             since_ms=since_ms,
             until_ms=until_ms,
             beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms)),

@@ -55,6 +55,8 @@ class Diagnosis:
     since_ms: int | None = None
     until_ms: int | None = None
     offsets: Offsets = field(default=())
+    zone: str = ""
+    "The local clock's name, `America/Chicago`; empty where it has none."
     case: Case = field(default_factory=lambda: Case(()))
     "What was examined, for whoever draws it."
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -105,13 +107,14 @@ def diagnose(
     desktop: Sequence[DesktopLog] = (),
     coverage: Sequence[Coverage] = (),
     offsets: Offsets = (),
+    zone: str = "",
     since_ms: int | None = None,
     until_ms: int | None = None,
     beside: Callable[[Case], Beside] | None = None,
     marks: Sequence[tuple[int, str]] = (),
     believed: tuple[int, int] | None = None,
 ) -> Diagnosis:
-    """Count and weigh all that the sources hold of this time. `offsets` tell the local clock.
+    """Count and weigh all that the sources hold of this time. `offsets` tell the local clock, and `zone` is its name.
 
     `beside` is asked once, with the case that the client's logs make, for what others saw of it. `marks` are the notes
     on the timeline (ms, UTC, and text, in order): rates are told before, between and after them. Records of times that
@@ -157,6 +160,7 @@ def diagnose(
         since_ms=since_ms,
         until_ms=until_ms,
         offsets=offsets,
+        zone=zone,
         case=case,
         intervals=dict(_shares(examination, case, offsets)),
     )
@@ -366,6 +370,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "schema": SCHEMA,
         "since_ms": diagnosis.since_ms,
         "until_ms": diagnosis.until_ms,
+        "zone": diagnosis.zone,
         "failures": diagnosis.failures,
         "requests": diagnosis.requests,
         "died": diagnosis.died,

@@ -53,6 +53,8 @@ class Fleet:
     refused: tuple[str, ...]
     since_ms: int | None
     until_ms: int | None
+    zone: str = "UTC"
+    "The clock by which days and hours are counted."
 
     @property
     def causes(self) -> Rows:
@@ -95,6 +97,7 @@ def look(
     since_ms: int | None = None,
     until_ms: int | None = None,
     offsets: Offsets = (),
+    zone: str = "UTC",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fleet:
     """Ask the engine for all of it. `progress` is told the name of each table before it is asked for."""
@@ -127,6 +130,7 @@ def look(
         refused=tuple(_refused(found, total, exports, bool(since_ms or until_ms))),
         since_ms=since_ms,
         until_ms=until_ms,
+        zone=zone,
     )
 
 

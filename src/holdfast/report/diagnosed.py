@@ -15,6 +15,7 @@ from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.fix import flights_alone, silences
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
+from holdfast.diagnosis.tables import Offsets
 from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.flights import counted, ending_sentence, percent
@@ -172,7 +173,10 @@ def _no_request(diagnosis: Diagnosis) -> str:
     if whole is not None and whole.first_ms is not None:
         partial = diagnosis.since_ms is not None or diagnosis.until_ms is not None
         if partial:
-            return f"There is nothing to diagnose: no request is on record in this time; the record goes {_from_to(whole)}."
+            return (
+                f"There is nothing to diagnose: no request is on record in this time; the record goes from "
+                f"{span(whole, diagnosis.offsets)}."
+            )
     flights = known.get("flights")
     if flights is not None and flights.first_ms is not None:
         return (
@@ -182,10 +186,6 @@ def _no_request(diagnosis: Diagnosis) -> str:
     return "There is nothing to diagnose: no request is on record."
 
 
-def _from_to(one: Coverage) -> str:
-    return f"from {span(one)}"
-
-
 def period(diagnosis: Diagnosis) -> str:
     """Which part of the record was asked for, by the local clock; empty where all of it was."""
     since, until = diagnosis.since_ms, diagnosis.until_ms
@@ -193,12 +193,31 @@ def period(diagnosis: Diagnosis) -> str:
         return ""
 
     def told(at_ms: int) -> str:
-        local = datetime.fromtimestamp((at_ms + ahead_ms(at_ms, diagnosis.offsets)) / 1000, UTC)
-        return local.strftime("%Y-%m-%d %H:%M")
+        return _local(at_ms, diagnosis.offsets).strftime("%Y-%m-%d %H:%M")
 
     begin = f"from {told(since)} " if since is not None else ""
     end = f"until {told(until)}" if until is not None else "to its end"
     return f"Of the record {begin}{end} only; what was looked at is told as a whole."
+
+
+def clock(diagnosis: Diagnosis) -> str:
+    """Whose clock a page's times are of: `Times are of America/Chicago (UTC-6 to UTC-5).`; empty where there are none."""
+    times = [at for one in diagnosis.coverage for at in (one.first_ms, one.last_ms) if at is not None]
+    if not times:
+        return ""
+    ahead = sorted({ahead_ms(at, diagnosis.offsets) for at in times})
+    if ahead == [0]:
+        return "Times are UTC."
+    told = " to ".join(dict.fromkeys(_ahead(one) for one in (ahead[0], ahead[-1])))
+    return (
+        f"Times are of {clean(diagnosis.zone)} ({told})." if diagnosis.zone else f"Times are local ({told})."
+    )
+
+
+def _ahead(ahead_ms: int) -> str:
+    """`UTC+5:30`."""
+    hours, minutes = divmod(abs(ahead_ms) // 60_000, 60)
+    return f"UTC{'-' if ahead_ms < 0 else '+'}{hours}" + (f":{minutes:02}" if minutes else "")
 
 
 def next_step(diagnosis: Diagnosis) -> str:
@@ -260,15 +279,17 @@ def overview(diagnosis: Diagnosis) -> list[tuple[str, int, str]]:
     return rows + ([("unexplained", left, "no cause that is known here fits")] if left else [])
 
 
-def span(coverage: Coverage) -> str:
-    """From when to when, in UTC."""
+def span(coverage: Coverage, offsets: Offsets = ()) -> str:
+    """From when to when, by the local clock."""
     if coverage.first_ms is None or coverage.last_ms is None:
         return ""
-    return f"{_day(coverage.first_ms)} to {_day(coverage.last_ms)}"
+    first, last = (_local(at, offsets).strftime("%Y-%m-%d") for at in (coverage.first_ms, coverage.last_ms))
+    return f"{first} to {last}"
 
 
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+def _local(at_ms: int, offsets: Offsets = ()) -> datetime:
+    """What the local clock shows then; UTC, where none is told."""
+    return datetime.fromtimestamp((at_ms + ahead_ms(at_ms, offsets)) / 1000, UTC)
 
 
 # ----- text
@@ -279,6 +300,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     page = paragraph(verdict(diagnosis), width)
     if part := period(diagnosis):
         page += paragraph(part, width)
+    page += paragraph(clock(diagnosis), width)
     if diagnosis.findings:
         page.append("")
         for grade, count, told in overview(diagnosis):
@@ -315,7 +337,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             f"unexplained  {counted(number, 'failure')}: no cause that is known here explains {them}.",
         ]
     for name, rows in worth_showing(diagnosis):
-        lines = shown(name, rows)
+        lines = shown(name, rows, diagnosis.offsets)
         if lines:
             page += ["", HEADS[name], *shortened(name, lines, width)]
     page += _prior(diagnosis, around, width)
@@ -323,7 +345,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     page += [
         line
         for one in diagnosis.coverage
-        for line in paragraph(covered(one), width, f"  {one.source:<13} ", " " * 16)
+        for line in paragraph(covered(one, diagnosis.offsets), width, f"  {one.source:<13} ", " " * 16)
     ]
     if around.environment is not None:
         page += ["", "Where it ran"]
@@ -420,9 +442,9 @@ def saves(one: Advice) -> str:
     return f"({told})"
 
 
-def covered(one: Coverage) -> str:
+def covered(one: Coverage, offsets: Offsets = ()) -> str:
     """How much a source holds, from when to when, and what of it could not be read."""
-    parts = [one.count, span(one)]
+    parts = [one.count, span(one, offsets)]
     if one.unreadable:
         parts.append(f"not read: {'; '.join(one.unreadable[:3])}")
     return ", ".join(part for part in parts if part)
@@ -476,8 +498,8 @@ def worth_showing(diagnosis: Diagnosis) -> Iterator[tuple[str, Sequence[Mapping[
             yield name, rows
 
 
-def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A table's head and rows as text; empty where there is nothing in it worth a look."""
+def shown(name: str, rows: Sequence[Mapping[str, Any]], offsets: Offsets = ()) -> list[list[str]]:
+    """A table's head and rows as text, times by the local clock; empty where there is nothing in it worth a look."""
     if name == "by code" and not any(row["errors"] for row in rows):
         return []  # the client gave up without a try on record: "dead turns" tells of those
     whole = name in ("by code", "commands", "link now")
@@ -489,7 +511,10 @@ def shown(name: str, rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     left = ("first_ms", "last_ms", "burst")
     names = [column for column in rows[0] if column not in left and not column.endswith(("_low", "_high"))]
     head = [NAMED.get(column, column.removesuffix("_ms").replace("_", " ")) for column in names]
-    return [head, *[[_cell(column, row[column]) + _within(row, column) for column in names] for row in rows]]
+    return [
+        head,
+        *[[_cell(column, row[column], offsets) + _within(row, column) for column in names] for row in rows],
+    ]
 
 
 def _within(row: Mapping[str, Any], column: str) -> str:
@@ -514,17 +539,17 @@ def _lost(row: Mapping[str, Any]) -> list[list[str]]:
     return found
 
 
-def _cell(column: str, value: Any) -> str:
+def _cell(column: str, value: Any, offsets: Offsets) -> str:
     if value is None:
         return "-"
     if column == "day":
-        return _day(value * 86_400_000)
+        return _local(value * 86_400_000).strftime("%Y-%m-%d")  # of the local clock already
     if column == "weekday":
         return _WEEKDAYS[value]
     if column == "since_ms" and not value:
         return "the beginning"
     if column.endswith("_ms"):
-        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return _local(value, offsets).strftime("%Y-%m-%d %H:%M:%S")
     if column in SHARES:
         return f"{value:.0%}"
     if isinstance(value, float):
@@ -542,6 +567,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     page = ["# Diagnosis", "", markdown.words(verdict(diagnosis)), ""]
     if part := period(diagnosis):
         page += [markdown.words(part), ""]
+    if whose := clock(diagnosis):
+        page += [markdown.words(whose), ""]
     if diagnosis.findings:
         known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
         page += [*markdown.table(("how sure", "failures", "cause"), known), ""]
@@ -575,7 +602,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             "",
         ]
     for name, rows in worth_showing(diagnosis):
-        lines = shown(name, rows)
+        lines = shown(name, rows, diagnosis.offsets)
         if lines:
             cells = [[markdown.words(cell) for cell in row] for row in lines]
             page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
@@ -588,7 +615,9 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             page += [f"  - {word}: {markdown.words(told)}" for word, told in prior.reasons(suspicion)]
         page.append("")
     page += ["## What was looked at", ""]
-    page += [f"- {one.source}: {markdown.words(covered(one))}" for one in diagnosis.coverage]
+    page += [
+        f"- {one.source}: {markdown.words(covered(one, diagnosis.offsets))}" for one in diagnosis.coverage
+    ]
     if around.environment is not None:
         facts = [(markdown.words(name), markdown.words(value)) for name, value in around.environment_rows()]
         page += ["", "## Where it ran", "", *markdown.table(("", ""), facts), ""]

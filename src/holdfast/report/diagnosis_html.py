@@ -187,7 +187,7 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         else "",
         tables=list(_tables(diagnosis)),
         coverage=drawer.drawn(pictures.coverage(diagnosis)),
-        sources=[(one.source, diagnosed.covered(one)) for one in diagnosis.coverage],
+        sources=[(one.source, diagnosed.covered(one, diagnosis.offsets)) for one in diagnosis.coverage],
         environment=table(
             "", [["what", "which"], *([name, value] for name, value in around.environment_rows())], True
         )
@@ -216,7 +216,8 @@ def _span(diagnosis: Diagnosis) -> str:
     days = [row["day"] for row in diagnosis.tables["per day"]]
     if not days:
         return ""
-    return f"{pictures_when.date(min(days))} to {pictures_when.date(max(days))}, {counted(len(days), 'day')} in use"
+    first, last = pictures_when.date(min(days)), pictures_when.date(max(days))
+    return f"{first} to {last}, {counted(len(days), 'day')} in use. {diagnosed.clock(diagnosis)}".strip()
 
 
 def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
@@ -248,7 +249,7 @@ def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Ca
 
 def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
     for name, rows in diagnosed.worth_showing(diagnosis):
-        lines = diagnosed.shown(name, rows)
+        lines = diagnosed.shown(name, rows, diagnosis.offsets)
         if lines:
             title = diagnosed.HEADS.get(name, name.capitalize())
             yield table(title, lines, name in OPEN, name)

@@ -23,7 +23,7 @@ from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
-from holdfast.diagnosis.tables import KNOWN_CODES
+from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES
 from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight import deidentify
@@ -360,15 +360,17 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
 
 
 def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    days = diagnosis.tables["per day"]
+    case = diagnosis.case
+    times = [*(one.at_ms for one in case.failures), *(one.at_ms for one in case.answers)]
+    days = sorted({at_ms // DAY_MS for at_ms in times})
     page = [words(diagnosed.verdict(diagnosis)), ""]
     if days:
         first, last = (
-            datetime.fromtimestamp(row["day"] * 86_400, UTC).strftime("%Y-%m-%d")
-            for row in (days[0], days[-1])
+            datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in (days[0], days[-1])
         )
         page += [
-            f"Seen from {first} to {last} (local days), in use on {len(days)} of them. {_spread(diagnosis)}",
+            f"Seen from {first} to {last} (days of UTC, as all times here that do not say local), in use on {len(days)} of "
+            f"them. {_spread(diagnosis)}",
             "",
         ]
     for place, finding in enumerate(diagnosis.findings, 1):

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.diagnosis.fleet import MOST_TIMES, Fleet
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.flight.flights import counted, percent
+from holdfast.flight.redact import clean
 from holdfast.report import markdown
 from holdfast.report.diagnosed import HEADS, shortened, shown
 from holdfast.report.text import paragraph
@@ -87,7 +88,7 @@ def text(fleet: Fleet, width: int | None) -> list[str]:
     for name, rows in _tables(fleet):
         lines = shown(name, rows)
         if lines:
-            page += ["", _head(name), *shortened(name, lines, width)]
+            page += ["", _head(name, fleet.zone), *shortened(name, lines, width)]
     page += ["", "What was looked at"]
     page += [line for one in fleet.coverage for line in paragraph(one, width, "  - ", "    ")]
     page += ["", "What a fleet's files cannot tell"]
@@ -104,7 +105,12 @@ def as_markdown(fleet: Fleet) -> list[str]:
         lines = shown(name, rows)
         if lines:
             cells = [[markdown.words(cell) for cell in row] for row in lines]
-            page += ["", f"## {_head(name)}", "", *markdown.table(cells[0], cells[1:])]
+            page += [
+                "",
+                f"## {markdown.words(_head(name, fleet.zone))}",
+                "",
+                *markdown.table(cells[0], cells[1:]),
+            ]
     page += ["", "## What was looked at", "", *(f"- {markdown.words(one)}" for one in fleet.coverage)]
     page += [
         "",
@@ -124,5 +130,5 @@ def _tables(fleet: Fleet) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
         yield name, rows
 
 
-def _head(name: str) -> str:
-    return OURS.get(name) or HEADS[name].replace("(local)", "(UTC)")
+def _head(name: str, zone: str) -> str:
+    return OURS.get(name) or HEADS[name].replace("(local)", f"({clean(zone)})")
