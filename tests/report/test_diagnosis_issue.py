@@ -281,6 +281,18 @@ def test_it_names_nobody() -> None:
     assert ids and all(one in sheet for one in ids)
 
 
+def test_of_two_hundred_days_the_newest_are_public() -> None:
+    """A table that goes on with the time is cut at its old end; the tiers' names are ours, and stay."""
+    diagnosis, found = a_month()
+    days = [{"day": 20_400 + number, "errors": 1, "failures": 1, "answered": 1} for number in range(200)]
+    page = issue(
+        replace(diagnosis, tables=dict(diagnosis.tables) | {"per day": days}), Around(), found, Names()
+    )
+
+    assert "| 2026-05-26 |" in page and "| 2025-11-08 |" not in page
+    assert "50 more rows can be had" in page and "| up to 200,000 tokens |" in page
+
+
 def test_a_regression_is_claimed_with_its_numbers() -> None:
     """An older version that was used enough and never failed is the last working one, with what was to be expected."""
     diagnosis, found = a_month()

@@ -331,7 +331,8 @@ def _sections(
     if around.environment is not None:
         yield _Section(_environment(around, public), 4, "the environment")
     for place, (name, rows) in enumerate(diagnosis.tables.items()):
-        shown = diagnosed.shown(name, public.rows(rows[:MOST_ROWS]))
+        told = rows[-MOST_ROWS:] if name in diagnosed.IN_TIME else rows[:MOST_ROWS]
+        shown = diagnosed.shown(name, public.rows(told))
         if shown:
             cells = [[words(cell) for cell in row] for row in shown]
             head = diagnosed.HEADS.get(name, name)
