@@ -35,6 +35,8 @@ TO_TYPE: Mapping[str, str] = {
 ASLEEP = frozenset(("machine-sleep", "seen-machine"))
 AWAKE: Mapping[str, str] = {"linux": "systemd-inhibit --what=sleep claude", "darwin": "caffeinate -i claude"}
 RUN = "holdfast run -- claude"
+LONG_S = 300.0
+"As long a silence the shortest limit that a measured client has by default takes for a break."
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,13 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
 
 
 def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """`10 silent stalls are inferred, the longest of 897 s`: of the table of stalls; empty where none is.
+    """`10 silent stalls are inferred, the longest of 897 s`: of the table of stalls; empty where nothing is wrong.
 
+    That is so where the client has no word of them and all are short: in hundreds of answers some think for minutes.
     Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
     """
     rows = [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
-    if not rows:
+    if not any(row["kind"] == "debug log" or (row["silent_s"] or 0) >= LONG_S for row in rows):
         return ""
     verb = "is" if len(rows) == 1 else "are"
     told = f"{counted(len(rows), 'silent stall')} {verb} inferred"
