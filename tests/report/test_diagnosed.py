@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_the_largest_row_is_never_left_out() -> None:
     versions = [{"version": f"2.1.{112 - number}", "failures": 93 - number} for number in range(20)]
     days = [{"day": 20_500 + number, "failures": 99 if number == 9 else 1} for number in range(40)]
     logs = [{"version": f"2.1.{number}", "answered": 7 if number else 900} for number in range(20)]
-    tables = {"by version": versions, "per day": days, "client logs": logs}
+    tables: dict[str, list[dict[str, Any]]] = {"by version": versions, "per day": days, "client logs": logs}
     page = diagnosed.text(replace(EMPTY, tables=tables), None)
     start = page.index(diagnosed.HEADS["per day"]) + 2
 
