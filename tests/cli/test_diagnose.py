@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli import add, diagnose, forget, mark, zones
+from holdfast.sessions import lines
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -490,3 +491,26 @@ def test_telemetry_that_could_not_be_sent_is_named_and_not_read(home: Path) -> N
     assert row["count"].startswith("1 file of events that the client could not send, not read: ")
     assert "secret" not in result.stdout
     assert "client telemetry" not in [one["source"] for one in before["coverage"]]
+
+
+def test_dirt_has_kinds_and_copies_are_counted_aloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines by what is wrong with them, and a file that tells nothing new, in the text as for programs."""
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000_000)
+    a_month_with_a_limit(home)
+    first, *_ = sorted((home / ".claude" / "projects").rglob("*.jsonl"))
+    (first.parent / "ffffffff-0000-4000-8000-000000000000.jsonl").write_bytes(first.read_bytes())
+    with first.open("ab") as file:
+        file.write(b'{"type":"assistant","timest\n{"type":"sys\nno json\n[1]\n' + b"x" * 3_000_000 + b"\n")
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    said = " ".join(diagnosed(home).output.split())
+
+    [row] = [one for one in told["coverage"] if one["source"] == "transcripts"]
+    assert row["count"].startswith("13 sessions, 1 of them a copy, and 0 subagents")
+    assert row["unreadable"] == [
+        "2 lines torn",
+        "1 line not JSON",
+        "1 line of no known shape",
+        "1 line too long",
+    ]
+    assert "not read: 2 lines torn; 1 line not JSON; 1 line of no known shape; 1 line too long" in said
+    assert "1 of them a copy" in said

@@ -184,12 +184,17 @@ def _transcripts(
             f"none: no session of Claude Code is in {looked}",
             unreadable=tuple(map(clean, unread)),
         )
-    told = f"{counted(files - round(helpers), 'session')} and {counted(round(helpers), 'subagent')}, {size(round(total))}"
+    copied = store.copied()
+    sessions = counted(files - round(helpers), "session")
+    if copied:
+        sessions += f", {copied} of them {'a copy' if copied == 1 else 'copies'},"
+    told = f"{sessions} and {counted(round(helpers), 'subagent')}, {size(round(total))}"
     if files > done.files:
         told += f" ({files - done.files} of them deleted since)"
     if dirt:
         told += f", {counted(round(dirt), 'line')} that could not be read"
-    unread = [f"{path.name}: {why}" for path, why in [*refused, *done.unreadable]]
+    unread = [f"{counted(count, 'line')} {kind}" for kind, count in store.dirt()]
+    unread += [f"{path.name}: {why}" for path, why in [*refused, *done.unreadable]]
     return Coverage("transcripts", told, first, last, tuple(clean(one) for one in unread))
 
 

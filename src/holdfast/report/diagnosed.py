@@ -446,7 +446,11 @@ def covered(one: Coverage, offsets: Offsets = ()) -> str:
     """How much a source holds, from when to when, and what of it could not be read."""
     parts = [one.count, span(one, offsets)]
     if one.unreadable:
-        parts.append(f"not read: {'; '.join(one.unreadable[:3])}")
+        more = len(one.unreadable) - MOST_UNREAD
+        parts.append(
+            f"not read: {'; '.join(one.unreadable[:MOST_UNREAD])}"
+            + (f"; and {more} more" if more > 0 else "")
+        )
     return ", ".join(part for part in parts if part)
 
 
@@ -487,6 +491,8 @@ def is_number(cell: str) -> bool:
 # ----- tables
 
 
+MOST_UNREAD = 6
+"Kinds of dirt and names of files that a source's line has room for."
 WITHOUT_FAILURES = ("stalls", "client logs", "commands", "link now")
 "Tables that tell something where nothing failed; all others would be zeros."
 

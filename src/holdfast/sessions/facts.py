@@ -138,6 +138,8 @@ class FileFacts:
     loose: int = 0
     "Lines that had a field of an unexpected type, and were used as far as they made sense."
     dirt: int = 0
+    dirt_kinds: dict[str, int] = field(default_factory=dict)
+    "How many of these lines are of which kind."
     first_dirt: tuple[int, str] | None = None
     "Line number, and what is wrong with it."
     first_ms: int | None = None

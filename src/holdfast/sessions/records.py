@@ -96,8 +96,16 @@ _strict = msgspec.json.Decoder(Line)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:?\d\d)")
 
 
+TORN, NOT_JSON, TOO_LONG, NO_RECORD = "torn", "not JSON", "too long", "of no known shape"
+"Kinds of dirt, each of which follows a count of lines."
+
+
 class Dirt(Exception):
     """A line that is no JSON object; the text says what is wrong with it."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 def decode(line: bytes | bytearray) -> tuple[Line, bool]:
@@ -107,13 +115,13 @@ def decode(line: bytes | bytearray) -> tuple[Line, bool]:
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Dirt(str(error)) from error
+        raise Dirt(str(error), TORN if "truncated" in str(error) else NOT_JSON) from error
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Dirt(str(error)) from error
+        raise Dirt(str(error), NOT_JSON) from error
     if not isinstance(found, dict):
-        raise Dirt(f"a {type(found).__name__}, not an object")
+        raise Dirt(f"a {type(found).__name__}, not an object", NO_RECORD)
     return _loosely(found), True
 
 

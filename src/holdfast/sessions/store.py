@@ -53,6 +53,14 @@ REPORTS_KEPT = 20
 _ORGANIZATIONS = "CREATE TABLE IF NOT EXISTS organization (id TEXT PRIMARY KEY)"
 """Whose account it is, for a private sheet alone: neither analysed nor exported, so not among the tables above. Transcripts
 that were read before this was kept do not tell it."""
+_DIRT = (
+    "CREATE TABLE IF NOT EXISTS dirt (file INTEGER NOT NULL, kind TEXT NOT NULL, lines INTEGER NOT NULL, "
+    "PRIMARY KEY (file, kind))"
+)
+"Lines that could not be read, by their kind. Those of files that were read before this was kept have none."
+_COPIED = "CREATE TABLE IF NOT EXISTS copied (file INTEGER PRIMARY KEY)"
+"Files that told nothing which another had not told before."
+_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED)
 
 
 class StoreError(Exception):
@@ -178,14 +186,14 @@ class Store:
         run("PRAGMA synchronous = NORMAL")
         version = run("PRAGMA user_version").fetchone()[0]
         if version == VERSION:
-            run(_REPORTS)
-            run(_ORGANIZATIONS)
+            for statement in _BESIDE:
+                run(statement)
             return
         with self.transaction():
             names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in names:
                 run(f'DROP TABLE "{name}"')
-            for statement in (*_schema(), _REPORTS, _ORGANIZATIONS):
+            for statement in (*_schema(), *_BESIDE):
                 run(statement)
             run(f"PRAGMA user_version = {VERSION}")
 
@@ -250,7 +258,40 @@ class Store:
             "INSERT OR IGNORE INTO organization VALUES (?)",
             [(_kept(one),) for one in sorted(facts.organizations)],
         )
-        return self._rows(file, facts)
+        copies = self._rows(file, facts)
+        self._keep_dirt(file, facts, known, grown=known is not None and known.grown(found))
+        self._keep_copied(file, facts, known, copies)
+        return copies
+
+    def _keep_dirt(self, file: int, facts: FileFacts, known: Known | None, *, grown: bool) -> None:
+        if known is not None and not grown:
+            self.connection.execute("DELETE FROM dirt WHERE file = ?", (file,))
+        self.connection.executemany(
+            "INSERT INTO dirt VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET lines = lines + excluded.lines",
+            [(file, kind, count) for kind, count in facts.dirt_kinds.items()],
+        )
+
+    def _keep_copied(self, file: int, facts: FileFacts, known: Known | None, copies: int) -> None:
+        """A file that is read again knows its own rows: then only what is new in it tells something."""
+        new = len(facts.errors) + len(facts.dead) + len(facts.requests) - copies
+        new += len(facts.durations) + len(facts.compactions)
+        if known is None and copies and not new:
+            self.connection.execute("INSERT OR IGNORE INTO copied VALUES (?)", (file,))
+        elif known is not None and new:
+            self.connection.execute("DELETE FROM copied WHERE file = ?", (file,))
+
+    def dirt(self) -> list[tuple[str, int]]:
+        """How many lines could not be read, by their kind, the most first."""
+        return self.connection.execute(
+            "SELECT kind, sum(lines) FROM dirt GROUP BY kind ORDER BY sum(lines) DESC, kind"
+        ).fetchall()
+
+    def copied(self) -> int:
+        """How many sessions' files told nothing that another had not told."""
+        count: int = self.connection.execute(
+            "SELECT count(*) FROM copied JOIN file USING (file) WHERE NOT subagent"
+        ).fetchone()[0]
+        return count
 
     def _rows(self, file: int, facts: FileFacts) -> int:
         chain_of = {error.uuid: chain.errors[0].uuid for chain in facts.chains for error in chain.errors}

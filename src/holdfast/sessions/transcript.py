@@ -25,6 +25,7 @@ from holdfast.sessions.facts import (
 )
 from holdfast.sessions.records import (
     HEAD,
+    TOO_LONG,
     Dirt,
     Line,
     Message,
@@ -110,6 +111,8 @@ class _Reading:
         }
         "Model and context of each conversation's last answer."
         self.seen: dict[str, Request] = {}
+        self.given_up = False
+        "Whether what comes next is the rest of a line that was too long."
 
     def piece(self, offset: int, data: bytearray, size: int) -> None:
         """Lines, each with its end; behind them perhaps one without.
@@ -145,6 +148,7 @@ class _Reading:
             decode(data)
         except Dirt:
             self.facts.unfinished_bytes = len(data)
+            self.given_up = len(data) > lines.LONGEST_LINE
             return
         end = self.end + len(data)
         data += b"\n"
@@ -181,6 +185,9 @@ class _Reading:
             if not data.strip():
                 return False
             facts.dirt += 1
+            kind = TOO_LONG if self.given_up else dirt.kind
+            self.given_up = False
+            facts.dirt_kinds[kind] = facts.dirt_kinds.get(kind, 0) + 1
             facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
             return True
         facts.loose += loosely
