@@ -145,6 +145,16 @@ def test_lines_of_the_debug_log_as_clients_write_them(
     assert row["silent_s"] == gap_s and str(row["fits"]).startswith("the client's own word: ")
 
 
+def test_what_the_client_does_about_a_silence_is_no_other_one() -> None:
+    """It gives the stream up, and a second later it asks again; a minute later that is another end."""
+    told = (("07:05:00", "Streaming idle timeout: no chunks received for 300s, aborting stream"),
+            ("07:05:01", "Stream idle timeout before first event - retrying streaming (1/1)"),
+            ("07:06:02", "Stream connection error (ECONNRESET) - retrying streaming (1/10)"))  # fmt: skip
+    log = debug.read([f"2026-04-14T{at}.000Z [WARN] {text}" for at, text in told], "s1")
+
+    assert [one.silent_s for one in stalls.of_debug(log.notes, {})] == [300.0, None]
+
+
 def test_one_silence_is_told_once() -> None:
     """By the client's own word, where it has one."""
     note = debug.DebugNote(MORNING_MS + 200_000, "stall", "s1", 180.0)

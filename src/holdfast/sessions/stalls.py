@@ -15,6 +15,8 @@ from typing import Any
 
 from holdfast.sessions.debug import DebugNote
 
+FOLLOWS_MS = 5_000
+"Lines of the debug log so close behind each other tell of one end: what came, and what the client does about it."
 SILENT_S = 120.0
 "Silence that is called one. A person has looked at the screen by then; a large prompt has begun to be answered."
 SLOW_TOKENS_PER_S = 20.0
@@ -164,7 +166,7 @@ def of_unfinished(rows: Sequence[Unfinished], answers: Mapping[str, int]) -> tup
 
 
 def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[Stall]:
-    """What the debug log says in words. `versions`: session -> the client's version."""
+    """What the debug log says in words, once for all that it says of one end. `versions`: session -> the client's version."""
     said = {
         "stall": "the client's own word: the stream stalled",
         "stale": "the client's own word: its connection was stale",
@@ -173,18 +175,18 @@ def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[St
         "cut": "the client's own word: the stream broke, and what had come was kept",
         "fallback": "the client's own word: it asked again without streaming",
     }
-    return [
-        Stall(
-            one.at_ms,
-            one.session,
-            versions.get(one.session, ""),
-            "debug log",
-            one.gap_s,
-            said[one.kind] + (f" ({one.code})" if one.code else ""),
-            "which side was silent",
+    found: list[Stall] = []
+    last: dict[str, DebugNote] = {}
+    for one in sorted(notes, key=lambda note: note.at_ms):
+        before, last[one.session] = last.get(one.session), one
+        if before is not None and one.gap_s is None and one.at_ms - before.at_ms <= FOLLOWS_MS:
+            continue
+        words = said[one.kind] + (f" ({one.code})" if one.code else "")
+        version = versions.get(one.session, "")
+        found.append(
+            Stall(one.at_ms, one.session, version, "debug log", one.gap_s, words, "which side was silent")
         )
-        for one in notes
-    ]
+    return found
 
 
 def merged(found: Iterable[Stall]) -> list[Stall]:
