@@ -166,7 +166,7 @@ def of_unfinished(rows: Sequence[Unfinished], answers: Mapping[str, int]) -> tup
 
 
 def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[Stall]:
-    """What the debug log says in words, once for all that it says of one end. `versions`: session -> the client's version."""
+    """What the debug log says in words, once for each end. `versions`: session -> the client's version."""
     said = {
         "stall": "the client's own word: the stream stalled",
         "stale": "the client's own word: its connection was stale",
