@@ -193,6 +193,27 @@ def test_http_and_family_by_who_was_on_the_way() -> None:
     assert (weeks.verdict("H4"), weeks.verdict("H7")) == (prior.CONTRADICTED, prior.CONTRADICTED)
 
 
+def test_who_was_on_the_way_is_named() -> None:
+    """A capture is no flight; and of what it does not tell it has not said that it went otherwise."""
+    weeks = Weeks().sometimes()
+    for number, one in enumerate(weeks.failures[:20]):
+        family = "4" if number < 12 else None
+        weeks.trips.append(Trip(one.at_ms, "capture client.pcap", True, failure=one.id, family=family))
+    why = {one.key: one.why for one in prior.held(weeks.diagnosed())}
+    assert why["H4"] == (
+        "The client's logs do not tell by which HTTP it spoke, nor does a capture that saw its failures."
+    )
+    assert why["H7"] == (
+        "12 of 12 failures went by IPv4, of 20 failures that a capture saw; of the other 8 the way is not told."
+    )
+    weeks.trips += [
+        Trip(one.at_ms, source, True, failure=one.id, family="4")
+        for source, one in zip(["nginx access.log:14", *["flights"] * 7], weeks.failures[12:20], strict=True)
+    ]
+    (told,) = [one.why for one in prior.held(weeks.diagnosed()) if one.key == "H7"]
+    assert told == "20 of 20 failures that a flight, a capture or an added log saw went by IPv4."
+
+
 def test_versions_of_the_same_days_alone() -> None:
     """H5: more often than its part of those days' requests, no more often, or never side by side."""
     bad = Weeks()

@@ -22,6 +22,7 @@ from holdfast.diagnosis.hypotheses._away import face
 from holdfast.diagnosis.hypotheses.client_version import beside_newer, release, suspect
 from holdfast.diagnosis.intervals import ratio
 from holdfast.diagnosis.tables import DAY_MS, HOUR_MS
+from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.flight.flights import counted, percent
 from holdfast.sessions.environment import ANOTHERS, Environment
 
@@ -344,7 +345,7 @@ def _undecided(when: str, log: str, hits: int, marks: Sequence[tuple[Failure, bo
 
 
 def _ways(data: _Data, way: Callable[[Trip], str | None]) -> list[set[str]]:
-    """Of each failure that a flight saw: by which ways its attempts went, as far as that was told."""
+    """Of each failure that somebody on the way saw: by which ways its attempts went; empty where that was not told."""
     return [
         {value for trip in trips if (value := way(trip)) is not None}
         for one in data.case.failures
@@ -352,18 +353,52 @@ def _ways(data: _Data, way: Callable[[Trip], str | None]) -> list[set[str]]:
     ]
 
 
+def _on_the_way(case: Case) -> str:
+    """Who saw failures, where anybody did: `a flight`, `a flight, a capture or an added log`."""
+    sources = {trip.source for one in case.failures for trip in case.trips_of.get(one.id, ())}
+    captures = {one for one in sources if one.startswith("capture ")}
+    known = [
+        name
+        for name, found in (
+            ("a flight", FLIGHTS in sources),
+            ("a capture", captures),
+            ("an added log", sources - captures - {FLIGHTS}),
+        )
+        if found
+    ]
+    return " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+
+
+def _went(data: _Data, seen: Sequence[set[str]], value: str, what: str) -> str:
+    """How many failures went by that way alone, of those of which whoever saw them tells the way; empty where of none."""
+    told = [found for found in seen if found]
+    if not told:
+        return ""
+    by_it, left = sum(found == {value} for found in told), len(seen) - len(told)
+    who = _on_the_way(data.case)
+    if not left:
+        return f"{by_it} of {counted(len(told), 'failure')} that {who} saw went by {what}."
+    return (
+        f"{by_it} of {counted(len(told), 'failure')} went by {what}, of {counted(len(seen), 'failure')} that {who} saw; of "
+        f"the other {left} the way is not told."
+    )
+
+
 def _http2(data: _Data) -> _Told:
     claim = data.claimed("http2")
     if claim is not None:
         return _Told(SUPPORTED, claim, pro=(claim,))
     seen = _ways(data, lambda trip: trip.http)
-    plain = sum(found == {"1.1"} for found in seen)
-    said = f"{plain} of {counted(len(seen), 'failure')} that a flight saw went by HTTP/1.1, which has no such control."
-    if len(seen) >= ENOUGH and plain > (1 - FEW) * len(seen):
+    said = _went(data, seen, "1.1", "HTTP/1.1, which has no such control")
+    if len(seen) >= ENOUGH and sum(found == {"1.1"} for found in seen) > (1 - FEW) * len(seen):
         return _Told(CONTRADICTED, said, con=(said,))
-    if seen:
-        return _Told(OPEN, said)
-    return _Told(OPEN, "The client's logs do not tell by which HTTP it spoke.")
+    return _Told(OPEN, said or _untold(data, seen, "by which HTTP it spoke"))
+
+
+def _untold(data: _Data, seen: Sequence[set[str]], what: str) -> str:
+    if not seen:
+        return f"The client's logs do not tell {what}."
+    return f"The client's logs do not tell {what}, nor does {_on_the_way(data.case)} that saw its failures."
 
 
 def _newer_version(data: _Data) -> _Told:
@@ -473,13 +508,10 @@ def _ipv6(data: _Data) -> _Told:
     if claim is not None:
         return _Told(SUPPORTED, claim, pro=(claim,))
     seen = _ways(data, lambda trip: trip.family)
-    four = sum(found == {"4"} for found in seen)
-    said = f"{four} of {counted(len(seen), 'failure')} that a flight saw went by IPv4."
-    if len(seen) >= ENOUGH and four > (1 - FEW) * len(seen):
+    said = _went(data, seen, "4", "IPv4")
+    if len(seen) >= ENOUGH and sum(found == {"4"} for found in seen) > (1 - FEW) * len(seen):
         return _Told(CONTRADICTED, said, con=(said,))
-    return _Told(
-        OPEN, said if seen else "The client's logs do not tell by which family of addresses it went."
-    )
+    return _Told(OPEN, said or _untold(data, seen, "by which family of addresses it went"))
 
 
 def _large_context(data: _Data) -> _Told:
