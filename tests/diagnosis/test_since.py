@@ -12,6 +12,7 @@ from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import examine
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.since import Kept, Pattern, below, decode, encode, kept, since, told, verdict
+from holdfast.report.pictures_tries import age_of
 
 DAY_MS = 86_400_000
 
@@ -49,6 +50,35 @@ def test_a_threshold_is_tested_on_failures_that_it_was_not_found_in() -> None:
     [test] = [test for test in found.tests if test.pattern.limit_s is not None]
     assert (test.hits, test.of, test.days) == (6, 8, 4)
     assert "6 of 8 new failures of such an age had the 300 s found then, on 4 days" in told(found, "May 1")[1]
+
+
+def again(number: int, *ages_s: float) -> Failure:
+    """A request whose tries broke at these ages."""
+    one = cut(number, ages_s[0])
+    return replace(
+        one,
+        tries=tuple(Try(one.at_ms + place * 400_000, age, "ECONNRESET") for place, age in enumerate(ages_s)),
+    )
+
+
+def test_what_was_before_is_what_that_report_said() -> None:
+    """By the ages of the same tries: the first may have broken at once, and what broke within ten seconds met no limit."""
+    month = [again(number, 2.0, 300.0 + number % 3 * 0.3) for number in range(24)]
+    month += [again(30 + number, 5.5 + 0.7 * number) for number in range(6)]
+    month += [again(40 + number, 20.0 + 31.0 * number) for number in range(5)]
+    diagnosis = diagnosed(month)
+    (finding,) = [one for one in diagnosis.findings if one.hypothesis == "fixed-limit"]
+    (pattern,) = [one for one in kept(diagnosis).patterns if one.hypothesis == "fixed-limit"]
+
+    assert finding.brief.pro[0].text.startswith(
+        "24 of 29 failures between 10 s and 20 min old broke after 300 s"
+    )
+    assert (pattern.hits, pattern.of) == (24, 29)
+    drawn = age_of(finding, diagnosis, set(finding.explains), "c0")
+    assert drawn is not None
+    assert drawn.says.startswith(
+        "Of the 24 failures of this cause, 24 came within 6 s of their limit, 300 s."
+    )
 
 
 def test_a_pattern_that_stopped_is_said_to_have_stopped() -> None:

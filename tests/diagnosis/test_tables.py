@@ -213,6 +213,27 @@ def test_bursts_run_over_sessions(tmp_path: Path) -> None:
     assert (burst["begun_ms"], burst["ended_ms"]) == (MORNING_MS, MORNING_MS + 100_000)
 
 
+def test_a_turn_dies_once_however_many_bursts_it_was_in(tmp_path: Path) -> None:
+    """Its tries are ten minutes apart, each beside another session's: it is in both bursts, and its end in the last."""
+    one = Pen(session(1)).fails(1).after(600).fails(2).gives_up()
+    beside = [
+        Pen(session(2 + place), at_ms=MORNING_MS + at_s * 1000).fails(1).answers(f"msg_{place}")
+        for place, at_s in enumerate((5, 605))
+    ]
+    engine = counted(tmp_path, [one, *beside])
+    rows = engine.rows(tables.bursts(engine.sources))
+
+    assert picked(rows, "errors", "failures", "recovered", "died") == [(2, 2, 1, 0), (2, 2, 1, 1)]
+
+
+def test_a_turn_is_given_up_by_the_client_s_words(tmp_path: Path) -> None:
+    """Its first try had another code: the table counts what the messages say."""
+    engine = counted(tmp_path, [Pen(session(1)).fails(1, code="EPIPE").after(3).fails(2).gives_up()])
+    rows = engine.rows(tables.dead_turns(engine.sources))
+
+    assert picked(rows, "code", "turns", "sessions", "without_tries") == [("ECONNRESET", 1, 1, 0)]
+
+
 def test_days_and_hours_are_the_local_clock_s(tmp_path: Path) -> None:
     """07:00 UTC is 01:00 in Chicago; when the clock was set forward in between, 02:00."""
     before, after = (

@@ -217,7 +217,7 @@ def test_each_cause_shows_its_evidence(fortnight: Diagnosis) -> None:
     assert limit is not None
     picture = svg(limit)
     assert [text.text for text in picture.iter("text") if text.get("font-weight") == "bold"] == ["300 s"]
-    assert "12 came within 6 s of their median, 300 s" in limit.says
+    assert "12 came within 6 s of their limit, 300 s" in limit.says
     assert limit.head == ("how long", "this cause", "other failures")
     assert sum(int(row[1]) for row in limit.rows) == 12
 

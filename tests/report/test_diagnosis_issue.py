@@ -225,8 +225,8 @@ def test_our_own_sentences_stay_readable() -> None:
         FROM_WHERE,
         "The user's settings have no hook and no MCP server; those of projects are not in this copy of a home.",
         "The client's logs do not tell by which HTTP it spoke, nor does a capture that saw its failures.",
-        "12 of 12 failures went by IPv4, of 20 failures that a flight, a capture or an added log saw; of the other 8 the way "
-        "is not told.",
+        "12 of 12 failures went by IPv4, of 20 failures that a flight, a capture or an added log saw; of the other 8 the "
+        "way is not told.",
         "2 records have times at which no such client ran: a clock was wrong then. What they tell is left out.",
         "This machine had no network: cannot be told (no log covers the 20 new failures; before: 12 of 24).",
         "holdfast probe status of 2026-09-20 12:00 UTC: 4 of 5 failures that Claude's page covers are in incidents that it "

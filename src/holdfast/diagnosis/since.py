@@ -19,12 +19,10 @@ from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.diagnosis import Diagnosis, local_day
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypotheses._age import age, limit_met, near
 from holdfast.diagnosis.hypotheses._away import Away
 from holdfast.flight.flights import counted
 
-AGES_S = (5.0, 1200.0)
-"Between which a failure's age can speak of a limit."
-EXACT, LEAST_S = 0.02, 1.0
 ALIKE = 0.8
 "A cause is taken to have a threshold if so many of its failures lie at one age."
 FEWEST = 5
@@ -128,10 +126,11 @@ def _watched(name: str, case: Case, failures: Sequence[Failure]) -> list[Failure
 
 def _pattern(finding: Finding, case: Case) -> Pattern:
     failures, mine = case.failures, set(finding.explains)
-    ages = sorted(age for one in failures if one.id in mine and (age := _age(one)) is not None)
+    ages = sorted(found for one in failures if one.id in mine and (found := age(one)) is not None)
     if ages:
-        limit = ages[len(ages) // 2]
-        if sum(_at(age, limit) for age in ages) >= ALIKE * len(mine):
+        found_limit = limit_met(finding.hypothesis, ages, case)
+        limit = ages[len(ages) // 2] if found_limit is None else found_limit
+        if sum(near(one, limit) for one in ages) >= ALIKE * len(mine):
             hits, of = _counted(limit, failures)
             return Pattern(finding.hypothesis, finding.title, hits, of, limit)
     watched = _watched(finding.hypothesis, case, failures)
@@ -139,25 +138,9 @@ def _pattern(finding: Finding, case: Case) -> Pattern:
     return Pattern(finding.hypothesis, finding.title, hits, len(watched))
 
 
-def _age(failure: Failure) -> float | None:
-    """The age of the first try in question; an HTTP answer is nobody's cut."""
-    return next(
-        (
-            one.age_s
-            for one in failure.tries
-            if one.status is None and one.age_s is not None and AGES_S[0] <= one.age_s <= AGES_S[1]
-        ),
-        None,
-    )
-
-
-def _at(age: float, limit: float) -> bool:
-    return abs(age - limit) <= max(LEAST_S, EXACT * limit)
-
-
 def _counted(limit: float, failures: Sequence[Failure]) -> tuple[int, int]:
-    ages = [age for one in failures if (age := _age(one)) is not None]
-    return sum(_at(age, limit) for age in ages), len(ages)
+    ages = [found for one in failures if (found := age(one)) is not None]
+    return sum(near(one, limit) for one in ages), len(ages)
 
 
 def since(

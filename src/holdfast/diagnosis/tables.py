@@ -161,10 +161,21 @@ def inventory(sources: Sources) -> Table:
 
 
 def dead_turns(sources: Sources) -> Table:
-    """Turns that the client gave up, by its own words. Columns: code, turns, sessions, without_tries."""
+    """Turns that the client gave up, by its own words; where it left none, by their first failed try.
+
+    Columns: code, turns, sessions, without_tries.
+    """
     failed = failures(sources).filter(_.outcome == "died")
+    ends = sources.dead.group_by(ended_session=_.session, ended_agent=_.agent.fill_null(""), ended_at=_.at_ms)
+    words = ends.agg(words=_.code.min())
+    told = failed.left_join(
+        words,
+        (failed.session == words.ended_session)
+        & (failed.agent.fill_null("") == words.ended_agent)
+        & (failed.ended_ms == words.ended_at),
+    ).select(code=ibis.coalesce(words.words, failed.code), session=failed.session, tries=failed.tries)
     return (
-        failed.group_by("code")
+        told.group_by("code")
         .agg(turns=_.count(), sessions=_.session.nunique(), without_tries=(_.tries == 0).sum())
         .order_by(ibis.desc("turns"), "code")
     )
@@ -466,6 +477,7 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
 def bursts(sources: Sources) -> Table:
     """Errors that came close together, over all sessions of a machine.
 
+    A failure whose tries are far apart is in each burst that it had tries in, and its end in that of its last try alone.
     Columns: burst, begun_ms, ended_ms, errors, failures, sessions, recovered, died, and `machine` where there are many.
     Only those with two or more.
     """
@@ -474,18 +486,22 @@ def bursts(sources: Sources) -> Table:
     running = ibis.window(group_by=own, order_by=["at_ms", "uuid"], preceding=None, following=0)
     marked = sources.error.mutate(since=_.at_ms - _.at_ms.lag().over(in_time))
     marked = marked.mutate(first=(_.since.isnull() | (_.since > BURST_MS)).cast("int64"))
-    numbered = marked.mutate(burst=_.first.sum().over(running))
+    numbered = marked.mutate(
+        burst=_.first.sum().over(running), last_ms=_.at_ms.max().over(ibis.window(group_by="chain"))
+    )
     ends = sources.chain.select(of=_.chain, outcome=_.outcome)
     told = numbered.left_join(ends, numbered.chain == ends.of)
-    per_chain = told.group_by([*own, "burst", "chain", "outcome"]).agg(errors=_.count())
+    per_chain = told.group_by([*own, "burst", "chain", "outcome"]).agg(
+        errors=_.count(), ends=(_.at_ms == _.last_ms).any()
+    )
     spans = numbered.group_by([*own, "burst"]).agg(
         begun_ms=_.at_ms.min(), ended_ms=_.at_ms.max(), sessions=_.session.nunique()
     )
     counted = per_chain.group_by([*own, "burst"]).agg(
         errors=_.errors.sum(),
         failures=_.count(),
-        recovered=(_.outcome == "recovered").sum(),
-        died=(_.outcome == "died").sum(),
+        recovered=(_.ends & (_.outcome == "recovered")).sum(),
+        died=(_.ends & (_.outcome == "died")).sum(),
     )
     joined = spans.join(counted, [*own, "burst"]).filter(_.errors >= 2)
     return joined.select(

@@ -23,6 +23,7 @@ from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES
 from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.diagnosis.witnessed import witnesses
@@ -540,13 +541,21 @@ def _limit(diagnosis: Diagnosis) -> float | None:
     """The age at which requests were cut, by the first finding that has one."""
     for finding in diagnosis.findings:
         if finding.hypothesis in _OF_AGE and (ages := _ages(finding, diagnosis)):
-            return ages[len(ages) // 2]
+            return _middle(finding, ages, diagnosis)
     return None
+
+
+def _middle(finding: Finding, ages: Sequence[float], diagnosis: Diagnosis) -> float:
+    """The limit that was found, or the median of what the cause explains."""
+    limit = limit_met(finding.hypothesis, ages, diagnosis.case)
+    return ages[len(ages) // 2] if limit is None else limit
 
 
 def _ages(finding: Finding, diagnosis: Diagnosis) -> list[float]:
     mine = set(finding.explains)
-    return sorted(one.ages_s[0] for one in diagnosis.case.failures if one.id in mine and one.ages_s)
+    return sorted(
+        age for one in diagnosis.case.failures if one.id in mine and (age := in_question(one)) is not None
+    )
 
 
 def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list[str]:
@@ -752,7 +761,7 @@ def _asked(finding: Finding, diagnosis: Diagnosis, public: _Public) -> Iterator[
     number = len(finding.explains)
     mine = set(finding.explains)
     if finding.hypothesis in _OF_AGE and ages:
-        middle = ages[len(ages) // 2]
+        middle = _middle(finding, ages, diagnosis)
         near = [age for age in ages if abs(age - middle) <= max(1.0, NEAR * middle)]
         yield (
             f"Is there a limit at the edge or the server near {middle:.1f} s? {len(near)} of these {number} requests "

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from holdfast.diagnosis import atlas
-from holdfast.diagnosis.case import Failure
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.timers import LEAST_S, REPEATS, SHARE
 from holdfast.flight.flights import counted
 from holdfast.report import plots, plots_counts
@@ -32,13 +32,6 @@ def causes(diagnosis: Diagnosis) -> dict[str, int]:
     return found
 
 
-def _in_question(failure: Failure) -> float | None:
-    """The age of the first try that no HTTP answer ended, else of the first; None where the records tell none."""
-    aged = [one for one in failure.tries if one.age_s is not None]
-    first = next((one for one in aged if one.status is None), aged[0] if aged else None)
-    return first.age_s if first else None
-
-
 def _by_bin(
     parts: Sequence[tuple[str, str, Sequence[float]]],
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -58,22 +51,21 @@ def _beside(others: Sequence[float]) -> str:
 
 def age_of(finding: Finding, diagnosis: Diagnosis, mine: set[str], kind: str) -> Figure | None:
     """How old failed requests were, and where the limit lies."""
-    aged = [
-        (one.id in mine, age) for one in diagnosis.case.failures if (age := _in_question(one)) is not None
-    ]
+    aged = [(one.id in mine, age) for one in diagnosis.case.failures if (age := in_question(one)) is not None]
     own = sorted(age for of_mine, age in aged if of_mine)
     if not own:
         return None
     others = [age for of_mine, age in aged if not of_mine]
-    middle = own[len(own) // 2]
+    limit = limit_met(finding.hypothesis, own, diagnosis.case)
+    middle, what = (own[len(own) // 2], "median") if limit is None else (limit, "limit")
     told = f"{middle:.0f} s" if middle >= 10 else f"{middle:.1f} s"
     parts = [(kind, "this cause", own), ("rest", "other failures", others)]
     near = sum(abs(age - middle) <= max(SHARE * middle, LEAST_S) for age in own)
     says = (
         f"Of the {counted(len(own), 'failure')} of this cause, {near} came within {max(SHARE * middle, LEAST_S):.0f} s of "
-        f"their median, {told}.{_beside(others)} {_LOGARITHMIC}"
+        f"their {what}, {told}.{_beside(others)} {_LOGARITHMIC}"
     )
-    limits = [Limit(middle, told, f"the median of this cause: {told}")]
+    limits = [Limit(middle, told, f"the {what} of this cause: {told}")]
     head, rows = _by_bin(parts)
     return Figure(
         "How old the failed requests were",
@@ -111,7 +103,7 @@ def idle(diagnosis: Diagnosis, mine: set[str], kind: str) -> Figure | None:
 def ages(diagnosis: Diagnosis) -> Figure | None:
     """At what age requests died, by cause, beside every limit that the atlas knows."""
     places = causes(diagnosis)
-    aged = [(one.id, age) for one in diagnosis.case.failures if (age := _in_question(one)) is not None]
+    aged = [(one.id, age) for one in diagnosis.case.failures if (age := in_question(one)) is not None]
     if not aged:
         return None
     parts: list[tuple[str, str, list[float]]] = [

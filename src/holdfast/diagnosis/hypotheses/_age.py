@@ -54,7 +54,7 @@ class Aged(Hypothesis):
 
     def ratios(self, case: Case) -> Sequence[float]:
         ages = [age(failure) for failure in case.failures]
-        self.limit_s = commonest([one for one in ages if one is not None])
+        self.limit_s = limit_of(case)
         if self.limit_s is None:
             return [0.0] * len(ages)
         self.silent_share = _silent_share(case, self.limit_s)
@@ -127,10 +127,29 @@ def outlived(
     return [(Answered(max(OUTLIVED**longer, OUTLIVED_LEAST), text), source)]
 
 
+def limit_of(case: Case) -> float | None:
+    """The age at which requests were cut, as every cause of this kind finds it; None where no age comes again."""
+    return commonest([one for failure in case.failures if (one := age(failure)) is not None])
+
+
 def age(failure: Failure) -> float | None:
     """The age of the first try whose age is in question; a failed HTTP answer is nobody's cut."""
     found = _asked(failure)
     return found.age_s if found is not None else None
+
+
+def in_question(failure: Failure) -> float | None:
+    """The age that a limit is told by; where none is in question, of the first try, if possible without an HTTP answer."""
+    aged = [one for one in failure.tries if one.age_s is not None]
+    first = next((one for one in aged if one.status is None), aged[0] if aged else None)
+    found = age(failure)
+    return found if found is not None else first.age_s if first is not None else None
+
+
+def limit_met(cause: str, ages: Sequence[float], case: Case) -> float | None:
+    """The limit at which most of these ages lie, if the cause, by its name, is one of this kind; else None."""
+    limit = limit_of(case) if any(one.name == cause for one in Aged.__subclasses__()) else None
+    return limit if limit is not None and 2 * sum(near(one, limit) for one in ages) > len(ages) else None
 
 
 def _asked(failure: Failure) -> Try | None:
