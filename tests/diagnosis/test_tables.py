@@ -228,10 +228,18 @@ def test_a_turn_dies_once_however_many_bursts_it_was_in(tmp_path: Path) -> None:
 
 def test_a_turn_is_given_up_by_the_client_s_words(tmp_path: Path) -> None:
     """Its first try had another code: the table counts what the messages say."""
-    engine = counted(tmp_path, [Pen(session(1)).fails(1, code="EPIPE").after(3).fails(2).gives_up()])
+    pens = [
+        Pen(session(1)).fails(1, code="EPIPE").after(3).fails(2).gives_up(),
+        Pen(session(2)).fails(1).after(3).fails(2).gives_up("API Error: Unable to connect to API (EPIPE)"),
+        Pen(session(3)).fails(1, code=None).gives_up(),
+    ]
+    engine = counted(tmp_path, pens)
     rows = engine.rows(tables.dead_turns(engine.sources))
 
-    assert picked(rows, "code", "turns", "sessions", "without_tries") == [("ECONNRESET", 1, 1, 0)]
+    assert picked(rows, "code", "turns", "sessions", "without_tries") == [
+        ("ECONNRESET", 2, 2, 0),
+        ("EPIPE", 1, 1, 0),
+    ]
 
 
 def test_days_and_hours_are_the_local_clock_s(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ HEADS: Mapping[str, str] = {
     "retries": "The client's retries, step by step",
     "ages": "How old the failed tries were, their waits taken off",
     "between marks": "Before, between and after your marks (holdfast mark)",
-    "bursts": "Bursts: errors within a minute of each other",
+    "bursts": "Bursts: errors within a minute of each other (a failure is in each with a try of it, its end in the last)",
     "per day": "Per day (local)",
     "per hour": "Per hour of the day (local)",
     "per weekday": "Per weekday (local)",
@@ -97,6 +97,29 @@ HEADS: Mapping[str, str] = {
     "link now": "How this machine's link is now",
     "commands": "What was not looked at, and the line to type",
 }
+
+
+WHERE_KNOWN = ("by context", "by context tier", "by session size")
+"Tables that a failure is missing from where what they are told apart by is not known of it."
+
+
+def head(name: str, diagnosis: Diagnosis) -> str:
+    """A table's title, and what it counts where its rows make another sum than there are failures."""
+    notes = "; ".join(_counts(name, diagnosis))
+    title = HEADS.get(name, name.capitalize())
+    return f"{title} ({notes})" if notes else title
+
+
+def _counts(name: str, diagnosis: Diagnosis) -> Iterator[str]:
+    total = sum(row.get("failures") or 0 for row in diagnosis.tables[name])
+    if name == "by code":
+        tried = sum(bool(one.tries) for one in diagnosis.case.failures)
+        if total > tried:
+            yield "a failure is in the row of each code that its tries had"
+        if left := len(diagnosis.case.failures) - tried:
+            yield f"{counted(left, 'more failure')} had no try on record"
+    if name in WHERE_KNOWN and 0 < total < diagnosis.failures:
+        yield f"not known of {counted(diagnosis.failures - total, 'failure')}"
 
 
 # ----- the first screen
@@ -339,7 +362,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows, diagnosis.offsets)
         if lines:
-            page += ["", HEADS[name], *shortened(name, lines, width)]
+            page += ["", *paragraph(head(name, diagnosis), width, "", "  "), *shortened(name, lines, width)]
     page += _prior(diagnosis, around, width)
     page += ["", "What was looked at"]
     page += [
@@ -611,7 +634,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         lines = shown(name, rows, diagnosis.offsets)
         if lines:
             cells = [[markdown.words(cell) for cell in row] for row in lines]
-            page += [f"## {HEADS[name]}", "", *markdown.table(cells[0], cells[1:]), ""]
+            page += [f"## {head(name, diagnosis)}", "", *markdown.table(cells[0], cells[1:]), ""]
     if held := prior.held(diagnosis, around.environment):
         page += [f"## {PRIOR}", "", WHOSE, ""]
         for suspicion in held:

@@ -251,7 +251,7 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
     for name, rows in diagnosed.worth_showing(diagnosis):
         lines = diagnosed.shown(name, rows, diagnosis.offsets)
         if lines:
-            title = diagnosed.HEADS.get(name, name.capitalize())
+            title = diagnosed.head(name, diagnosis)
             yield table(title, lines, name in OPEN, name)
 
 

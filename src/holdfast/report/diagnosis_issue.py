@@ -336,7 +336,7 @@ def _sections(
         shown = diagnosed.shown(name, public.rows(told))
         if shown:
             cells = [[words(cell) for cell in row] for row in shown]
-            head = diagnosed.HEADS.get(name, name)
+            head = diagnosed.head(name, diagnosis)
             page = [f"<details><summary>{words(head)}</summary>", "", *table(cells[0], cells[1:])]
             if len(rows) > MOST_ROWS:
                 page += ["", f"{len(rows) - MOST_ROWS} more rows can be had from the reporter."]

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 _SAID = (
     (("ECONNRESET",), "ECONNRESET"),
     (("ETIMEDOUT",), "ETIMEDOUT"),
+    (("EPIPE",), "EPIPE"),
     (("ConnectionRefused",), "ConnectionRefused"),
+    (("FailedToOpenSocket",), "FailedToOpenSocket"),
+    (("EAI_AGAIN",), "EAI_AGAIN"),
     (("stopped arriving", "stalled"), "client's idle limit"),
     (("timed out",), "client's time limit"),
     (("closed mid-response", "terminated"), "closed in mid-answer"),
