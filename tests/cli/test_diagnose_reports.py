@@ -180,3 +180,25 @@ def test_no_word_of_ours_is_taken_for_a_name_in_the_public_report(
 
     replaced = set(re.findall(r"^\| `name-\d+` \| `(\D*\d?)` \|$", sheet, re.MULTILINE))
     assert replaced <= {"api/edge1", "SD", "CD"}, "add to flight/plainwords.py what can be no name"
+
+
+def test_where_nothing_failed_no_issue_is_drafted(tmp_path: Path) -> None:
+    """Nor is its private sheet; what to look at instead is said."""
+    Pen("00000001-0000-4000-8000-000000000000").asks().answers("msg_1").saved(tmp_path)
+    result = diagnosed(tmp_path, "--format", "issue", "--out", str(tmp_path / "issue.md"), code=1)
+
+    assert "no failure is on record, so there is nothing to report" in result.stderr
+    assert not list(tmp_path.glob("issue.md*"))
+
+
+def test_a_directory_that_is_not_there_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything was read: nobody waits for a report that cannot be written."""
+
+    def read(*_: object, **__: object) -> None:
+        pytest.fail("it read the home first")
+
+    monkeypatch.setattr("holdfast.cli.diagnose.diagnosed", read)
+    result = diagnosed(tmp_path, "--out", str(tmp_path / "no" / "report.md"), code=1)
+    assert "there is no directory" in result.stderr and "choose another place" in result.stderr

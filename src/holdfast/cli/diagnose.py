@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.add import adds
-from holdfast.cli.errors import Misused
+from holdfast.cli.errors import Failed, Misused
 from holdfast.cli.homes import diagnosed
 from holdfast.cli.viewing import must_be_new, page_width, when, write_private
 from holdfast.cli.zones import zone
@@ -135,6 +135,10 @@ def command(
         where = home or Path.home()
         beside = around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms)
         if form == "issue" and out is not None:
+            if not found.diagnosis.failures:
+                raise Failed(
+                    "no failure is on record, so there is nothing to report; what there is: holdfast diagnose"
+                )
             from holdfast.cli.reporting import write_issue
 
             write_issue(found.diagnosis, beside, found.store, where, out)

@@ -144,9 +144,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def must_be_new(path: Path) -> None:
-    """Raise `Failed` where something of that name is there: before the work is done, and not after it."""
+    """Raise `Failed` where that file cannot be made anew: before the work is done, and not after it."""
     if os.path.lexists(path):
         raise Failed(f"{clean(str(path))} is there already; choose another name, or remove it first")
+    if not path.parent.is_dir():
+        raise Failed(
+            f"there is no directory {clean(str(path.parent))} to write into; make it, or choose another place"
+        )
 
 
 def json_line(value: Any) -> str:
