@@ -25,8 +25,8 @@ check checking checkpoint child chunk chunked claude claude-cli clear cli client
 closes closing closings cloudflare cloudfront cnt coalesce code codec come comes coming command common communication
 compact compacting compaction compare compared comparison complete completed completions compressed compression
 concluded concurrency concurrent config configuration configured confirmed congestion connect connected connecting
-connection connections conntrack contain container contains content context continue control conversation copy core
-correct corrupted cost costs could count count_tokens counted counts covered covers cpu credit credits cross curl
+connection connections conntrack contain container contains content context continue control conversation copies copy
+core correct corrupted cost costs could count count_tokens counted counts covered covers cpu credit credits cross curl
 current cut cuts cycle cycles darwin data day days dead deadline deadlock debug decide decided decides declared decode
 decoding decompress default defect defined degraded delayed delete deleted deletes delivery delta deltas denied deno
 deny descriptor desired desktop destination detail details dev device diagnose dialect did died dies different
@@ -38,9 +38,9 @@ enough ensure entity envoy eof epoll errno error error-type errors established e
 exact exactly exceeded exceeds exception exchange exclude excluded excludes exec exhausted exists exited expect
 expected expects expired expiry explain explained explains explicit extensions external extra fact fail failed failing
 fails failure failures fallback fallbacks falls families family far fast faster fastly fatal fault feature fell fetch
-fetching few fewer fifth file files filter fin fin_wait1 fin_wait2 finds finish finished finishing first first-start fits
-five fixed flight flights flood flow flowing follow followed follows for forbid forgets forgot forgotten form format
-forward found four four-hundred fragment frame frames free frequency frequent fresh from full function gap gaps
+fetching few fewer fifth file files filter fin fin_wait1 fin_wait2 finds finish finished finishing first first-start
+fits five fixed flight flights flood flow flowing follow followed follows for forbid forgets forgot forgotten form
+format forward found four four-hundred fragment frame frames free frequency frequent fresh from full function gap gaps
 gateway gave gave_up gcm generated generation get give given giving go goaway goes gone google got gpt grace grammar
 greater greetings grew grows gzip h1 h2 had haiku half halted hand handed handle handshake haproxy hardly has hash
 have head header headers healed healing heard hears hedge held hello help her here hit hits hold holdfast
@@ -79,7 +79,7 @@ retries retry retry-after retrying reused revoked rf roaming room root round rou
 running runs runtime s safe said same sampling saved saw say says scheduled schema scheme scope sdk-cli sdk-py sdk-ts
 seam second second's seconds secret section secure see seek seems seen sees segment segments self semaphores send
 sendable sending sends sent sequence server servers serves service services session session-id sessions set setting
-settings seven several severed sha256 sha384 share shared shares shell short shorten shortened shorter shortest
+settings seven several severed sha256 sha384 shape share shared shares shell short shorten shortened shorter shortest
 shortly should shown shows shutdown side sign signature signed silence silences silent silently since six six-hundred
 size sized sizes sleep sleeping sleeps slept slot slow slowly small smaller sni so socket software some something
 sonnet sooner source space spare spared spawn speak speaks specific specified speed splice split spoke spoken spool
@@ -92,7 +92,7 @@ system systemd-inhibit systemd-suspend systems t table take taken takeover takes
 temporary ten tenant tens tenth terminal terminated termination test text than that the their them then there these
 they think thinking third this those thousand thread three throttle throttled throttling through throws tier time
 timed timeout timeouts timer times timing tls tlsv1 tlsv1.2 tlsv1.3 to today together token tokens told too took tool
-tools total traefik traffic trailers trailing transcript transcripts transfer transient transit transport trend
+tools torn total traefik traffic trailers trailing transcript transcripts transfer transient transit transport trend
 trickle tries true truncated trust trusted try trying tuned tunnel turn turns twelve twice two type typescript typing
 unable unacknowledged unanswerable unanswered unauthorized unavailable unbuffer uncaught unchanged unconfirmed under
 understood undici undone unencrypted unexpected unexpectedly unexplained unfinished unfortunately unheard unified
