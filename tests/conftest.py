@@ -6,6 +6,7 @@ Nearly all: most only compute, and those that play with sockets, clocks and term
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from hypothesis import settings
 # How long an example takes depends on who else is busy; a test that hangs has its own limit.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+# A shell starts a job in the background with Ctrl-C ignored, and what the tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 ALONE = (

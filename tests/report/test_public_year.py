@@ -41,7 +41,7 @@ def test_a_year_makes_two_files(
     for part in (
         "req_011C", "-ORD", "- refutes: ", "- settle: holdfast run", "#### What would help", "near 300.", "| 67091 |",
         "#### What would have helped here",
-        "report's H1: ", "report's H8g: ", "have none, so they cannot be looked up", "#### What this cannot tell",
+        "report's H1: ", "report's H8g: ", "in the client's logs, so they cannot be looked up", "#### What this cannot tell",
     ):  # fmt: skip
         assert part in page, part
 
