@@ -196,8 +196,7 @@ def _nearest(failures: Sequence[Failure], one: Seen) -> str | None:
     near = {
         failure.id
         for failure in failures
-        if any(at_ms in window for at_ms in failure.times_ms)
-        and (failure.begun_ms <= latest_ms or failure.at_ms <= latest_ms)
+        if any(at_ms in window for at_ms in failure.times_ms) and failure.begun_ms <= latest_ms
     }
     return near.pop() if len(near) == 1 else None
 

@@ -254,13 +254,8 @@ class Case:
     @cached_property
     def active(self) -> tuple[Span, ...]:
         """When the client was in use, by its answers and its failures; in order, without overlaps."""
-        spans: list[list[int]] = []
-        for at in sorted([one.at_ms for one in self.answers] + [one.at_ms for one in self.failures]):
-            if spans and at - ACTIVE_MS <= spans[-1][1]:
-                spans[-1][1] = at + ACTIVE_MS
-            else:
-                spans.append([at - ACTIVE_MS, at + ACTIVE_MS])
-        return tuple(Span(*span) for span in spans)
+        heard: Sequence[Answer | Failure] = (*self.answers, *self.failures)
+        return tuple(merged([Span(one.at_ms - ACTIVE_MS, one.at_ms + ACTIVE_MS) for one in heard]))
 
     @cached_property
     def _at_work(self) -> tuple[list[int], list[int]]:

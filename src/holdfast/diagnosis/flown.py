@@ -136,8 +136,8 @@ def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
     codes = [taken_apart(told.strip())[0] for told in (record.breaks or "").split(",") if told.strip()]
     code = last.code if last is not None and not last.completed else codes[-1] if codes else ""
     code = code or (turn.ending_code or "")
-    healed = last is not None and last.completed and row is None
-    if not code or (last is not None and last.completed and not codes):
+    well = last is not None and last.completed
+    if not code or (well and not codes):
         return None
     if not resets and (any(one.mechanism in RESETS for one in endings) or _named_reset(codes)):
         at_ms = ended_ms if ended_ms is not None else record.started.wall_ms
@@ -149,7 +149,7 @@ def _flown(turn: StoredTurn, row: Row | None) -> Flown | None:
         record.session,
         record.subagent,
         code,
-        healed,
+        well and row is None,
         record.longest_quiet_s,
         tuple(
             dict.fromkeys(one for one in [*(asked for asked, _ in ids.values()), record.request_id] if one)

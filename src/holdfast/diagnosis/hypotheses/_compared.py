@@ -124,7 +124,9 @@ def _used(case: Case, kinds: Sequence[str]) -> Mapping[str, Mapping[int, Counter
     found: dict[str, dict[int, Counter[str]]] = {kind: {} for kind in kinds}
     seen: set[tuple[str, str, str]] = set()
     for place, one in enumerate(case.trips):
-        for kind in kinds if not one.broke else ():
+        if one.broke:
+            continue
+        for kind in kinds:
             value = getattr(one, kind)
             key = (kind, one.turn or str(place), value or "")
             if value and key not in seen:

@@ -38,12 +38,7 @@ class Crowd(Hypothesis):
         usual = self._usual(case)
         mean = fmean((1 + one) ** POWER for one in usual)
         return [
-            0.0
-            if failure.statuses
-            else min(
-                (1 + self._beside(case, failure)) ** POWER / mean,
-                MOST,
-            )
+            0.0 if failure.statuses else min((1 + self._beside(case, failure)) ** POWER / mean, MOST)
             for failure in case.failures
         ]
 
