@@ -15,6 +15,8 @@ from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.fix import Ways, choose
 from holdfast.diagnosis.hypothesis import Brief
 from holdfast.diagnosis.intervals import Interval
+from holdfast.diagnosis.titles import TITLES
+from holdfast.flight.flights import code_sentence
 from holdfast.report import diagnosed
 from holdfast.sessions.environment import Environment, Fact, Skipped
 
@@ -146,7 +148,7 @@ def test_the_largest_row_is_never_left_out() -> None:
     logs = [{"version": f"2.1.{number}", "answered": 7 if number else 900} for number in range(20)]
     tables: dict[str, list[dict[str, Any]]] = {"by version": versions, "per day": days, "client logs": logs}
     page = diagnosed.text(replace(EMPTY, tables=tables), None)
-    start = page.index(diagnosed.HEADS["per day"]) + 2
+    start = page.index(TITLES["per day"]) + 2
 
     assert any(line.split() == ["2.1.112", "93"] for line in page) and "  ... 8 more: --format json" in page
     assert page[start] == "  ... 9 earlier: --format json" and page[start + 1].split()[-1] == "99"
@@ -251,7 +253,7 @@ def test_anothers_suspicions_stand_behind_the_tables(monkeypatch: pytest.MonkeyP
     page = diagnosed.text(replace(EMPTY, tables={"by model": ROWS}), None)
     at = page.index(diagnosed.PRIOR)
 
-    assert page.index(diagnosed.HEADS["by model"]) < at
+    assert page.index(TITLES["by model"]) < at
     assert page[at + 1].startswith("  Not yours: ") and "many have read" in page[at + 1]
     assert page[at + 2 : at + 4] == ["  H6   contradicted  Suspects H6", "  Cannot be told here: H1, H7."]
     assert diagnosed.PRIOR not in diagnosed.text(replace(EMPTY, failures=prior.ENOUGH - 1), None)
@@ -295,3 +297,51 @@ def test_the_fix_knows_what_flights_alone_know() -> None:
     assert choose({**known, "tables": {"flights": [_flown("P.rst.text", 0)]}}, ways).says.startswith(
         "Nothing is wrong"
     )
+
+
+def test_codes_stand_with_their_meaning_and_only_those_in_use() -> None:
+    """Below the table that has them; what was explained above is not explained again."""
+    tables: dict[str, list[dict[str, Any]]] = {
+        "by code": [
+            {"code": "EPIPE", "errors": 3, "failures": 2},
+            {"code": "EAI_AGAIN", "errors": 0, "failures": 0},
+        ],
+        "dead turns": [{"code": "EPIPE", "turns": 1}],
+        "reset requests": [
+            {"ending": "N.unacked.send", "silence_s": 2.0},
+            {"ending": "ours", "silence_s": 1.0},
+        ],
+    }
+    for page in (
+        diagnosed.text(replace(EMPTY, tables=tables), None),
+        diagnosed.as_markdown(replace(EMPTY, tables=tables)),
+    ):
+        said = [line.lstrip("- ") for line in page]
+        assert said.count("EPIPE: The client wrote to a connection that the other end had closed") == 1
+        assert [line for line in said if line.startswith("N.unacked.send:")] == [
+            f"N.unacked.send: {code_sentence('N.unacked.send').removesuffix(' (N.unacked.send)')}"
+        ]
+        assert not any(line.startswith(("EAI_AGAIN:", "ours:")) for line in said)
+
+
+def test_markdown_cuts_no_cell() -> None:
+    """A project's whole path, and whatever else is long; what many rows say alike stands once below them."""
+    hides = "breaks in mid-answer that a fallback mended, silent stalls, watchdog hits; and more"
+    logs = [
+        {
+            "version": version,
+            "mode": "print",
+            "answered": 1,
+            "failed_tries": "none",
+            "cut_answers": None,
+            "hides": hides,
+        }
+        for version in ("2.1.86", "2.1.87")
+    ]
+    found = replace(
+        EMPTY, tables={"by project": [{"project": "/p" * 90, "failures": 1}], "client logs": logs}
+    )
+    page = diagnosed.as_markdown(found)
+
+    assert any("/p" * 90 in line for line in page)
+    assert f"- print 2.1.86, 2.1.87: failed tries: none; hides: {hides}" in page

@@ -22,7 +22,7 @@ SHOWN_BY_MOST = 3
 "Scenarios named under an ending; `holdfast lab endings` lists all."
 _HEADINGS = {
     "word": "Words",
-    "code": "Codes: what a client's runtime says of a failure",
+    "code": "Codes: what a client says of a failure",
     "side": "Sides: who ended it (first part of an ending's code)",
     "mechanism": "Mechanisms: how it ended (second part)",
     "phase": "Phases: what was under way (third part)",

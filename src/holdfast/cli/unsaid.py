@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.diagnosis.case import Coverage
+from holdfast.diagnosis.titles import the_table
 from holdfast.flight.flights import counted
 from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean
@@ -89,7 +90,7 @@ def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[st
 
 def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Coverage]:
     said = logs_what.sentences(cells)
-    more = f"; and {len(said) - 6} more (table: client logs)" if len(said) > 6 else ""
+    more = f"; and {len(said) - 6} more ({the_table('client logs')})" if len(said) > 6 else ""
     return [Coverage("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
 
 

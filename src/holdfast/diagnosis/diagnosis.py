@@ -15,6 +15,7 @@ from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
+from holdfast.diagnosis.titles import the_table
 from holdfast.diagnosis.witnessed import examined
 from holdfast.sessions.desktop import DesktopLog
 
@@ -355,7 +356,7 @@ def _refusals(
     ):
         said.append(
             "Versions are not compared between days: each was used at another time. Only on days with several is one "
-            "compared with the others; the table by version is of all days, and no such comparison."
+            f"compared with the others; {the_table('by version')} is of all days, and no such comparison."
         )
     if not case.watched and not case.link_watched:
         said.append(

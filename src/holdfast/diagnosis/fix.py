@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.flight.endings import Side
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import code_sentence, counted
 
 SETTING, LINE, NOTHING = "setting", "line", "nothing"
 
@@ -103,8 +103,8 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         refused = alone[0]["ending"].split(".")[1:2] == ["refused"]
         return Fix(
             LINE,
-            f"{turns} known from the gateway's flights alone, most of them {alone[0]['ending']}; holdfast flights lists "
-            "them, and each says who ended it and what to do.",
+            f"{turns} known from the gateway's flights alone; of most {code_sentence(alone[0]['ending'])}. holdfast flights "
+            "lists them, and each says who ended it and what to do.",
             line=TO_TYPE["refused"] if refused else "holdfast flight --last",
         )
     if not diagnosis["failures"]:

@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.flight import moments as m
 from holdfast.flight.cuts import Row
-from holdfast.flight.endings import Ending, Mechanism, Phase, Side, final
+from holdfast.flight.endings import Ending, Mechanism, Phase, Side, final, taken_apart
 from holdfast.flight.evidence import TOLD
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
@@ -139,6 +139,15 @@ def ending_sentence(ending: Ending, *, evidence: bool = True) -> str:
     where = "" if (ending.mechanism, ending.phase) in _SAID_BY_THE_DEED else f" {_PHASE[ending.phase]}"
     detail = f": {clean(ending.detail)}" if ending.detail else ""
     return f"{subject} {_DEED[ending.mechanism]}{where} ({ending.code}){detail}{seen}"
+
+
+def code_sentence(code: str) -> str:
+    """`upstream refused the connection while connecting (P.refused.connect)`; a code of another form as it is."""
+    try:
+        side, mechanism, phase = taken_apart(code)[0].split(".")
+        return ending_sentence(Ending(Side(side), Mechanism(mechanism), Phase(phase)))
+    except ValueError:
+        return clean(code, limit=40)
 
 
 _SAID_BY_THE_DEED = frozenset(((Mechanism.TLS, Phase.TLS), (Mechanism.DNS, Phase.RESOLVING)))

@@ -123,6 +123,7 @@ WORDS = {
     "that ran so long looks the same.",
     "unfinished answer": "A stall that leaves no error: an answer without a stop reason, in a version whose answers mostly "
     "have one. A user who stopped it looks the same.",
+    "debug log": "A stall that the client's own debug log tells of; it is written only where it was asked for.",
 }
 "Our glossary, as far as it is no name in the code."
 
@@ -140,11 +141,29 @@ CODES = {
     "EHOSTUNREACH": "No way led to that address: the router could not be reached, or said so.",
     "ENETDOWN": "The network interface was down.",
     "EADDRNOTAVAIL": "The address that a connection was to be made from is this machine's no more: the network changed.",
-    "ConnectionRefused": "What Bun says for ECONNREFUSED.",
+    "ConnectionRefused": "Nobody listens at that address, in Bun's words: what others call ECONNREFUSED.",
     "FailedToOpenSocket": "What Bun says where no connection could be begun, most often for want of a network or a name.",
     "ConnectionClosed": "What Bun says where the other end closed the connection before the answer was whole.",
+    "HTTP 429": "The provider refused the request for its rate: too many or too large ones in a while. Asking again helps "
+    "after the time that its retry-after names.",
+    "HTTP 500": "The provider answered that something went wrong on its side.",
+    "HTTP 502": "An edge or a proxy before the provider had no usable answer from behind it.",
+    "HTTP 503": "The provider, or an edge or a proxy before it, answered that it cannot serve now.",
+    "HTTP 529": "The provider answered that it is overloaded.",
+    "unknown": "The client noted a failure, and no code or status of it.",
+    "client's idle limit": "The client gave an answer up in which nothing had come for as long as it waits.",
+    "client's time limit": "The client gave a request up that took longer than it waits in all.",
+    "closed in mid-answer": "The connection ended before the answer did, by the client's words.",
+    "certificate refused": "The client did not trust the certificate of whoever answered: often a proxy that inspects "
+    "traffic.",
+    "prompt too long": "The prompt had more tokens than the model takes.",
+    "answer too long": "The answer met the limit of tokens that the client had asked for: holdfast explain output token "
+    "maximum.",
+    "usage limit": "The account's limit of use, or its credit, was used up.",
+    "key refused": "The provider did not take the key or the login.",
+    "connection error, not named": "The client says that the connection failed, and not how.",
 }
-"What a client's runtime says of a failure, in its own words. They tell what it saw, never who did it."
+"What a client says of a failure, in its runtime's words or ours for them. They tell what it saw, never who did it."
 
 
 @cache

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -16,17 +16,17 @@ from holdfast.diagnosis.fix import flights_alone, silences
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
 from holdfast.diagnosis.tables import Offsets
+from holdfast.diagnosis.titles import TITLES
 from holdfast.diagnosis.witnessed import witnesses
-from holdfast.flight.endings import Ending, Mechanism, Phase, Side
-from holdfast.flight.flights import counted, ending_sentence, percent
+from holdfast.flight.flights import code_sentence, counted, percent
+from holdfast.flight.pages import CODES
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
+from holdfast.report.rows import laid
 from holdfast.report.text import paragraph
 
 ROWS = 12
 "Of a table on the terminal; the whole is in --format json."
-NARROWEST = 14
-"Letters that a column of text keeps on a narrow terminal."
 TO_FIND_OUT = (
     "To find out: holdfast run -- claude, for the next failures (its flights tell who ended a connection, and after which "
     "silence); holdfast probe: what the network does now; then again: holdfast diagnose."
@@ -65,39 +65,11 @@ IN_TIME = frozenset(
 "Tables whose rows go on with the time or the versions: of these the last are shown, of all others the first."
 LARGEST = ("failures", "errors", "turns", "silent s", "answered")
 "Heads of columns by which the largest row of a table is told, the first that it has: that row is always shown."
+ROUND = 100.0
+"From here on a rate with its interval has no decimals: days do not tell it so exactly."
 SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
-HEADS: Mapping[str, str] = {
-    "by code": "What failed, by code",
-    "dead turns": "Turns that the client gave up",
-    "by version": "By version of the client",
-    "by model": "By model",
-    "by project": "By project",
-    "by agent kind": "Main conversation and subagents",
-    "by context": "By the true size of the prompt",
-    "by context tier": "By context tier, as far as the prompt's size tells it",
-    "by session size": "By the size of the session: answers that it had had by then",
-    "retries": "The client's retries, step by step",
-    "ages": "How old the failed tries were, their waits taken off",
-    "between marks": "Before, between and after your marks (holdfast mark)",
-    "bursts": "Bursts: errors within a minute of each other (a failure is in each with a try of it, its end in the last)",
-    "per day": "Per day (local)",
-    "per hour": "Per hour of the day (local)",
-    "per weekday": "Per weekday (local)",
-    "overlap": "Hours without network: what failed in them, and at the very time",
-    "turn times": "How long turns took",
-    "lost": "What it cost",
-    "flights": "Turns that the gateway saw break, by ending",
-    "reset requests": "Requests that were reset, to quote to the provider",
-    "seen by others": "Ends that added files saw at the time of a failure",
-    "stalls": "Stalls that left no error record (inferred)",
-    "client logs": "What the client's versions log, and what they hide",
-    "link now": "How this machine's link is now",
-    "commands": "What was not looked at, and the line to type",
-}
-
 
 WHERE_KNOWN = ("by context", "by context tier", "by session size")
 "Tables that a failure is missing from where what they are told apart by is not known of it."
@@ -106,7 +78,7 @@ WHERE_KNOWN = ("by context", "by context tier", "by session size")
 def head(name: str, diagnosis: Diagnosis) -> str:
     """A table's title, and what it counts where its rows make another sum than there are failures."""
     notes = "; ".join(_counts(name, diagnosis))
-    title = HEADS.get(name, name.capitalize())
+    title = TITLES.get(name, name.capitalize())
     return f"{title} ({notes})" if notes else title
 
 
@@ -136,20 +108,11 @@ def from_flights(diagnosis: Diagnosis) -> str:
     if not rows:
         return ""
     broken = sum(row["only_flights"] for row in rows)
-    told = "; ".join(f"{row['only_flights']} x {_ended(row['ending'])}" for row in rows[:TOLD_ENDINGS])
+    told = "; ".join(f"{row['only_flights']} x {code_sentence(row['ending'])}" for row in rows[:TOLD_ENDINGS])
     rest = broken - sum(row["only_flights"] for row in rows[:TOLD_ENDINGS])
     more = f"; {rest} x otherwise" if rest else ""
     verb = "is" if broken == 1 else "are"
     return f"{counted(broken, 'broken turn')} {verb} known from flights alone: {told}{more}."
-
-
-def _ended(code: str) -> str:
-    """`upstream refused the connection while connecting (P.refused.connect)`; a code of another form as it is."""
-    try:
-        side, mechanism, phase = code.split(".")
-        return ending_sentence(Ending(Side(side), Mechanism(mechanism), Phase(phase)))
-    except ValueError:
-        return clean(code, limit=40)
 
 
 def _of_the_logs(diagnosis: Diagnosis) -> str:
@@ -359,10 +322,14 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             "",
             f"unexplained  {counted(number, 'failure')}: no cause that is known here explains {them}.",
         ]
+    said: set[tuple[str, str]] = set()
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows, diagnosis.offsets)
         if lines:
             page += ["", *paragraph(head(name, diagnosis), width, "", "  "), *shortened(name, lines, width)]
+            for word, told in (known := legend(name, rows, said)):
+                page += paragraph(f"{word}: {told}", width, "  ", "    ")
+            said |= set(known)
     page += _prior(diagnosis, around, width)
     page += ["", "What was looked at"]
     page += [
@@ -400,12 +367,12 @@ def _prior(diagnosis: Diagnosis, around: Around, width: int | None) -> list[str]
 def shortened(name: str, lines: Sequence[list[str]], width: int | None) -> list[str]:
     """A table's head and as many of its rows as are shown here, and between them how many are left out."""
     places = kept(name, lines, ROWS)
-    head, *rows = aligned([lines[0], *(lines[place + 1] for place in places)], width)
-    left, page, before = "earlier" if name in IN_TIME else "more", [head], -1
-    for place, row in zip((*places, len(lines) - 1), (*rows, ""), strict=True):
+    page, *rows = laid([lines[0], *(lines[place + 1] for place in places)], width)
+    left, before = "earlier" if name in IN_TIME else "more", -1
+    for place, row in zip((*places, len(lines) - 1), (*rows, []), strict=True):
         if gap := place - before - 1:
             page.append(f"  ... {gap} {left}: --format json")
-        page += [row] if row else []
+        page += row
         before = place
     return page
 
@@ -477,43 +444,14 @@ def covered(one: Coverage, offsets: Offsets = ()) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def aligned(rows: Sequence[Sequence[str]], wide: int | None) -> list[str]:
-    """A table's rows as lines, head first, made to fit."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    # numbers to the right, names to the left
-    left = [any(not is_number(row[place]) for row in rows[1:]) for place in range(len(rows[0]))]
-    while wide is not None and sum(widths) + 2 * len(widths) > wide:
-        # the widest text gives way; where all are as narrow as they may be, the last columns do
-        place = max((n for n in range(len(widths)) if left[n]), key=lambda n: widths[n], default=0)
-        if left[place] and widths[place] > NARROWEST:
-            widths[place] -= 1
-        elif len(widths) > 2:
-            widths.pop()
-        else:
-            break
-    return [
-        "  "
-        + "  ".join(
-            fitted(cell, width).ljust(width) if to_left else cell.rjust(width)
-            for cell, width, to_left in zip(row, widths, left, strict=False)
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def fitted(cell: str, width: int) -> str:
-    """The cell, cut where it is longer."""
-    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
-
-
-def is_number(cell: str) -> bool:
-    """Whether a table's cell holds a number, a share or a rate with its interval, or none."""
-    return cell in ("", "-") or not cell.strip("0123456789.,%() -")
-
-
 # ----- tables
 
 
+TOLD_BELOW: Mapping[str, frozenset[str]] = {
+    "stalls": frozenset({"cannot_tell"}),
+    "client logs": frozenset({"failed_tries", "cut_answers", "hides"}),
+}
+"Columns in which many rows say the same, in sentences: these stand once in the table's legend."
 MOST_UNREAD = 6
 "Kinds of dirt and names of files that a source's line has room for."
 WITHOUT_FAILURES = ("stalls", "client logs", "commands", "link now")
@@ -537,22 +475,83 @@ def shown(name: str, rows: Sequence[Mapping[str, Any]], offsets: Offsets = ()) -
         return []
     if name == "lost":
         return [["what", "how much"], *_lost(rows[0])]
-    left = ("first_ms", "last_ms", "burst")
+    left = TOLD_BELOW.get(name, frozenset()) | {"first_ms", "last_ms", "burst"}
     names = [column for column in rows[0] if column not in left and not column.endswith(("_low", "_high"))]
-    head = [NAMED.get(column, column.removesuffix("_ms").replace("_", " ")) for column in names]
     return [
-        head,
-        *[[_cell(column, row[column], offsets) + _within(row, column) for column in names] for row in rows],
+        [_named(column) for column in names],
+        *[[_told(row, column, offsets) for column in names] for row in rows],
     ]
 
 
-def _within(row: Mapping[str, Any], column: str) -> str:
-    """` (12-31)`: the interval, where the column has one and days carry it."""
-    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
-    if low is None or high is None:
-        return ""
-    told = (f"{low:.0%}", f"{high:.0%}") if column in SHARES else (f"{low:.1f}", f"{high:.1f}")
-    return f" ({told[0]}-{told[1]})" if told[0] != told[1] else ""
+def legend(
+    name: str, rows: Sequence[Mapping[str, Any]], said: Collection[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
+    """What words of these rows mean, each that is used and was not `said` above: word and meaning."""
+    told = _LEGENDS.get(name)
+    return [one for one in dict.fromkeys(told(rows)) if one not in said] if told else []
+
+
+def _of_codes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What a client's codes say, a sentence each; holdfast explain has the rest."""
+    for row in rows:
+        if (row.get("errors") or row.get("turns")) and row["code"] in CODES:
+            yield row["code"], CODES[row["code"]].partition(". ")[0].rstrip(".")
+
+
+def _of_endings(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for code in sorted({row["ending"] for row in rows}):
+        if (said := code_sentence(code)) != code:
+            yield code, said.replace(f" ({code})", "")
+
+
+def _of_stalls(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    yield from ((row["kind"], f"cannot tell {row['cannot_tell']}") for row in rows)
+
+
+def _of_client_logs(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        said = [
+            f"{_named(column)}: {told}"
+            for column in ("failed_tries", "cut_answers", "hides")
+            if (told := row.get(column)) is not None
+        ]
+        if said:
+            alike.setdefault((row["mode"], "; ".join(said)), []).append(row["version"])
+    yield from ((f"{mode} {', '.join(versions)}", said) for (mode, said), versions in alike.items())
+
+
+_LEGENDS: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Iterator[tuple[str, str]]]] = {
+    "by code": _of_codes,
+    "dead turns": _of_codes,
+    "flights": _of_endings,
+    "reset requests": _of_endings,
+    "stalls": _of_stalls,
+    "client logs": _of_client_logs,
+}
+
+
+def _named(column: str) -> str:
+    return NAMED.get(column, column.removesuffix("_ms").replace("_", " "))
+
+
+def _told(row: Mapping[str, Any], column: str, offsets: Offsets) -> str:
+    """A cell, with its interval where the column has one and days carry it: `12.1 (4.0-31.2)`, `348 (339-354)`."""
+    value, low, high = row[column], row.get(f"{column}_low"), row.get(f"{column}_high")
+    if column == "ended_ms" and _date(value, offsets) == _date(row["begun_ms"], offsets):
+        return _local(value, offsets).strftime("%H:%M:%S")
+    if value is None or low is None or high is None:
+        return _cell(column, value, offsets)
+    told = [_share_or_rate(column, number) for number in (value, low, high)]
+    return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]}-{told[2]})"
+
+
+def _date(at_ms: int, offsets: Offsets) -> date:
+    return _local(at_ms, offsets).date()
+
+
+def _share_or_rate(column: str, value: float) -> str:
+    return f"{value:.0%}" if column in SHARES else f"{value:.0f}" if value >= ROUND else f"{value:.1f}"
 
 
 def _weight(value: Any) -> bool:
@@ -585,7 +584,7 @@ def _cell(column: str, value: Any, offsets: Offsets) -> str:
         return f"{value:.1f}" if value != int(value) else f"{value:.0f}"
     if isinstance(value, int):
         return f"{value:,}" if column.endswith("tokens") else str(value)
-    return clean(str(value), limit=60)
+    return clean(str(value), limit=markdown.LONGEST_SENTENCE)
 
 
 # ----- Markdown
@@ -599,8 +598,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     if whose := clock(diagnosis):
         page += [markdown.words(whose), ""]
     if diagnosis.findings:
-        known = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
-        page += [*markdown.table(("how sure", "failures", "cause"), known), ""]
+        causes = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
+        page += [*markdown.table(("how sure", "failures", "cause"), causes), ""]
     if diagnosis.advice:
         page += ["## What to do, and how many lost turns it would have saved", ""]
         page += [
@@ -630,11 +629,15 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             f"{counted(number, 'failure')}: no cause that is known here explains {'it' if number == 1 else 'them'}.",
             "",
         ]
+    said: set[tuple[str, str]] = set()
     for name, rows in worth_showing(diagnosis):
         lines = shown(name, rows, diagnosis.offsets)
         if lines:
             cells = [[markdown.words(cell) for cell in row] for row in lines]
             page += [f"## {head(name, diagnosis)}", "", *markdown.table(cells[0], cells[1:]), ""]
+            if known := legend(name, rows, said):
+                page += [*(f"- {markdown.words(word)}: {markdown.words(told)}" for word, told in known), ""]
+                said |= set(known)
     if held := prior.held(diagnosis, around.environment):
         page += [f"## {PRIOR}", "", WHOSE, ""]
         for suspicion in held:

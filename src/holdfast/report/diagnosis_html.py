@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, zip_longest
 
 from holdfast import __version__
@@ -19,6 +19,7 @@ from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
 from holdfast.report import diagnosed, drawing, pictures, pictures_when, plots
 from holdfast.report.plots import Figure
+from holdfast.report.rows import is_number
 from holdfast.report.sheet import sheet
 
 OPEN = ("by code", "by version", "lost")
@@ -43,6 +44,8 @@ class Table:
     open: bool
     left_out: int = 0
     "Rows that only --format json has."
+    legend: tuple[tuple[str, str], ...] = ()
+    "Words in it, and what they mean."
 
     @property
     def long(self) -> bool:
@@ -252,7 +255,8 @@ def _tables(diagnosis: Diagnosis) -> Iterator[Table]:
         lines = diagnosed.shown(name, rows, diagnosis.offsets)
         if lines:
             title = diagnosed.head(name, diagnosis)
-            yield table(title, lines, name in OPEN, name)
+            known = tuple(diagnosed.legend(name, rows))
+            yield replace(table(title, lines, name in OPEN, name), legend=known)
 
 
 def table(title: str, lines: Sequence[list[str]], opened: bool, name: str = "") -> Table:
@@ -265,4 +269,4 @@ def table(title: str, lines: Sequence[list[str]], opened: bool, name: str = "") 
 
 def _is_number(cell: str) -> bool:
     """Whether a cell is one for the eye: a number with what belongs to it. A version is none, and is read from the left."""
-    return diagnosed.is_number(cell.replace(" to ", " ")) and not _VERSION.fullmatch(cell)
+    return is_number(cell.replace(" to ", " ")) and not _VERSION.fullmatch(cell)

@@ -25,12 +25,13 @@ from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES
+from holdfast.diagnosis.titles import TITLES, the_table
 from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight import deidentify
 from holdfast.flight.deidentify import Names, Policy
 from holdfast.flight.endings import Ending
-from holdfast.flight.flights import counted, ending_sentence, percent
+from holdfast.flight.flights import code_sentence, counted, ending_sentence, percent
 from holdfast.report import diagnosed
 from holdfast.report.issue import LONGEST
 from holdfast.report.markdown import block, code, table, words
@@ -167,11 +168,12 @@ class _Public:
         self.names = names
         self._told: dict[str, str] = {}
         known = "|".join([*KNOWN_CODES, *sorted(one for one in places if _PLACE.fullmatch(one))])
-        self._stays = re.compile(rf"({_COMMANDS}|(?<![\w.@/-])(?:{known})(?![\w.@/-]))")
+        titles = "|".join(re.escape(the_table(name)) for name in TITLES)
+        self._stays = re.compile(rf"({_COMMANDS}|{titles}|(?<![\w.@/-])(?:{known})(?![\w.@/-]))")
         "`places` are those of the edges that were met: their ids bear them."
 
     def text(self, said: str) -> str:
-        """Free text; our own commands and the codes that everybody has stay."""
+        """Free text; our own commands, what tables are called, and the codes that everybody has stay."""
         if said in _constants():
             return said
         if said not in self._told:
@@ -333,13 +335,16 @@ def _sections(
         yield _Section(_environment(around, public), 4, "the environment")
     for place, (name, rows) in enumerate(diagnosis.tables.items()):
         told = rows[-MOST_ROWS:] if name in diagnosed.IN_TIME else rows[:MOST_ROWS]
-        shown = diagnosed.shown(name, public.rows(told))
+        said = public.rows(told)
+        shown = diagnosed.shown(name, said)
         if shown:
             cells = [[words(cell) for cell in row] for row in shown]
             head = diagnosed.head(name, diagnosis)
             page = [f"<details><summary>{words(head)}</summary>", "", *table(cells[0], cells[1:])]
             if len(rows) > MOST_ROWS:
                 page += ["", f"{len(rows) - MOST_ROWS} more rows can be had from the reporter."]
+            if known := diagnosed.legend(name, said):
+                page += ["", *(f"- {words(word)}: {words(meaning)}" for word, meaning in known)]
             # the longest go first
             yield _Section([*page, "", "</details>", ""], 10 + place + len(cells), f"the table “{head}”")
     yield _Section(_limits(diagnosis, public))
@@ -513,8 +518,8 @@ def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
     if resets := diagnosis.tables.get("reset requests"):
         known = sum(bool(row["request_id"]) for row in resets)
         page += [
-            f"Flights saw {counted(len(resets), 'reset')}, noted by the client or not, {known} with a request id; the table "
-            f"“{diagnosed.HEADS['reset requests']}” has them as far as it fits here.",
+            f"Flights saw {counted(len(resets), 'reset')}, noted by the client or not, {known} with a request id; "
+            f"{the_table('reset requests')} has them as far as it fits here.",
             "",
         ]
     return page
@@ -896,8 +901,8 @@ def private(diagnosis: Diagnosis, names: Names, account: Sequence[tuple[str, str
     ]  # fmt: skip
     ids += [
         (
-            _utc(row["at_ms"]), words(row["ending"]), code(row["request_id"] or ""), code(row["edge_id"] or ""), "flight",
-            "",
+            _utc(row["at_ms"]), words(code_sentence(row["ending"])), code(row["request_id"] or ""),
+            code(row["edge_id"] or ""), "flight", "",
         )
         for row in diagnosis.tables.get("reset requests", ())
         if row["failure"] is None and (row["request_id"] or row["edge_id"])

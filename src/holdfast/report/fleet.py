@@ -7,10 +7,11 @@ from typing import Any
 
 from holdfast.diagnosis.fleet import MOST_TIMES, Fleet
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.titles import TITLES
 from holdfast.flight.flights import counted, percent
 from holdfast.flight.redact import clean
 from holdfast.report import markdown
-from holdfast.report.diagnosed import HEADS, shortened, shown
+from holdfast.report.diagnosed import shortened, shown
 from holdfast.report.text import paragraph
 
 MOST_CAUSES = 5
@@ -131,4 +132,4 @@ def _tables(fleet: Fleet) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
 
 
 def _head(name: str, zone: str) -> str:
-    return OURS.get(name) or HEADS[name].replace("(local)", f"({clean(zone)})")
+    return OURS.get(name) or TITLES[name].replace("(local)", f"({clean(zone)})")

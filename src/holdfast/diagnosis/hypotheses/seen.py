@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from holdfast.diagnosis.case import Case, Failure, Witness
 from holdfast.diagnosis.hypotheses._told import TOLD
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
+from holdfast.diagnosis.titles import the_table
 from holdfast.flight.endings import Side
 from holdfast.flight.flights import counted
 
@@ -102,7 +103,7 @@ class SeenProvider(Seen):
 
     name = "seen-provider"
     title = "The provider's side ended the connection, as was seen"
-    remedy = "Send the request ids (table: reset requests) to the provider; holdfast run goes on with what was cut."
+    remedy = f"Send the request ids ({the_table('reset requests')}) to the provider; holdfast run goes on with what was cut."
     falsifier = (
         "a capture beside the gateway that shows this machine's side, or a box in between, ending it first"
     )
