@@ -166,6 +166,12 @@ class Readers(RuleBasedStateMachine):
         assert self.log.size == len(self.truth)
 
     @invariant()
+    def it_holds_the_truth_and_nothing_like_it(self) -> None:
+        assert self.log.holds(bytes(self.truth))
+        assert not self.log.holds(bytes(self.truth) + b"x")
+        assert not self.truth or not self.log.holds(bytes(self.truth[:-1]) + bytes([self.truth[-1] ^ 1]))
+
+    @invariant()
     def memory_is_bounded(self) -> None:
         assert self.budget.total - self.budget.free <= 64 + 100
 

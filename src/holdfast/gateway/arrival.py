@@ -120,14 +120,18 @@ class Arrival:
 
     def _relation(self, carrier: Carrier, body: bytes) -> str | None:
         """`retry`, `fallback`, or None: whether this request is the same turn as the carrier's."""
-        if not carrier.body_complete or (carrier.encoded and carrier.question.as_stream):
-            return None  # or it cannot be put together
-        if carrier.body.size == len(body) and sameness.same(carrier.body.whole(), body):
-            return "retry"
-        if not self.asker.profile.fallback or carrier.streaming is False or self._streams(body):
+        if not carrier.body_complete:
             return None
-        if carrier.encoded:
-            return None  # it cannot be put together
+        if carrier.body.holds(body):
+            folds = carrier.question.as_stream
+            return None if folds and carrier.encoded else "retry"  # what is compressed cannot be put together
+        if (
+            not self.asker.profile.fallback
+            or carrier.streaming is False
+            or self._streams(body)
+            or carrier.encoded
+        ):
+            return None
         return "fallback" if sameness.same_but_fallback(carrier.body.whole(), body) else None
 
     def _streams(self, body: bytes) -> bool:

@@ -141,6 +141,15 @@ class StreamLog:
         """All of it as one value; for logs that are known to be small, or to be decoded as a whole."""
         return b"".join(self.pieces())
 
+    def holds(self, data: bytes) -> bool:
+        """Whether it is these bytes and no others. Raises `SpoolError`."""
+        if self.size != len(data):
+            return False
+        in_one = (
+            len(self._pieces) == 1 and not self._spooled
+        )  # the thousand others of one head are compared as they lie
+        return (self._pieces[0] if in_one else self.whole()) == data
+
     def lend(self) -> Lent:
         """What there is now, for another thread to read; what the log does afterwards changes nothing in it."""
         self._lent = self._file is not None
