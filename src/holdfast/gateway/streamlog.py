@@ -145,10 +145,11 @@ class StreamLog:
         """Whether it is these bytes and no others. Raises `SpoolError`."""
         if self.size != len(data):
             return False
-        in_one = (
-            len(self._pieces) == 1 and not self._spooled
-        )  # the thousand others of one head are compared as they lie
-        return (self._pieces[0] if in_one else self.whole()) == data
+        if len(self._pieces) == 1 and not self._spooled:
+            return (
+                self._pieces[0] == data
+            )  # as it lies: one request is compared with a thousand others of its head
+        return self.whole() == data
 
     def lend(self) -> Lent:
         """What there is now, for another thread to read; what the log does afterwards changes nothing in it."""
