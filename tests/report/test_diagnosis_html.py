@@ -29,6 +29,7 @@ from holdfast.report import (
     sheet,
 )
 from holdfast.report.diagnosed import titled
+from holdfast.report.lookalikes import lookalikes
 from holdfast.report.plots import Figure
 from holdfast.sessions.corpus import update
 from holdfast.sessions.desktop import Outage
@@ -115,7 +116,8 @@ def page(fortnight: Diagnosis) -> str:
 
 
 def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
-    """One style sheet, allowed by its hash; no script, no link, no inline style, no event handler, no address."""
+    """One style sheet, allowed by its hash; no script, no inline style, no event handler; the only addresses are those of
+    listed reports of others, to be followed by whoever wants to."""
     seen = Seen(page)
 
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
@@ -127,8 +129,10 @@ def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
     }
     for _, attributes in seen.tags:
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")]
-        assert not [name for name in attributes if "href" in name]
-    assert "url(" not in page and "http:" not in page and "https:" not in page
+    led = [attributes["href"] for tag, attributes in seen.tags if "href" in attributes and tag == "a"]
+    assert not [tag for tag, attributes in seen.tags for name in attributes if "href" in name and tag != "a"]
+    assert led and set(led) <= {one.url for one in lookalikes()}
+    assert "url(" not in page and "http:" not in page and page.count("https:") == len(led)
 
 
 def test_the_most_important_comes_first(page: str, fortnight: Diagnosis) -> None:

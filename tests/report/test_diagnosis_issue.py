@@ -28,8 +28,9 @@ from holdfast.diagnosis.witnessed import BOTH_SAW, FROM_WHERE
 from holdfast.flight.deidentify import Names
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.probes.result import Grade, Result
-from holdfast.report.diagnosis_issue import KNOWN_KEYS, _Public, issue, lookalikes, private
+from holdfast.report.diagnosis_issue import KNOWN_KEYS, _Public, issue, private
 from holdfast.report.issue import LONGEST
+from holdfast.report.lookalikes import lookalikes
 from holdfast.sessions.corpus import update
 from holdfast.sessions.environment import Environment, Fact, Skipped
 from holdfast.sessions.frames import frames
@@ -112,7 +113,11 @@ def test_it_helps_the_vendor() -> None:
     for finding in diagnosis.findings:
         assert f"- refutes: {finding.falsifier.split(';')[0][:20]}" in page
     assert "near 300.4 s? 12 of these 12 requests were 300.4 to 300.4 s old." in page
-    assert "| 67091 |" in page and "| 89608 |" not in page
+    address = "https://github.com/anthropics/claude-code/issues"
+    assert (
+        f"| [anthropics/claude-code#67091]({address}/67091) |" in page
+        and f"{address}/89608" not in page
+    )
     assert (field(page, "Platform"), field(page, "Operating System")) == ("Anthropic API", "macOS 26.3")
     assert field(page, "Terminal/Shell") == "iTerm.app 3.5.1, zsh"
     assert field(page, "Claude Code version") == "- 2.1.104: 24 of 156 requests failed"
@@ -334,10 +339,12 @@ def test_it_fits_and_says_what_was_left_out(sessions: int) -> None:
 def test_every_lookalike_belongs_to_a_cause() -> None:
     """The list names causes that exist, and each report once."""
     known = {one.name for one in catalogue()}
-    assert all(set(one["found_as"]) <= known and one["found_as"] for one in lookalikes())
-    numbers = [one["number"] for one in lookalikes()]
-    assert len(numbers) == len(set(numbers)) >= 9
-    assert all(one["title"] and one["signature"] for one in lookalikes())
+    assert all(set(one.found_as) <= known and one.found_as for one in lookalikes())
+    references = [one.reference for one in lookalikes()]
+    assert len(references) == len(set(references)) >= 9
+    assert all(one.title and one.signature for one in lookalikes())
+    assert lookalikes()[0].reference == "anthropics/claude-code#89608"
+    assert lookalikes()[0].url == "https://github.com/anthropics/claude-code/issues/89608"
 
 
 def test_keys_of_public_settings_are_kept_and_others_counted() -> None:

@@ -21,7 +21,8 @@ from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight.flights import code_sentence, counted, percent
 from holdfast.flight.pages import CODES
 from holdfast.flight.redact import clean
-from holdfast.report import markdown
+from holdfast.report import lookalikes, markdown
+from holdfast.report.lookalikes import alike
 from holdfast.report.rows import laid
 from holdfast.report.text import paragraph
 
@@ -330,6 +331,10 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             for word, told in (known := legend(name, rows, said)):
                 page += paragraph(f"{word}: {told}", width, "  ", "    ")
             said |= set(known)
+    if others := alike(diagnosis.findings):
+        page += ["", lookalikes.TITLE, *paragraph(lookalikes.HOW_ALIKE, width, "  ", "  ")]
+        for other in others:
+            page += paragraph(f"{other.reference}: {other.title}", width, "  ", "    ")
     page += _prior(diagnosis, around, width)
     page += ["", "What was looked at"]
     page += [
@@ -638,6 +643,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             if known := legend(name, rows, said):
                 page += [*(f"- {markdown.words(word)}: {markdown.words(told)}" for word, told in known), ""]
                 said |= set(known)
+    if others := lookalike_rows(diagnosis.findings):
+        page += [f"## {lookalikes.TITLE}", "", lookalikes.HOW_ALIKE, "", *others, ""]
     if held := prior.held(diagnosis, around.environment):
         page += [f"## {PRIOR}", "", WHOSE, ""]
         for suspicion in held:
@@ -658,3 +665,14 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         page += ["", "## What was not concluded", ""]
         page += [f"- {markdown.words(told)}" for told in diagnosis.refused]
     return page
+
+
+def lookalike_rows(findings: Sequence[Finding]) -> list[str]:
+    """Reports of others, each with its address, as a Markdown table; empty where there is none."""
+    return markdown.table(
+        ("report", "about", "signature"),
+        [
+            (markdown.link(one.reference, one.url), markdown.words(one.title), markdown.words(one.signature))
+            for one in alike(findings)
+        ],
+    )

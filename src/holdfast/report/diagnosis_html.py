@@ -18,6 +18,7 @@ from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
 from holdfast.report import diagnosed, drawing, pictures, pictures_when, plots
+from holdfast.report.lookalikes import HOW_ALIKE, TITLE, Lookalike, alike
 from holdfast.report.plots import Figure
 from holdfast.report.rows import is_number
 from holdfast.report.sheet import sheet
@@ -114,6 +115,9 @@ class Page:
     unexplained: str
     since: list[str]
     findings: list[Card]
+    alike_title: str
+    alike_how: str
+    alike: list[Lookalike]
     prior_title: str
     prior_whose: str
     prior: list[Suspicion]
@@ -170,6 +174,9 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         if left
         else "",
         since=around.since_lines(),
+        alike_title=TITLE,
+        alike_how=HOW_ALIKE,
+        alike=alike(diagnosis.findings),
         prior_title=diagnosed.PRIOR,
         prior_whose=diagnosed.WHOSE,
         prior=[

@@ -8,12 +8,10 @@ ids stay, since they are what a vendor can look up. The private sheet leads back
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from holdfast import __version__
@@ -34,9 +32,9 @@ from holdfast.flight.endings import Ending
 from holdfast.flight.flights import code_sentence, counted, ending_sentence, percent
 from holdfast.report import diagnosed
 from holdfast.report.issue import LONGEST
+from holdfast.report.lookalikes import HOW_ALIKE, TITLE
 from holdfast.report.markdown import block, code, table, words
 
-LOOKALIKES = Path(__file__).with_name("lookalikes.toml")
 MESSAGES = 8
 _NUMBERED = re.compile(r"\b([a-z][a-z0-9]*(?:-[a-z]+)*)-\d+\b")
 "Texts that differ by whose they are alone are one."
@@ -822,25 +820,9 @@ def _times(diagnosis: Diagnosis, keys: Collection[str]) -> str:
 # ----- the rest
 
 
-@cache
-def lookalikes() -> tuple[Mapping[str, Any], ...]:
-    """The list: number, title, signature, found_as."""
-    return tuple(tomllib.loads(LOOKALIKES.read_text(encoding="utf-8"))["lookalike"])
-
-
 def _lookalikes(diagnosis: Diagnosis) -> list[str]:
-    found = {name for one in diagnosis.findings for name in (one.hypothesis, *one.rivals)}
-    alike = [one for one in lookalikes() if found & set(one["found_as"])]
-    if not alike:
-        return []
-    rows = [(str(one["number"]), words(one["title"]), words(one["signature"])) for one in alike]
-    head = [
-        "#### Reports that look alike",
-        "",
-        "From a list of 2026, matched by cause alone; whether they are the same is open.",
-        "",
-    ]
-    return [*head, *table(("number", "about", "signature"), rows), ""]
+    rows = diagnosed.lookalike_rows(diagnosis.findings)
+    return [f"#### {TITLE}", "", HOW_ALIKE, "", *rows, ""] if rows else []
 
 
 def _environment(around: Around, public: _Public) -> list[str]:

@@ -50,6 +50,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *told] if told else []
 
 
+def link(text: str, url: str) -> str:
+    """A link, of words and to an address that are ours: what came from elsewhere can be none."""
+    return f"[{text}]({url})"
+
+
 def claim(title: str, one: Claim | None) -> list[str]:
     """A section: the sentence with its grade, then what speaks for and against."""
     if one is None:
