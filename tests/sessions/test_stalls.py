@@ -155,6 +155,36 @@ def test_what_the_client_does_about_a_silence_is_no_other_one() -> None:
     assert [one.silent_s for one in stalls.of_debug(log.notes, {})] == [300.0, None]
 
 
+@pytest.mark.parametrize(
+    ("told", "silences"),
+    [
+        # the length of the second line says that it began where the first one did
+        ((("07:01:30", "no chunks received for 90s"), ("07:02:10", "stall detected: 130.0s gap")), [130.0]),
+        ((("07:01:30", "no chunks received for 90s"), ("07:02:10", "stall detected: 39.0s gap")), [90.0, 39.0]),
+        # what is done about a silence comes late, and once
+        ((("07:05:00", "no chunks received for 300s"), ("07:05:40", "retrying"), ("07:06:20", "retrying")), [300.0, None]),
+        # a stream that stalled went on: what breaks it half a minute later is something else
+        ((("07:01:30", "stall detected: 60.0s gap"), ("07:02:00", "retrying")), [60.0, None]),
+        # written twice
+        ((("07:01:30", "stall detected: 60.0s gap"),) * 2, [60.0]),
+    ],
+)  # fmt: skip
+def test_a_silence_has_one_begin_and_one_end(
+    told: tuple[tuple[str, str], ...], silences: list[float | None]
+) -> None:
+    """By the lengths that the lines tell, however far behind each other they stand."""
+    words = {
+        "no": "Streaming idle timeout: {}, aborting stream",
+        "stall": "Streaming {} between events (stall #1)",
+    }
+    again = "Stream idle timeout before first event - retrying streaming (1/1)"
+    lines = [
+        f"2026-04-14T{at}.000Z [WARN] {words.get(text.split()[0], again).format(text)}" for at, text in told
+    ]
+
+    assert [one.silent_s for one in stalls.of_debug(debug.read(lines, "s1").notes, {})] == silences
+
+
 def test_one_silence_is_told_once() -> None:
     """By the client's own word, where it has one."""
     note = debug.DebugNote(MORNING_MS + 200_000, "stall", "s1", 180.0)

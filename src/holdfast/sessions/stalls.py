@@ -16,7 +16,9 @@ from typing import Any
 from holdfast.sessions.debug import DebugNote
 
 FOLLOWS_MS = 5_000
-"Lines of the debug log so close behind each other tell of one end: what came, and what the client does about it."
+"Lines of the debug log that have no length, so close behind each other, tell of one end: what came, what is done about it."
+TOUCH_MS = 1_000
+"Silences that overlap by less are two, one after the other: lines are written when a timer fires, not when it was due."
 SILENT_S = 120.0
 "Silence that is called one. A person has looked at the screen by then; a large prompt has begun to be answered."
 SLOW_TOKENS_PER_S = 20.0
@@ -165,28 +167,72 @@ def of_unfinished(rows: Sequence[Unfinished], answers: Mapping[str, int]) -> tup
     return found, sorted(usual)
 
 
+@dataclass(slots=True)
+class _Span:
+    """What lines of one session tell of one silence, so far."""
+
+    begun_ms: int
+    ended_ms: int
+    first: DebugNote
+    told_ms: int
+    "Its latest line."
+    unanswered: bool
+    "The client gave the silence up, and has not said what it does about it."
+
+    def takes(self, one: DebugNote) -> bool:
+        """Whether a line is of the same silence.
+
+        A length says when it began, so two that overlap are one; streams of a session that are silent beside each other
+        too. What the client does about a silence that it gave up comes sooner than it takes for another to be one.
+        """
+        if one.gap_s is not None:
+            return one.at_ms - round(one.gap_s * 1000) < self.ended_ms - TOUCH_MS
+        if one.at_ms - self.told_ms <= FOLLOWS_MS:
+            return True
+        lasted_ms = self.ended_ms - self.begun_ms
+        return self.unanswered and one.code is None and one.at_ms - self.ended_ms < lasted_ms
+
+    def add(self, one: DebugNote) -> None:
+        self.told_ms = one.at_ms
+        if one.gap_s is not None:
+            self.begun_ms = min(self.begun_ms, one.at_ms - round(one.gap_s * 1000))
+            self.ended_ms = one.at_ms
+        self.unanswered = one.kind == "silent" or (self.unanswered and one.kind in ("stall", "stale"))
+
+
+_SAID: Mapping[str, str] = {
+    "stall": "the client's own word: the stream stalled",
+    "stale": "the client's own word: its connection was stale",
+    "silent": "the client's own word: it gave up a stream that was silent",
+    "again": "the client's own word: it asked for the stream again",
+    "cut": "the client's own word: the stream broke, and what had come was kept",
+    "fallback": "the client's own word: it asked again without streaming",
+}
+
+
 def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[Stall]:
-    """What the debug log says in words, once for each end. `versions`: session -> the client's version."""
-    said = {
-        "stall": "the client's own word: the stream stalled",
-        "stale": "the client's own word: its connection was stale",
-        "silent": "the client's own word: it gave up a stream that was silent",
-        "again": "the client's own word: it asked for the stream again",
-        "cut": "the client's own word: the stream broke, and what had come was kept",
-        "fallback": "the client's own word: it asked again without streaming",
-    }
-    found: list[Stall] = []
-    last: dict[str, DebugNote] = {}
+    """What the debug log says in words, once for each silence. `versions`: session -> the client's version."""
+    spans: list[_Span] = []
+    latest: dict[str, _Span] = {}
     for one in sorted(notes, key=lambda note: note.at_ms):
-        before, last[one.session] = last.get(one.session), one
-        if before is not None and one.gap_s is None and one.at_ms - before.at_ms <= FOLLOWS_MS:
-            continue
-        words = said[one.kind] + (f" ({one.code})" if one.code else "")
-        version = versions.get(one.session, "")
-        found.append(
-            Stall(one.at_ms, one.session, version, "debug log", one.gap_s, words, "which side was silent")
+        span = latest.get(one.session)
+        if span is None or not span.takes(one):
+            begun_ms = one.at_ms - round((one.gap_s or 0.0) * 1000)
+            span = latest[one.session] = _Span(begun_ms, one.at_ms, one, one.at_ms, unanswered=False)
+            spans.append(span)
+        span.add(one)
+    return [
+        Stall(
+            span.ended_ms,
+            span.first.session,
+            versions.get(span.first.session, ""),
+            "debug log",
+            (span.ended_ms - span.begun_ms) / 1000 or None,
+            _SAID[span.first.kind] + (f" ({span.first.code})" if span.first.code else ""),
+            "which side was silent",
         )
-    return found
+        for span in spans
+    ]
 
 
 def merged(found: Iterable[Stall]) -> list[Stall]:
