@@ -187,8 +187,24 @@ def test_where_nothing_failed_no_issue_is_drafted(tmp_path: Path) -> None:
     Pen("00000001-0000-4000-8000-000000000000").asks().answers("msg_1").saved(tmp_path)
     result = diagnosed(tmp_path, "--format", "issue", "--out", str(tmp_path / "issue.md"), code=1)
 
-    assert "no failure is on record, so there is nothing to report" in result.stderr
+    assert "no failure and no long stall is on record, so there is nothing to report" in result.stderr
     assert not list(tmp_path.glob("issue.md*"))
+
+
+def test_a_freeze_without_an_error_can_be_reported(home: Path, tmp_path: Path) -> None:
+    """Two answers that came after ten minutes: times and lengths, as the client logs nothing else of them."""
+    for day in range(2):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS).asks()
+        pen.after(625 + day).answers(f"msg_{day}_1").asks().answers(f"msg_{day}_2").saved(home)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    page, sheet = (tmp_path / "issue.md").read_text(), (tmp_path / "issue.md.private.md").read_text()
+
+    assert page.startswith("# \\[BUG\\] Answers stall without an error: 2 times, for up to 611 s\n")
+    assert "No error is on record in 4 requests, but 2 silent stalls are inferred" in page
+    assert page.count("silent wait, 61") == 2 and "session-1, version 2.1.104" in page
+    assert "- 2.1.104: 2 stalls, 4 requests answered" in page and "What happened to these requests" in page
+    assert "Nothing failed" not in page and "failed tries have" not in page and "name-1" not in page
+    assert "00000001-0000" in sheet and "00000001-0000" not in page
 
 
 def test_a_directory_that_is_not_there_is_said_at_once(

@@ -114,10 +114,7 @@ def test_it_helps_the_vendor() -> None:
         assert f"- refutes: {finding.falsifier.split(';')[0][:20]}" in page
     assert "near 300.4 s? 12 of these 12 requests were 300.4 to 300.4 s old." in page
     address = "https://github.com/anthropics/claude-code/issues"
-    assert (
-        f"| [anthropics/claude-code#67091]({address}/67091) |" in page
-        and f"{address}/89608" not in page
-    )
+    assert f"| [anthropics/claude-code#67091]({address}/67091) |" in page and f"{address}/89608" not in page
     assert (field(page, "Platform"), field(page, "Operating System")) == ("Anthropic API", "macOS 26.3")
     assert field(page, "Terminal/Shell") == "iTerm.app 3.5.1, zsh"
     assert field(page, "Claude Code version") == "- 2.1.104: 24 of 156 requests failed"

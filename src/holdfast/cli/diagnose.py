@@ -130,14 +130,16 @@ def command(
     with diagnosed(home, clock_zone, since_ms, until_ms, add, clock, assumed=assumed) as found:
         from holdfast.cli.around import around
         from holdfast.diagnosis.around import held_against
+        from holdfast.diagnosis.fix import silences
 
         now_ms = round(time.time() * 1000)
         where = home or Path.home()
         beside = around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms)
         if form == "issue" and out is not None:
-            if not found.diagnosis.failures:
+            if not found.diagnosis.failures and not silences(found.diagnosis.tables):
                 raise Failed(
-                    "no failure is on record, so there is nothing to report; what there is: holdfast diagnose"
+                    "no failure and no long stall is on record, so there is nothing to report; what there is: holdfast "
+                    "diagnose"
                 )
             from holdfast.cli.reporting import write_issue
 

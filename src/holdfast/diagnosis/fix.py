@@ -174,9 +174,8 @@ def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """`10 silent stalls are inferred, the longest of 897 s`: of the table of stalls; empty where nothing is wrong.
 
     That is so where the client has no word of them and all are short: in hundreds of answers some think for minutes.
-    Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
     """
-    rows = [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
+    rows = silent(tables)
     if not any(row["kind"] == "debug log" or (row["silent_s"] or 0) >= LONG_S for row in rows):
         return ""
     verb = "is" if len(rows) == 1 else "are"
@@ -185,6 +184,14 @@ def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if not lengths:
         return told
     return f"{told}, {'of' if len(rows) == 1 else 'the longest of'} {max(lengths):.0f} s"
+
+
+def silent(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Rows of the table of stalls in which nothing came.
+
+    Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
+    """
+    return [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
 
 
 def flights_alone(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:

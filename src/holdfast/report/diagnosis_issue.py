@@ -20,6 +20,7 @@ from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.fix import silent
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES
@@ -30,7 +31,7 @@ from holdfast.flight import deidentify
 from holdfast.flight.deidentify import Names, Policy
 from holdfast.flight.endings import Ending
 from holdfast.flight.flights import code_sentence, counted, ending_sentence, percent
-from holdfast.report import diagnosed
+from holdfast.report import diagnosed, stalled
 from holdfast.report.issue import LONGEST
 from holdfast.report.lookalikes import HOW_ALIKE, TITLE
 from holdfast.report.markdown import block, code, table, words
@@ -167,7 +168,9 @@ class _Public:
         self._told: dict[str, str] = {}
         known = "|".join([*KNOWN_CODES, *sorted(one for one in places if _PLACE.fullmatch(one))])
         titles = "|".join(re.escape(the_table(name)) for name in TITLES)
-        self._stays = re.compile(rf"({_COMMANDS}|{titles}|(?<![\w.@/-])(?:{known})(?![\w.@/-]))")
+        self._stays = re.compile(
+            rf"({_COMMANDS}|say --timezone|Etc/UTC|{titles}|(?<![\w.@/-])(?:{known})(?![\w.@/-]))"
+        )
         "`places` are those of the edges that were met: their ids bear them."
 
     def text(self, said: str) -> str:
@@ -306,17 +309,7 @@ def _joined(sections: Sequence[_Section], left: Sequence[str]) -> str:
 def _sections(
     diagnosis: Diagnosis, around: Around, hosts: Collection[str], public: _Public
 ) -> Iterator[_Section]:
-    yield _Section(
-        [f"# {words(_title(diagnosis, public))}", "", *_field("What's wrong?"), *_wrong(diagnosis, public)]
-    )
-    yield _Section([*_field("What should happen?"), *_should(diagnosis)])
-    yield _Section([*_field("Error messages/logs"), *_messages(diagnosis, public)])
-    yield _Section(_examples(diagnosis, public), 2, "examples of failures")
-    yield _Section(_ids(diagnosis, public), 1, "the table of request ids")
-    yield _Section([*_field("Steps to reproduce"), *_steps(diagnosis, public)])
-    yield _Section([*_field("Claude model"), *_most(diagnosis, "by model", "model", public)])
-    yield _Section([*_field("Is this a regression?"), *_regression(diagnosis, public)])
-    yield _Section([*_field("Claude Code version"), *_most(diagnosis, "by version", "version", public)])
+    yield from _of_failures(diagnosis, public) if diagnosis.failures else _of_stalls(diagnosis, public)
     yield _Section(_platform(around, hosts, public))
     yield _Section([*_field("Additional information"), *_about(diagnosis)])
     for place, finding in enumerate(diagnosis.findings, 1):
@@ -331,7 +324,7 @@ def _sections(
         yield _Section(["#### Since the last report", "", *lines, ""], 4, "what came since the last report")
     if around.environment is not None:
         yield _Section(_environment(around, public), 4, "the environment")
-    for place, (name, rows) in enumerate(diagnosis.tables.items()):
+    for place, (name, rows) in enumerate(diagnosed.worth_showing(diagnosis)):
         told = rows[-MOST_ROWS:] if name in diagnosed.IN_TIME else rows[:MOST_ROWS]
         said = public.rows(told)
         shown = diagnosed.shown(name, said)
@@ -348,13 +341,48 @@ def _sections(
     yield _Section(_limits(diagnosis, public))
 
 
+def _of_failures(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
+    yield _Section(
+        [f"# {words(_title(diagnosis, public))}", "", *_field("What's wrong?"), *_wrong(diagnosis, public)]
+    )
+    yield _Section([*_field("What should happen?"), *_should(diagnosis)])
+    yield _Section([*_field("Error messages/logs"), *_messages(diagnosis, public)])
+    yield _Section(_examples(diagnosis, public), 2, "examples of failures")
+    yield _Section(_ids(diagnosis, public), 1, "the table of request ids")
+    yield _Section([*_field("Steps to reproduce"), *_steps(diagnosis, public)])
+    yield _Section([*_field("Claude model"), *_most(diagnosis, "by model", "model", public)])
+    yield _Section([*_field("Is this a regression?"), *_regression(diagnosis, public)])
+    yield _Section([*_field("Claude Code version"), *_most(diagnosis, "by version", "version", public)])
+
+
+def _of_stalls(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
+    """Where no error is on record, of what stalled without one."""
+    rows = public.rows(silent(diagnosis.tables))
+    versions = public.rows(diagnosis.tables["by version"])
+    wrong = [words(diagnosed.verdict(diagnosis)), "", f"{_seen(diagnosis)} {stalled.spread(rows)}", ""]
+    none = ["None is on record: the client has no error for a stall.", ""]
+    yield _Section([f"# {words(stalled.title(rows))}", "", *_field("What's wrong?"), *wrong])
+    yield _Section([*_field("What should happen?"), *(f"- {line}" for line in stalled.SHOULD), ""])
+    yield _Section([*_field("Error messages/logs"), *(stalled.messages(rows) or none), ""])
+    longest = [
+        "The longest, by the time at which each was over (UTC):",
+        "",
+        *stalled.examples(rows, _utc),
+        "",
+    ]
+    yield _Section(longest, 1, "the longest stalls")
+    yield _Section([*_field("Steps to reproduce"), *stalled.steps(rows, diagnosis.requests), ""])
+    yield _Section(
+        [*_field("Claude model"), "Not known.", "", *_field("Is this a regression?"), "Not known.", ""]
+    )
+    yield _Section([*_field("Claude Code version"), *stalled.by_version(rows, versions), ""])
+
+
 def _field(name: str) -> list[str]:
     return [f"### {name}", ""]
 
 
 def _title(diagnosis: Diagnosis, public: _Public) -> str:
-    if not diagnosis.failures:
-        return "[BUG] (no failure is on record)"
     share = percent(diagnosis.failures / diagnosis.requests)
     if diagnosis.findings:
         first, limit = diagnosis.findings[0], _limit(diagnosis)
@@ -364,20 +392,22 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
     return f"[BUG] {share} of requests fail, {diagnosis.died} turns died, cause unknown"
 
 
-def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
+def _seen(diagnosis: Diagnosis) -> str:
+    """From when to when there are records, as a sentence."""
     case = diagnosis.case
     times = [*(one.at_ms for one in case.failures), *(one.at_ms for one in case.answers)]
     days = sorted({at_ms // DAY_MS for at_ms in times})
-    page = [words(diagnosed.verdict(diagnosis)), ""]
-    if days:
-        first, last = (
-            datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in (days[0], days[-1])
-        )
-        page += [
-            f"Seen from {first} to {last} (days of UTC, as all times here that do not say local), in use on {len(days)} of "
-            f"them. {_spread(diagnosis)}",
-            "",
-        ]
+    first, last = (
+        datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in (days[0], days[-1])
+    )
+    return (
+        f"Seen from {first} to {last} (days of UTC, as all times here that do not say local), in use on {len(days)} of "
+        "them."
+    )
+
+
+def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
+    page = [words(diagnosed.verdict(diagnosis)), "", f"{_seen(diagnosis)} {_spread(diagnosis)}", ""]
     for place, finding in enumerate(diagnosis.findings, 1):
         within = diagnosis.intervals.get(finding.hypothesis)
         line = diagnosed.finding_line(finding, diagnosis.failures, within).removeprefix(
@@ -493,8 +523,6 @@ def _every_id(case: Case) -> list[tuple[Failure, Named]]:
 
 
 def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    if not diagnosis.failures:
-        return []
     found = _every_id(diagnosis.case)
     page = []
     if found:
@@ -524,8 +552,6 @@ def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
 
 
 def _steps(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    if not diagnosis.failures:
-        return ["Nothing failed.", ""]
     every = diagnosis.requests / diagnosis.failures
     sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
     size = f", with prompts of about {sizes[len(sizes) // 2]:,} tokens" if sizes else ""
@@ -622,10 +648,15 @@ def _platform(around: Around, hosts: Collection[str], public: _Public) -> list[s
 
 
 def _about(diagnosis: Diagnosis) -> list[str]:
+    unit = (
+        "failure: one request that failed, with all its tries"
+        if diagnosis.failures
+        else "stall: one time in which, as far as can be told, nothing came"
+    )
     return [
-        f"Counted by Holdfast {__version__} from the client's own transcripts and logs. The unit is the failure: one "
-        "request that failed, with all its tries. Names, projects, paths and sessions are replaced by pseudonyms, the same "
-        "all through; no prompt and no answer was read out. Ranges resample whole days (95 in 100).",
+        f"Counted by Holdfast {__version__} from the client's own transcripts and logs. The unit is the {unit}. Names, "
+        "projects, paths and sessions are replaced by pseudonyms, the same all through; no prompt and no answer was read "
+        "out. Ranges resample whole days (95 in 100).",
         "",
     ]
 
@@ -714,7 +745,7 @@ def _asks(diagnosis: Diagnosis, public: _Public) -> list[str]:
         asked.append(
             f"How did these {len(left)} end on your side{ids}? No cause that shows in the client's logs explains them."
         )
-    asked += _general(diagnosis)
+    asked += _general(diagnosis) if diagnosis.failures else stalled.ASKS
     if not asked:
         return []
     return [

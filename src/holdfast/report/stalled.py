@@ -1,0 +1,90 @@
+"""A public report on stalls that left no error: what its fields say, from the rows of the table of stalls.
+
+The client logs nothing of a freeze, so a report on one has no code and no request id; times and lengths are what it has.
+Rows come with their names replaced, and lines go out as Markdown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from holdfast.flight.flights import counted
+from holdfast.report.markdown import block, words
+
+Rows = Sequence[Mapping[str, Any]]
+
+EXAMPLES = 12
+"Stalls shown one by one, the longest of them."
+SHOULD = (
+    "A wait for an answer in which nothing comes ends in an error that says so, or shows that it is alive.",
+    "A stall is logged with its request id, its length and what the client did about it.",
+)
+ASKS = (
+    "What happened to these requests on your side at these times? No id of them is in the client's logs.",
+    "Log a stall with its request id, how long nothing came, and whether pings did: transcripts have no word for it.",
+    "Does a client that hears nothing give up by itself, after which time, and which setting says so?",
+)
+
+
+def title(rows: Rows) -> str:
+    """`[BUG] Answers stall without an error: 10 times, for up to 896 s`."""
+    longest = max((row["silent_s"] or 0.0 for row in rows), default=0.0)
+    often = "once" if len(rows) == 1 else f"{len(rows)} times"
+    return f"[BUG] Answers stall without an error: {often}" + (
+        f", for up to {longest:.0f} s" if longest else ""
+    )
+
+
+def spread(rows: Rows) -> str:
+    """How wide it is, and how long."""
+    lengths = sorted(row["silent_s"] for row in rows if row["silent_s"] is not None)
+    sessions, versions = {row["session"] for row in rows}, {row["version"] for row in rows if row["version"]}
+    told = f"Stalls came in {counted(len(sessions), 'session')}"
+    told += f" and {counted(len(versions), 'version')}." if versions else "."
+    if lengths:
+        told += (
+            f" Half of those whose length is known were silent for {lengths[len(lengths) // 2]:.0f} s or longer, "
+            f"{sum(lengths) / 3600:.1f} hours in all."
+        )
+    return told
+
+
+def messages(rows: Rows) -> list[str]:
+    """What the client's debug log said of them, where there is one."""
+    said = Counter(row["fits"] for row in rows if row["kind"] == "debug log" and row["fits"])
+    return block([f"{number} x  {words_}" for words_, number in said.most_common()]) if said else []
+
+
+def examples(rows: Rows, utc: Callable[[int], str]) -> list[str]:
+    """The longest, in the order of time: when each was over, and how long nothing came."""
+    chosen = sorted(rows, key=lambda row: -(row["silent_s"] or 0.0))[:EXAMPLES]
+    lines = []
+    for row in sorted(chosen, key=lambda row: row["at_ms"]):
+        length = f"{row['silent_s']:.0f} s silent" if row["silent_s"] is not None else "length not known"
+        fits = f", {row['fits']}" if row["fits"] else ""
+        lines.append(
+            f"{utc(row['at_ms'])}  {row['session']}, version {row['version'] or 'not known'}: {row['kind']}, "
+            f"{length}{fits}"
+        )
+    return block(lines)
+
+
+def steps(rows: Rows, requests: int) -> list[str]:
+    """In the order in which somebody would try it."""
+    every = requests / len(rows)
+    return [
+        "1. Work with Claude Code in the usual way.",
+        f"2. Of {every:,.0f} requests about one stalls; it does not stall on demand.",
+    ]
+
+
+def by_version(rows: Rows, versions: Rows) -> list[str]:
+    """Stalls beside the answered requests of each version, most stalls first."""
+    answered = {row["version"]: row["answered"] for row in versions}
+    stalls = Counter(row["version"] for row in rows if row["version"])
+    return [
+        f"- {words(version)}: {counted(number, 'stall')}, {answered.get(version, 0):,} requests answered"
+        for version, number in stalls.most_common(6)
+    ] or ["Not known."]
