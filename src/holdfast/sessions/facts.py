@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 
 @dataclass(slots=True)
 class ApiError:
@@ -75,9 +77,11 @@ class DeadTurn:
     line: int
 
 
-@dataclass(slots=True)
-class Request:
-    """An answer that came: one per message, however many records it was written in."""
+class Request(msgspec.Struct, gc=False):
+    """An answer that came: one per message, however many records it was written in.
+
+    A struct and no dataclass: these are most of what is made, and so they take half the time.
+    """
 
     message_id: str
     request_id: str | None

@@ -156,11 +156,10 @@ def wall_ms(timestamp: str | None) -> int | None:
     # The usual shape, taken apart by place: a regular expression and datetime cost ten times as much.
     if len(timestamp) == 24 and timestamp[23] == "Z" and timestamp[19] == ".":
         try:
-            return (
-                _days_ms(timestamp[:10])
-                + ((int(timestamp[11:13]) * 60 + int(timestamp[14:16])) * 60 + int(timestamp[17:19])) * 1000
-                + int(timestamp[20:23])
-            )
+            hour = _HOURS.get(timestamp[:13])
+            if hour is None:
+                hour = _hour_ms(timestamp[:13])
+            return hour + (int(timestamp[14:16]) * 60 + int(timestamp[17:19])) * 1000 + int(timestamp[20:23])
         except ValueError:
             return None
     if not _TIME.fullmatch(timestamp):
@@ -176,16 +175,15 @@ def stamp(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
 
 
-_DAYS: dict[str, int] = {}
+_HOURS: dict[str, int] = {}
 
 
-def _days_ms(day: str) -> int:
-    """The day's first millisecond; the same few days come again and again."""
-    found = _DAYS.get(day)
-    if found is None:
-        if len(_DAYS) > 4096:
-            _DAYS.clear()
-        found = _DAYS[day] = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1000
+def _hour_ms(hour: str) -> int:
+    """The first millisecond of `2026-04-14T07`, kept: the same hours come again and again. Raises `ValueError`."""
+    if len(_HOURS) > 4096:
+        _HOURS.clear()
+    day = datetime.strptime(hour[:10], "%Y-%m-%d").replace(tzinfo=UTC)
+    found = _HOURS[hour] = int(day.timestamp()) * 1000 + int(hour[11:]) * 3_600_000
     return found
 
 

@@ -11,7 +11,6 @@ The copies that resumed and forked sessions leave behind are known by the client
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import sqlite3
 import types
@@ -101,14 +100,12 @@ class Added:
 
 @cache
 def _columns(kind: type) -> list[tuple[str, str]]:
-    """Column names and SQL types of a dataclass's fields."""
-    hints = get_type_hints(kind)
+    """Column names and SQL types of a row's fields."""
     found = []
-    for field in dataclasses.fields(kind):
-        told = hints[field.name]
+    for name, told in get_type_hints(kind).items():
         if get_origin(told) in (Union, types.UnionType):
             told = next(part for part in get_args(told) if part is not type(None))
-        found.append((field.name, _SQL[told]))
+        found.append((name, _SQL[told]))
     return found
 
 

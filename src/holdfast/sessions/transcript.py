@@ -232,31 +232,22 @@ class _Reading:
         known = self.seen.get(message.id)
         if known is not None:  # another block of the same answer; the last one has the whole count
             known.stop_reason = message.stop_reason or known.stop_reason
-            known.output_tokens = max(known.output_tokens, usage.output_tokens)
+            if usage.output_tokens > known.output_tokens:
+                known.output_tokens = usage.output_tokens
             return
         at = wall_ms(line.timestamp)
         if at is None:
             return
-        key = _key(line)
-        self.last[key] = (message.model, usage.context)
-        self._end(line, "recovered", at)
-        row = Request(
-            message_id=message.id,
-            request_id=line.requestId,
-            at_ms=at,
-            before_ms=self._asked_ms() if self.gaps else None,
-            session=key[0],
-            agent=key[1],
-            version=line.version or "",
-            project=line.cwd or "",
-            model=message.model,
-            stop_reason=message.stop_reason,
-            context_tokens=usage.context,
-            output_tokens=usage.output_tokens,
-            tier=usage.service_tier,
-            sidechain=line.isSidechain,
-            file=self.file,
-        )
+        key = line.sessionId or "", line.agentId
+        context = usage.context
+        self.last[key] = (message.model, context)
+        if self.open:
+            self._end(line, "recovered", at)
+        asked = self._asked_ms() if self.gaps else None
+        row = Request(  # by place: most of what is made here is this, and names cost as much again
+            message.id, line.requestId, at, asked, key[0], key[1], line.version or "", line.cwd or "", message.model,
+            message.stop_reason, context, usage.output_tokens, usage.service_tier, line.isSidechain, self.file,
+        )  # fmt: skip
         self.seen[message.id] = row
         self.facts.requests.append(row)
 
