@@ -505,7 +505,9 @@ def test_dirt_has_kinds_and_copies_are_counted_aloud(home: Path, monkeypatch: py
     said = " ".join(diagnosed(home).output.split())
 
     [row] = [one for one in told["coverage"] if one["source"] == "transcripts"]
-    assert row["count"].startswith("13 sessions, 1 of them a copy, and 0 subagents")
+    assert row["count"].startswith(
+        "13 sessions, 1 of them a copy (every record counts once), and 0 subagents"
+    )
     assert row["unreadable"] == [
         "2 lines torn",
         "1 line not JSON",

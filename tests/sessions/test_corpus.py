@@ -56,8 +56,8 @@ def test_a_second_scan_reads_only_what_is_new(tmp_path: Path, scan: Scan) -> Non
 
 
 def test_copies_of_a_resumed_session_are_counted_once(tmp_path: Path, scan: Scan) -> None:
-    """A fork writes the whole history again under another session's name; the client's own ids stay."""
-    pen = Pen().asks().answers("msg_1").after(9).fails(1).after(1).fails(2).answers("msg_2")
+    """A fork writes the whole history again under another session's name; the client's own ids stay, and its times."""
+    pen = Pen().asks().answers("msg_1").after(9).fails(1).after(1).fails(2).answers("msg_2").took(300)
     pen.saved(tmp_path)
     fork = Pen(session=OTHER)
     fork.lines = [
@@ -66,9 +66,22 @@ def test_copies_of_a_resumed_session_are_counted_once(tmp_path: Path, scan: Scan
     fork.saved(tmp_path)
     done, store = scan()
 
-    assert done.copies == 4
+    assert done.copies == 5 and store.copied() == 1
+    assert column(store, "turn_time", "duration_ms", "session") == [(300_000.0, pen.session)]
     assert len(column(store, "error", "uuid")) == len(column(store, "request", "message_id")) == 2
     assert column(store, "chain", "tries") == [2]
+
+
+def test_a_store_that_kept_copies_lets_them_go(tmp_path: Path, scan: Scan) -> None:
+    """Rows of a turn's time were once kept under every session's id that a fork had."""
+    Pen().asks().answers("msg_1").took(300).saved(tmp_path)
+    _, store = scan()
+    run = store.connection.execute
+    run("DROP INDEX turn_time_apart")
+    run("INSERT INTO turn_time SELECT at_ms, ?, version, duration_ms, file, scan FROM turn_time", (OTHER,))
+    _, store = scan()
+
+    assert len(column(store, "turn_time", "session")) == 1
 
 
 def test_an_answer_replayed_in_a_sidechain_belongs_to_the_conversation(tmp_path: Path, scan: Scan) -> None:

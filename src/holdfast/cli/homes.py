@@ -187,7 +187,7 @@ def _transcripts(
     copied = store.copied()
     sessions = counted(files - round(helpers), "session")
     if copied:
-        sessions += f", {copied} of them {'a copy' if copied == 1 else 'copies'},"
+        sessions += f", {copied} of them {'a copy' if copied == 1 else 'copies'} (every record counts once),"
     told = f"{sessions} and {counted(round(helpers), 'subagent')}, {size(round(total))}"
     if files > done.files:
         told += f" ({files - done.files} of them deleted since)"

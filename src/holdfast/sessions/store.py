@@ -5,7 +5,8 @@ delete theirs after a month, and a pattern that shows in a year must not vanish 
 anybody said is in it: times, codes, counts, ids, and the words of the client's own error messages.
 
 The copies that resumed and forked sessions leave behind are known by the client's own ids (`uuid` of an error,
-`id` of a message) and counted once; of an answer the copy outside a sidechain is preferred.
+`id` of a message) and counted once; of an answer the copy outside a sidechain is preferred. What bears no id that is kept
+is known by when it was and how long or large: a copy under another session's id has both from the first.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ _DIRT = (
 _COPIED = "CREATE TABLE IF NOT EXISTS copied (file INTEGER PRIMARY KEY)"
 "Files that told nothing which another had not told before."
 _BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED)
+_ONCE = {"turn_time": "at_ms, duration_ms", "compaction": "at_ms, coalesce(before_tokens, -1)"}
+"Table without an id -> what no two rows of it have alike, whatever their sessions."
 
 
 class StoreError(Exception):
@@ -155,6 +158,13 @@ def _schema() -> Iterator[str]:
             yield f"CREATE UNIQUE INDEX {table}_once ON {table} (session, at_ms)"
 
 
+def _apart() -> Iterator[str]:
+    """Let no row be the copy of another under another session's id, where rows were kept before that was so."""
+    for table, alike in _ONCE.items():
+        yield f"DELETE FROM {table} WHERE rowid NOT IN (SELECT min(rowid) FROM {table} GROUP BY {alike})"
+        yield f"CREATE UNIQUE INDEX IF NOT EXISTS {table}_apart ON {table} ({alike})"
+
+
 class Store:
     """Facts of one home's transcripts. Its methods wait for the disk and raise `StoreError`."""
 
@@ -185,12 +195,16 @@ class Store:
         if version == VERSION:
             for statement in _BESIDE:
                 run(statement)
+            if not run("SELECT 1 FROM sqlite_master WHERE name = 'turn_time_apart'").fetchone():
+                with self.transaction():
+                    for statement in _apart():
+                        run(statement)
             return
         with self.transaction():
             names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
             for name in names:
                 run(f'DROP TABLE "{name}"')
-            for statement in (*_schema(), *_BESIDE):
+            for statement in (*_schema(), *_BESIDE, *_apart()):
                 run(statement)
             run(f"PRAGMA user_version = {VERSION}")
 
@@ -270,8 +284,8 @@ class Store:
 
     def _keep_copied(self, file: int, facts: FileFacts, known: Known | None, copies: int) -> None:
         """A file that is read again knows its own rows: then only what is new in it tells something."""
-        new = len(facts.errors) + len(facts.dead) + len(facts.requests) - copies
-        new += len(facts.durations) + len(facts.compactions)
+        rows = (facts.errors, facts.dead, facts.requests, facts.durations, facts.compactions)
+        new = sum(map(len, rows)) - copies
         if known is None and copies and not new:
             self.connection.execute("INSERT OR IGNORE INTO copied VALUES (?)", (file,))
         elif known is not None and new:
@@ -297,8 +311,8 @@ class Store:
         if known := self._insert("request", facts.requests, file):
             self._merge(facts.requests, file)
         copies += known
-        self._insert("turn_time", facts.durations, file)
-        self._insert("compaction", facts.compactions, file)
+        copies += self._insert("turn_time", facts.durations, file)
+        copies += self._insert("compaction", facts.compactions, file)
         self.connection.executemany(
             "INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) DO UPDATE SET "
             "tries = max(tries, excluded.tries), outcome = excluded.outcome, ended_ms = excluded.ended_ms, "
