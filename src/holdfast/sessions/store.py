@@ -284,8 +284,8 @@ class Store:
 
     def _keep_copied(self, file: int, facts: FileFacts, known: Known | None, copies: int) -> None:
         """A file that is read again knows its own rows: then only what is new in it tells something."""
-        rows = (facts.errors, facts.dead, facts.requests, facts.durations, facts.compactions)
-        new = sum(map(len, rows)) - copies
+        rows = len(facts.errors) + len(facts.dead) + len(facts.requests)
+        new = rows + len(facts.durations) + len(facts.compactions) - copies
         if known is None and copies and not new:
             self.connection.execute("INSERT OR IGNORE INTO copied VALUES (?)", (file,))
         elif known is not None and new:
