@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.sessions import client_telemetry
 from holdfast.sessions.places import Transcript
 from holdfast.sessions.store import Store
 from holdfast.sessions.transcript import Place, read
@@ -70,3 +71,25 @@ def update(
                 progress(transcript.size - (old.size if since is not None and old is not None else 0))
     store.scanned(done.read_files, done.read_bytes)
     return done
+
+
+def update_unsent(store: Store, paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Read the files of unsent telemetry that are new or changed; returns those that cannot be read, each with the reason.
+
+    One that changed is read again from its start: the client rewrites them, and what is known in them is known by its id.
+    Raises `sqlite3.Error`.
+    """
+    unread, known = [], store.read_unsent()
+    for path in paths:
+        try:
+            status = path.stat()
+            state = status.st_ino, status.st_size, status.st_mtime_ns // 1_000_000
+            if known.get(str(path)) == state:
+                continue
+            found = client_telemetry.read(path)
+        except OSError as error:
+            unread.append((path, error.strerror or type(error).__name__))
+            continue
+        with store.transaction():
+            store.put_unsent(path, state, found)
+    return unread

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from holdfast.sessions.records import wall_ms
 
+SOURCE = "debug log"
 MOST_LINES = 2_000_000
 LONGEST = 2_000
 "Characters of a line that are looked at."
@@ -47,6 +48,10 @@ class DebugNote:
     "Of a stall, and of a silence that was given up."
     code: str | None = None
     "Of a stream that broke, where the line has one."
+    source: str = SOURCE
+    "The client's telemetry notes the same."
+    request_id: str | None = None
+    "The provider's, where the source has it: the debug log does not."
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ import re
 import sqlite3
 import types
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -27,6 +28,7 @@ import msgspec
 
 from holdfast.flight.redact import safe
 from holdfast.flight.state import SESSIONS, make_private, open_private
+from holdfast.sessions.client_telemetry import Event, Unsent
 from holdfast.sessions.facts import ApiError, Chain, Compacted, DeadTurn, FileFacts, Request, TurnTime
 from holdfast.sessions.places import Transcript
 from holdfast.sessions.stalls import Ended, Unfinished, Waited
@@ -60,9 +62,14 @@ _DIRT = (
 "Lines that could not be read, by their kind. Those of files that were read before this was kept have none."
 _COPIED = "CREATE TABLE IF NOT EXISTS copied (file INTEGER PRIMARY KEY)"
 "Files that told nothing which another had not told before."
-_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED)
 _ONCE = {"turn_time": "at_ms, duration_ms", "compaction": "at_ms, coalesce(before_tokens, -1)"}
 "Table without an id -> what no two rows of it have alike, whatever their sessions."
+_UNSENT = (
+    "CREATE TABLE IF NOT EXISTS unsent (path TEXT PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, "
+    "mtime_ms INTEGER NOT NULL, lines INTEGER NOT NULL, left_out INTEGER NOT NULL, first_ms INTEGER, last_ms INTEGER, "
+    "dirt BLOB NOT NULL)"
+)
+"Files of the client's telemetry that were read, those that it has sent and deleted since among them."
 
 
 class StoreError(Exception):
@@ -129,6 +136,15 @@ _MORE: dict[str, tuple[tuple[str, str], ...]] = {
         ("scan", "INTEGER NOT NULL"),
     ),
 }  # fmt: skip
+
+
+def _telemetry() -> str:
+    """Events of those files. The client writes a batch anew when it fails to send it again: an event keeps its id."""
+    columns = [f"{name} {sql}{' PRIMARY KEY' if name == 'id' else ''}" for name, sql in _columns(Event)]
+    return f"CREATE TABLE IF NOT EXISTS telemetry ({', '.join(columns)}, scan INTEGER NOT NULL)"
+
+
+_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED, _UNSENT, _telemetry())
 
 
 def _tables() -> dict[str, tuple[tuple[str, str], ...]]:
@@ -375,6 +391,55 @@ class Store:
         """The provider's ids of the organizations whose requests it refused."""
         return [told for (told,) in self.connection.execute("SELECT id FROM organization ORDER BY id")]
 
+    # -- the client's telemetry ----------------------------------------------------------------------
+
+    def read_unsent(self) -> dict[str, tuple[int, int, int]]:
+        """Path -> inode, size and time (ms) of each such file, as it was when it was read."""
+        rows = self.connection.execute("SELECT path, inode, size, mtime_ms FROM unsent")
+        return {path: (inode, size, mtime_ms) for path, inode, size, mtime_ms in rows}
+
+    def put_unsent(self, path: Path, state: tuple[int, int, int], found: Unsent) -> None:
+        """Keep what was read of such a file. Within a transaction."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO unsent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                safe(str(path)),
+                *state,
+                found.lines,
+                found.left_out,
+                found.first_ms,
+                found.last_ms,
+                msgspec.json.encode(dict(found.dirt)),
+            ),
+        )
+        read = attrgetter(*(name for name, _ in _columns(Event)))
+        self.connection.executemany(
+            f"INSERT OR IGNORE INTO telemetry VALUES ({', '.join('?' * len(_columns(Event)))}, ?)",
+            [(*map(_told, read(one)), self.scan) for one in found.events],
+        )
+
+    def unsent(self) -> list[Unsent]:
+        """What such files held, without their events."""
+        rows = self.connection.execute("SELECT lines, left_out, first_ms, last_ms, dirt FROM unsent")
+        return [
+            Unsent([], lines, first_ms, last_ms, Counter(msgspec.json.decode(dirt)), left_out)
+            for lines, left_out, first_ms, last_ms, dirt in rows
+        ]
+
+    def telemetry(self) -> list[Event]:
+        """Every event that such files held, in the order of time."""
+        names = ", ".join(name for name, _ in _columns(Event))
+        rows = self.connection.execute(f"SELECT {names} FROM telemetry ORDER BY at_ms, id")
+        return [Event(*row) for row in rows]
+
+    def asked_of_telemetry(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Answers of the sessions that telemetry tells of, as `rows` does."""
+        names = [name for name, _ in column_types()["request"]]
+        rows = self.connection.execute(
+            f"SELECT {', '.join(names)} FROM request WHERE session IN (SELECT session FROM telemetry)"
+        )
+        return names, rows.fetchall()
+
     # -- reports -------------------------------------------------------------------------------------
 
     def keep_report(self, found: str) -> None:
@@ -397,8 +462,9 @@ class Store:
         """What was read for the first time after that scan."""
         run = self.connection.execute
         failures = run(
-            "SELECT uuid FROM error WHERE uuid = chain AND scan > ? UNION SELECT uuid FROM dead WHERE scan > ?",
-            (scan, scan),
+            "SELECT uuid FROM error WHERE uuid = chain AND scan > ?1 UNION SELECT uuid FROM dead WHERE scan > ?1 "
+            "UNION SELECT id FROM telemetry WHERE scan > ?1",
+            (scan,),
         )
         ids = frozenset(uuid for (uuid,) in failures)
 
@@ -453,6 +519,15 @@ class Store:
         )
         return [Unfinished(*row) for row in rows]
 
+    def failed_ms(self) -> dict[str, list[int]]:
+        """Session -> when tries of it failed and turns died, in order."""
+        found: dict[str, list[int]] = {}
+        for session, at_ms in self.connection.execute(
+            "SELECT session, at_ms FROM error UNION ALL SELECT session, at_ms FROM dead ORDER BY at_ms"
+        ):
+            found.setdefault(session, []).append(at_ms)
+        return found
+
     def versions(self) -> list[tuple[str, str, int, bool, bool]]:
         """Per session and version: how many answers, whether it notes turn times, and whether failed tries."""
         rows = self.connection.execute(
@@ -502,6 +577,8 @@ def forget(state_dir: Path, before_ms: int | None) -> int:
                     erased += gone if table == "error" else 0
                 connection.execute(_REPORTS)
                 connection.execute("DELETE FROM report WHERE at_ms < ?", (before_ms,))
+                connection.execute(_telemetry())
+                connection.execute("DELETE FROM telemetry WHERE at_ms < ?", (before_ms,))
                 connection.execute("DELETE FROM chain WHERE chain NOT IN (SELECT chain FROM error)")
         if before_ms is None:
             for file in state_dir.glob(f"{path.name}*"):
