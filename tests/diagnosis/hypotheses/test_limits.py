@@ -8,6 +8,7 @@ from holdfast.diagnosis.case import Witness
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.witnessed import examined
 from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.sessions.client_telemetry import OWN_LIMIT
 from tests.diagnosis.hypotheses.story import Story, said
 
 LIMIT_S = 200.0
@@ -124,3 +125,15 @@ def test_a_try_is_told_by_what_was_seen_of_that_try() -> None:
     found = story.found().findings[0]
 
     assert {found.hypothesis, *found.rivals} == {"fixed-limit", "silence-limit"}
+
+
+def test_a_try_that_the_client_ended_is_no_ones_limit_but_its_own() -> None:
+    """Its telemetry says so of each: ten tries of 600 s are its own time, however alike they are."""
+    story = Story()
+    for day in range(10):
+        story.fails(day, 60, code=OWN_LIMIT)
+        one = story.failures[-1]
+        story.failures[-1] = replace(one, tries=(replace(one.tries[0], age_s=600.0 + 0.05 * day),))
+    found = story.found()
+
+    assert [(one.hypothesis, len(one.explains)) for one in found.findings] == [("client-limit", 10)]

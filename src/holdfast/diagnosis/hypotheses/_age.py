@@ -11,6 +11,7 @@ from holdfast.diagnosis.case import Case, Failure, Span, Trip, Try, Witness
 from holdfast.diagnosis.hypotheses._words import days
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
+from holdfast.sessions.client_telemetry import OWN_LIMIT
 
 AGES_S = (10.0, 1200.0)
 "Where a limit is looked for: shorter ones are no patience of anybody's, longer ones are past the client's own."
@@ -133,7 +134,8 @@ def limit_of(case: Case) -> float | None:
 
 
 def age(failure: Failure) -> float | None:
-    """The age of the first try whose age is in question; a failed HTTP answer is nobody's cut."""
+    """The age of the first try whose age is in question; a failed HTTP answer is nobody's cut, and the client's own end is
+    told."""
     found = _asked(failure)
     return found.age_s if found is not None else None
 
@@ -154,7 +156,9 @@ def limit_met(cause: str, ages: Sequence[float], case: Case) -> float | None:
 
 def _asked(failure: Failure) -> Try | None:
     for one in failure.tries:
-        if one.status is None and one.age_s is not None and AGES_S[0] <= one.age_s <= AGES_S[1]:
+        if one.status is not None or one.age_s is None or one.code == OWN_LIMIT:
+            continue
+        if AGES_S[0] <= one.age_s <= AGES_S[1]:
             return one
     return None
 
