@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from holdfast.cli import add, diagnose, forget, mark, zones
 from holdfast.sessions import lines
+from tests.sessions.unsent import Unsent
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -477,20 +478,51 @@ def test_a_zone_for_want_of_another_is_said_of_the_zone(home: Path) -> None:
     assert re.search(r"read as \S+ for want of another \(", desktop["count"])
 
 
-def test_telemetry_that_could_not_be_sent_is_named_and_not_read(home: Path) -> None:
-    """It lies there in files of no documented form: how many, and why they are left alone."""
+def test_telemetry_that_could_not_be_sent_tells_what_transcripts_hide(home: Path) -> None:
+    """Print mode logs no failed try: three days of overload were on record nowhere else. Each failure is counted once."""
     a_month_with_a_limit(home)
     before = json.loads(diagnosed(home, "--format", "json").stdout)
-    (home / ".claude" / "telemetry").mkdir()
-    (home / ".claude" / "telemetry" / "1p_failed_events.s1.b1.json").write_text(
-        '{"event_data": {"x": "secret"}}\n'
+    for day in range(3):
+        session = f"{day:08x}-1111-4000-8000-000000000000"
+        pen = Pen(session, "2.1.86", at_ms=MORNING_MS + day * DAY_MS).asks().after(9).answers(f"msg_p{day}")
+        pen.saved(home)
+        unsent = (
+            Unsent(session, at_ms=MORNING_MS + day * DAY_MS).noise(4).asks().after(2).fails(1, status=529)
+        )
+        unsent.after(7).answers(f"req_msg_p{day}", 2).noise().after(60).stalls(50).saved(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    again = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    assert (before["failures"], told["failures"], again["failures"]) == (24, 27, 27)
+    [overload] = [one for one in told["findings"] if one["hypothesis"] == "provider-overload"]
+    assert len(overload["explains"]) == 15
+    assert [row["request_id"] for row in told["tables"]["told by telemetry"]] == ["req_1of529"] * 3
+    assert [row["kind"] for row in told["tables"]["stalls"]] == ["client telemetry"] * 3
+    assert any("3 failures are told by the client's telemetry alone" in one for one in told["refused"])
+    [row] = [one for one in told["coverage"] if one["source"] == "client telemetry"]
+    assert row["count"].startswith(
+        "3 files with 27 events that the client could not send, 12 of them about requests; its collector was out of reach "
+        "while 3 requests got an answer"
     )
+    assert (row["first_ms"], row["last_ms"]) == (MORNING_MS, MORNING_MS + 2 * DAY_MS + 69_000)
+    assert "client telemetry" not in [one["source"] for one in before["coverage"]]
+
+
+def test_telemetry_of_no_use_is_named(home: Path) -> None:
+    """What holds no event, and what cannot be opened; nothing of either is said."""
+    a_month_with_a_limit(home)
+    place = Unsent().scribbles('{"event_data": {"x": "secret"}}').scribbles("{").saved(home).parent
+    os.mkfifo(place / "1p_failed_events.x.y.json")
     result = diagnosed(home, "--format", "json")
 
     [row] = [one for one in json.loads(result.stdout)["coverage"] if one["source"] == "client telemetry"]
-    assert row["count"].startswith("1 file of events that the client could not send, not read: ")
+    assert row["count"] == "1 file with 0 events that the client could not send, 0 of them about requests"
+    assert row["unreadable"] == [
+        "1 line of no known shape",
+        "1 line torn",
+        "1p_failed_events.x.y.json: a named pipe, not a regular file",
+    ]
     assert "secret" not in result.stdout
-    assert "client telemetry" not in [one["source"] for one in before["coverage"]]
 
 
 def test_dirt_has_kinds_and_copies_are_counted_aloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,29 @@ def test_a_silence_has_one_begin_and_one_end(
     assert [one.silent_s for one in stalls.of_debug(debug.read(lines, "s1").notes, {})] == silences
 
 
+def test_the_debug_log_and_the_telemetry_tell_one_stall() -> None:
+    """Both are written in the same millisecond; the telemetry knows the request."""
+    log = debug.DebugNote(MORNING_MS + 90_001, "stall", "s1", 54.4)
+    sent = debug.DebugNote(MORNING_MS + 90_000, "stall", "s1", 54.4, None, "client telemetry", "req_1")
+    other = debug.DebugNote(MORNING_MS + 90_000, "stall", "s2", 60.0)
+    found = stalls.rows(stalls.merged(stalls.of_debug([log, other, sent], {})))
+
+    assert [(row["session"], row["kind"], row["request_id"]) for row in found] == [
+        ("s2", "debug log", None),
+        ("s1", "client telemetry", "req_1"),
+    ]
+
+
+def test_what_is_a_failure_on_record_is_no_stall() -> None:
+    """The debug log notes a stream that is asked for again; that try is on record. A silence before one is told."""
+    again = debug.DebugNote(MORNING_MS + 40_000, "again", "s1", None, "ECONNRESET")
+    silent = debug.DebugNote(MORNING_MS + 400_000, "silent", "s1", 300.0)
+    failed = {"s1": [MORNING_MS + 40_100, MORNING_MS + 400_100]}
+
+    assert [one.silent_s for one in stalls.of_debug([again, silent], {}, failed)] == [300.0]
+    assert len(stalls.of_debug([again], {}, {"s1": [MORNING_MS + 60_000]})) == 1
+
+
 def test_one_silence_is_told_once() -> None:
     """By the client's own word, where it has one."""
     note = debug.DebugNote(MORNING_MS + 200_000, "stall", "s1", 180.0)

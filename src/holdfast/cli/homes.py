@@ -30,8 +30,8 @@ from holdfast.flight.reading import open_library
 from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
-from holdfast.sessions import desktop
-from holdfast.sessions.corpus import Update, update
+from holdfast.sessions import client_telemetry, desktop
+from holdfast.sessions.corpus import Update, update, update_unsent
 from holdfast.sessions.places import Transcript, roots, transcripts
 from holdfast.sessions.store import Store, StoreError
 
@@ -89,6 +89,7 @@ def diagnosed(
     found, refused = transcripts(places, anywhere=own)
     with _stored(where, places) as store:
         done = _updated(store, found)
+        unsent = update_unsent(store, client_telemetry.files(places))
         with weighing():
             engine = Engine(frames(store))
         now_ms = round(time.time() * 1000)
@@ -102,7 +103,7 @@ def diagnosed(
             zone=zone_name(zone),
             since_ms=since_ms,
             until_ms=until_ms,
-            beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms)),
+            beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms, unsent)),
             marks=_marks(since_ms, until_ms) if where == Path.home() else (),
             believed=(FIRST_CLIENT_MS, now_ms + YEAR_MS),
         )

@@ -1,4 +1,4 @@
-"""What the client's logs do not say of themselves: stalls without an error, and what each version leaves out."""
+"""What transcripts do not say of themselves: stalls without an error, what each version leaves out, what telemetry adds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from holdfast.diagnosis.titles import the_table
 from holdfast.flight.flights import counted
 from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean
-from holdfast.sessions import debug, logs_what, stalls
+from holdfast.sessions import client_telemetry, debug, logs_what, stalls
+from holdfast.sessions.client_telemetry import Event
+from holdfast.sessions.frames import told_together
 from holdfast.sessions.store import Store
-
-UNSENT = "1p_failed_events.*.json"
+from holdfast.sessions.tries import Alone, Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,13 @@ class Unsaid:
 
 
 def unsaid(
-    store: Store, directories: Sequence[Path], since_ms: int | None = None, until_ms: int | None = None
+    store: Store,
+    directories: Sequence[Path],
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    unread_telemetry: Sequence[tuple[Path, str]] = (),
 ) -> Unsaid:
-    """Look into what was read of the transcripts, and into the debug logs beside them."""
+    """Look into what was read of the transcripts and of telemetry, and into the debug logs beside them."""
 
     def meanwhile(at_ms: int) -> bool:
         return (since_ms is None or at_ms >= since_ms) and (until_ms is None or at_ms < until_ms)
@@ -42,14 +47,17 @@ def unsaid(
     for version, _, count, _, _ in sessions:
         answers[version] += count
     logs, unread = _debug(directories)
+    events, both = store.telemetry(), told_together(store)
     broken, usual = stalls.of_unfinished(store.unfinished(), answers)
     found = [
         *stalls.of_waits(store.waits(least_ms)),
         *stalls.of_ends(store.ends(least_ms)),
         *broken,
         *stalls.of_debug(
-            [note for log in logs for note in log.notes],
-            {session: version for version, session, *_ in sessions},
+            [*(note for log in logs for note in log.notes), *client_telemetry.notes(events)],
+            {one.session: one.version for one in events}
+            | {session: version for version, session, *_ in sessions},
+            store.failed_ms() if both is None else both.failed_ms(),
         ),
     ]
     found = [one for one in stalls.merged(found) if meanwhile(one.at_ms)]
@@ -73,10 +81,23 @@ def unsaid(
             f"Answers without a stop reason are usual in version {', '.join(map(clean, usual[:5]))}, so that none is taken "
             "for broken."
         )
+    alone = [one for one in both.alone if meanwhile(one.at_ms)] if both else []
+    if alone:
+        tables["told by telemetry"] = _rows(alone)
+        are = "is" if len(alone) == 1 else "are"
+        refused.append(
+            f"{counted(len(alone), 'failure')} {are} told by the client's telemetry alone, which is kept only where it "
+            "could not be sent: of versions and modes that log no failed try, times with a bad network have more of their "
+            "failures on record than others, and all have fewer than there were."
+        )
     cells = _cells(sessions)
     if cells:
         tables["client logs"] = cells
-    return Unsaid(tables, (*_about(logs, unread), *_hidden(cells), *_unsent(directories)), tuple(refused))
+    return Unsaid(
+        tables,
+        (*_about(logs, unread), *_hidden(cells), *_unsent(store, events, both, unread_telemetry)),
+        tuple(refused),
+    )
 
 
 def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[str, Any]]:
@@ -94,16 +115,58 @@ def _hidden(cells: Sequence[Mapping[str, Any]]) -> list[Coverage]:
     return [Coverage("client logs", "; ".join(clean(one) for one in said[:6]) + more)] if said else []
 
 
-def _unsent(directories: Sequence[Path]) -> list[Coverage]:
+def _rows(alone: Sequence[Alone]) -> list[dict[str, Any]]:
+    return [
+        {
+            "at_ms": one.at_ms,
+            "version": one.version,
+            "code": one.code,
+            "tries": one.tries,
+            "longest_s": one.longest_s,
+            "outcome": one.outcome,
+            "request_id": one.request_id,
+            "session": one.session,
+        }
+        for one in sorted(alone, key=lambda one: one.at_ms)
+    ]
+
+
+def _unsent(
+    store: Store, events: Sequence[Event], both: Together | None, unread: Sequence[tuple[Path, str]]
+) -> list[Coverage]:
     """The client's own telemetry, as far as it lies in files: only what could not be sent does."""
-    found = [path for root in directories for path in (root / "telemetry").glob(UNSENT)]
-    if not found:
+    found = store.unsent()
+    if not found and not unread:
         return []
+    dirt = sum((one.dirt for one in found), Counter[str]())
+    not_read = [f"{counted(count, 'line')} {kind}" for kind, count in dirt.most_common()]
+    not_read += [f"{path.name}: {why}" for path, why in unread]
+    total = sum(one.lines for one in found)
     told = (
-        f"{counted(len(found), 'file')} of events that the client could not send, not read: their form is not documented, "
-        "changes with the client, and what they tell of a request its transcript should tell too"
+        f"{counted(len(found), 'file')} with {counted(total, 'event')} that the client could not send, {len(events)} of "
+        "them about requests"
     )
-    return [Coverage("client telemetry", told)]
+    if left := sum(one.left_out for one in found):
+        told += f"; {left} more were not looked at"
+    answered = sum(one.kind == "answered" for one in events)
+    if answered:
+        told += (
+            f"; its collector was out of reach while {counted(answered, 'request')} got an answer, which may be a filter's "
+            "doing as well as an outage"
+        )
+    if both is not None and both.sharper:
+        told += f"; it tells more of {counted(both.sharper, 'failure')}"
+    if both is not None and both.aside:
+        told += f"; {counted(both.aside, 'failed request')} for a title or the like counted as no failure"
+    return [
+        Coverage(
+            client_telemetry.SOURCE,
+            told,
+            min((one.first_ms for one in found if one.first_ms is not None), default=None),
+            max((one.last_ms for one in found if one.last_ms is not None), default=None),
+            tuple(clean(one) for one in not_read),
+        )
+    ]
 
 
 def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]]:

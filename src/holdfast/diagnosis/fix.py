@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.flight.endings import Side
 from holdfast.flight.flights import code_sentence, counted
+from holdfast.sessions.stalls import OWN_WORDS
 
 SETTING, LINE, NOTHING = "setting", "line", "nothing"
 
@@ -176,7 +177,7 @@ def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     That is so where the client has no word of them and all are short: in hundreds of answers some think for minutes.
     """
     rows = silent(tables)
-    if not any(row["kind"] == "debug log" or (row["silent_s"] or 0) >= LONG_S for row in rows):
+    if not any(in_own_words(row) or (row["silent_s"] or 0) >= LONG_S for row in rows):
         return ""
     verb = "is" if len(rows) == 1 else "are"
     told = f"{counted(len(rows), 'silent stall')} {verb} inferred"
@@ -192,6 +193,11 @@ def silent(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[st
     Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
     """
     return [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
+
+
+def in_own_words(row: Mapping[str, Any]) -> bool:
+    """Whether the client itself speaks of a stall: others are inferred from times."""
+    return row["kind"] in OWN_WORDS
 
 
 def flights_alone(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:

@@ -124,6 +124,8 @@ WORDS = {
     "unfinished answer": "A stall that leaves no error: an answer without a stop reason, in a version whose answers mostly "
     "have one. A user who stopped it looks the same.",
     "debug log": "A stall that the client's own debug log tells of; it is written only where it was asked for.",
+    "client telemetry": "A stall that the client's own telemetry tells of, with its request id: what it could not send to "
+    "its vendor lies in files. Failures that no transcript tells are read of it too.",
 }
 "Our glossary, as far as it is no name in the code."
 

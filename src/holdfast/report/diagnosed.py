@@ -57,6 +57,7 @@ IN_TIME = frozenset(
         "per day",
         "bursts",
         "stalls",
+        "told by telemetry",
         "overlap",
         "between marks",
         "reset requests",

@@ -1,6 +1,7 @@
 """A public report on stalls that left no error: what its fields say, from the rows of the table of stalls.
 
-The client logs nothing of a freeze, so a report on one has no code and no request id; times and lengths are what it has.
+The client logs nothing of a freeze, so a report on one has no code; times and lengths are what it has, and request ids
+where telemetry that could not be sent tells them.
 Rows come with their names replaced, and lines go out as Markdown.
 """
 
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from holdfast.diagnosis.fix import in_own_words
 from holdfast.flight.flights import counted
 from holdfast.report.markdown import block, words
 
@@ -52,8 +54,8 @@ def spread(rows: Rows) -> str:
 
 
 def messages(rows: Rows) -> list[str]:
-    """What the client's debug log said of them, where there is one."""
-    said = Counter(row["fits"] for row in rows if row["kind"] == "debug log" and row["fits"])
+    """What the client's debug log and telemetry said of them, where there are any."""
+    said = Counter(row["fits"] for row in rows if in_own_words(row) and row["fits"])
     return block([f"{number} x  {words_}" for words_, number in said.most_common()]) if said else []
 
 
@@ -64,6 +66,7 @@ def examples(rows: Rows, utc: Callable[[int], str]) -> list[str]:
     for row in sorted(chosen, key=lambda row: row["at_ms"]):
         length = f"{row['silent_s']:.0f} s silent" if row["silent_s"] is not None else "length not known"
         fits = f", {row['fits']}" if row["fits"] else ""
+        fits += f", {row['request_id']}" if row["request_id"] else ""
         lines.append(
             f"{utc(row['at_ms'])}  {row['session']}, version {row['version'] or 'not known'}: {row['kind']}, "
             f"{length}{fits}"

@@ -7,14 +7,19 @@ is what it answers; writing takes time too, so only what is left after a slow mo
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.sessions.debug import SOURCE as DEBUG_LOG
 from holdfast.sessions.debug import DebugNote
 
+OWN_WORDS = ("client telemetry", DEBUG_LOG)
+"Kinds of stalls that the client itself speaks of."
+AT_ONCE_MS = 1_500
+"What the client notes in two places when it happens is so near: a busy machine is slow between them."
 FOLLOWS_MS = 5_000
 "Lines of the debug log that have no length, so close behind each other, tell of one end: what came, what is done about it."
 TOUCH_MS = 1_000
@@ -41,12 +46,14 @@ class Stall:
     session: str
     version: str
     kind: str
-    "`silent wait`, `unheard end`, `unfinished answer`, `debug log`."
+    "`silent wait`, `unheard end`, `unfinished answer`, or one of `OWN_WORDS`."
     silent_s: float | None
     "At least so long; None where that is not known."
     fits: str
     "What it looks like; may be empty."
     cannot_tell: str
+    request_id: str | None = None
+    "The provider's, where a source bears it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +185,8 @@ class _Span:
     "Its latest line."
     unanswered: bool
     "The client gave the silence up, and has not said what it does about it."
+    source: str
+    request_id: str | None = None
 
     def takes(self, one: DebugNote) -> bool:
         """Whether a line is of the same silence.
@@ -194,6 +203,8 @@ class _Span:
 
     def add(self, one: DebugNote) -> None:
         self.told_ms = one.at_ms
+        if self.request_id is None and one.request_id is not None:  # who knows the request tells the silence
+            self.source, self.request_id = one.source, one.request_id
         if one.gap_s is not None:
             self.begun_ms = min(self.begun_ms, one.at_ms - round(one.gap_s * 1000))
             self.ended_ms = one.at_ms
@@ -210,15 +221,26 @@ _SAID: Mapping[str, str] = {
 }
 
 
-def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[Stall]:
-    """What the debug log says in words, once for each silence. `versions`: session -> the client's version."""
+def of_debug(
+    notes: Iterable[DebugNote],
+    versions: Mapping[str, str],
+    failed: Mapping[str, Sequence[int]] | None = None,
+) -> list[Stall]:
+    """What the debug log and the client's telemetry say in words, once for each silence.
+
+    `versions`: session -> the client's version. `failed`: session -> when a try of it failed, or a turn died (ms, in order):
+    a line without a length that is of such a moment tells what is on record.
+    """
     spans: list[_Span] = []
     latest: dict[str, _Span] = {}
-    for one in sorted(notes, key=lambda note: note.at_ms):
+    for one in sorted(notes, key=lambda note: (note.at_ms, note.gap_s is None)):
         span = latest.get(one.session)
         if span is None or not span.takes(one):
+            if one.gap_s is None and _near((failed or {}).get(one.session, ()), one.at_ms):
+                continue
             begun_ms = one.at_ms - round((one.gap_s or 0.0) * 1000)
-            span = latest[one.session] = _Span(begun_ms, one.at_ms, one, one.at_ms, unanswered=False)
+            span = _Span(begun_ms, one.at_ms, one, one.at_ms, unanswered=False, source=one.source)
+            latest[one.session] = span
             spans.append(span)
         span.add(one)
     return [
@@ -226,25 +248,32 @@ def of_debug(notes: Iterable[DebugNote], versions: Mapping[str, str]) -> list[St
             span.ended_ms,
             span.first.session,
             versions.get(span.first.session, ""),
-            "debug log",
+            span.source,
             (span.ended_ms - span.begun_ms) / 1000 or None,
             _SAID[span.first.kind] + (f" ({span.first.code})" if span.first.code else ""),
             "which side was silent",
+            span.request_id,
         )
         for span in spans
     ]
 
 
+def _near(times: Sequence[int], at_ms: int) -> bool:
+    """Whether one of these times, in order, is of the same moment."""
+    place = bisect_left(times, at_ms - AT_ONCE_MS)
+    return place < len(times) and times[place] <= at_ms + AT_ONCE_MS
+
+
 def merged(found: Iterable[Stall]) -> list[Stall]:
-    """In the order of time; what two ways tell of one silence is told once, by the debug log before the others."""
-    order = {"debug log": 0, "silent wait": 1, "unheard end": 2, "unfinished answer": 3}
+    """In the order of time; what two ways tell of one silence is told once, by the client's own words before the others."""
+    order = {**dict.fromkeys(OWN_WORDS, 0), "silent wait": 1, "unheard end": 2, "unfinished answer": 3}
     kept: list[Stall] = []
     ends: dict[str, list[int]] = defaultdict(list)
     for one in sorted(found, key=lambda stall: (order[stall.kind], stall.at_ms)):
         times = ends[one.session]
         begun_ms = one.at_ms - round((one.silent_s or 0.0) * 1000)
         place = bisect_right(times, one.at_ms + 1_000)
-        if one.kind != "debug log" and place and times[place - 1] >= begun_ms - 1_000:
+        if one.kind not in OWN_WORDS and place and times[place - 1] >= begun_ms - 1_000:
             continue
         times.insert(bisect_right(times, one.at_ms), one.at_ms)
         kept.append(one)
@@ -261,6 +290,7 @@ def rows(found: Iterable[Stall]) -> list[dict[str, Any]]:
             "version": one.version,
             "fits": one.fits or None,
             "cannot_tell": one.cannot_tell,
+            "request_id": one.request_id,
             "session": one.session,
         }
         for one in found
