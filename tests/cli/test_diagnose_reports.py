@@ -199,12 +199,24 @@ def test_a_freeze_without_an_error_can_be_reported(home: Path, tmp_path: Path) -
     diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
     page, sheet = (tmp_path / "issue.md").read_text(), (tmp_path / "issue.md.private.md").read_text()
 
-    assert page.startswith("# \\[BUG\\] Answers stall without an error: 2 times, for up to 611 s\n")
+    assert page.startswith("# [BUG] Answers stall without an error: 2 times, for up to 611 s\n")
     assert "No error is on record in 4 requests, but 2 silent stalls are inferred" in page
     assert page.count("silent wait, 61") == 2 and "session-1, version 2.1.104" in page
     assert "- 2.1.104: 2 stalls, 4 requests answered" in page and "What happened to these requests" in page
     assert "Nothing failed" not in page and "failed tries have" not in page and "name-1" not in page
     assert "00000001-0000" in sheet and "00000001-0000" not in page
+
+
+def test_a_freeze_that_only_the_debug_log_tells_can_be_reported(tmp_path: Path) -> None:
+    """Transcripts are deleted after 30 days, or were never written."""
+    (tmp_path / ".claude/debug").mkdir(parents=True)
+    line = "2026-04-14T07:05:01.500Z [DEBUG] Streaming stall detected: 367.5s gap between events (stall #1)\n"
+    (tmp_path / ".claude/debug/00ea0000-0000-4000-8000-000000000000.txt").write_text(line)
+
+    assert "No request is on record, but 1 silent stall is inferred, of 368 s." in diagnosed(tmp_path).stdout
+    diagnosed(tmp_path, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    page = (tmp_path / "issue.md").read_text()
+    assert "Seen from 2026-04-14 to 2026-04-14" in page and "2. It does not stall on demand." in page
 
 
 def test_a_directory_that_is_not_there_is_said_at_once(

@@ -85,7 +85,7 @@ def test_it_has_the_trackers_own_fields() -> None:
     """All of them, in the order of the form."""
     page = issue(*_with(Around(MACHINE)), Names())
     assert [line[4:] for line in page.splitlines() if line.startswith("### ")] == list(FIELDS)
-    assert page.startswith("# \\[BUG\\] ")
+    assert page.startswith("# [BUG] ")
 
 
 def _with(around: Around) -> tuple[Diagnosis, Around, frozenset[str]]:

@@ -39,7 +39,7 @@ def test_a_year_makes_two_files(
     assert "Failures came in " in wrong and "prompt tokens sent in vain" in wrong and "of 6 versions" in wrong
     assert "1. **either**: Requests were cut at a fixed age, or something that looks like it" in wrong
     for part in (
-        "req_011C", "-ORD", "- refutes: ", "- settle: holdfast run", "#### What would help", "near 300.", "| 67091 |",
+        "req_011C", "-ORD", "- refutes: ", "- settle: holdfast run", "#### What would help", "near 300.", "#67091]",
         "#### What would have helped here",
         "report's H1: ", "report's H8g: ", "in the client's logs, so they cannot be looked up", "#### What this cannot tell",
     ):  # fmt: skip

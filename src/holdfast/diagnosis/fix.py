@@ -118,7 +118,7 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
                 NOTHING,
                 f"No client's transcript is here; the gateway carried {carried}: holdfast flights. Nothing was changed.",
             )
-        if diagnosis["requests"] and (stalled := silences(diagnosis.get("tables", {}))):
+        if stalled := silences(diagnosis.get("tables", {})):
             return Fix(
                 LINE,
                 "run the client behind holdfast run: the flight of the next stall tells which side was silent; while one "

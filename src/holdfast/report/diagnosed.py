@@ -119,10 +119,15 @@ def from_flights(diagnosis: Diagnosis) -> str:
 
 def _of_the_logs(diagnosis: Diagnosis) -> str:
     if not diagnosis.failures:
+        if stalled := silences(diagnosis.tables):
+            no = (
+                f"No error is on record in {_requests(diagnosis)}"
+                if diagnosis.requests
+                else "No request is on record"
+            )
+            return f"{no}, but {stalled}."
         if not diagnosis.requests:
             return _no_request(diagnosis)
-        if stalled := silences(diagnosis.tables):
-            return f"No error is on record in {_requests(diagnosis)}, but {stalled}."
         right = (
             "The client's logs tell of no failure" if flights_alone(diagnosis.tables) else "Nothing is wrong"
         )

@@ -43,6 +43,8 @@ EXAMPLES = 5
 "Failures shown in full."
 MOST_IDS = 40
 "Request ids in the public file; the private sheet has all."
+KIND = "[BUG]"
+"As the tracker's form of it begins a title: to be copied as it stands, so that nothing of it is escaped."
 MOST_ROWS = 150
 "Of one table."
 NEAR = 0.05
@@ -343,7 +345,12 @@ def _sections(
 
 def _of_failures(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
     yield _Section(
-        [f"# {words(_title(diagnosis, public))}", "", *_field("What's wrong?"), *_wrong(diagnosis, public)]
+        [
+            f"# {KIND} {words(_title(diagnosis, public))}",
+            "",
+            *_field("What's wrong?"),
+            *_wrong(diagnosis, public),
+        ]
     )
     yield _Section([*_field("What should happen?"), *_should(diagnosis)])
     yield _Section([*_field("Error messages/logs"), *_messages(diagnosis, public)])
@@ -361,7 +368,7 @@ def _of_stalls(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
     versions = public.rows(diagnosis.tables["by version"])
     wrong = [words(diagnosed.verdict(diagnosis)), "", f"{_seen(diagnosis)} {stalled.spread(rows)}", ""]
     none = ["None is on record: the client has no error for a stall.", ""]
-    yield _Section([f"# {words(stalled.title(rows))}", "", *_field("What's wrong?"), *wrong])
+    yield _Section([f"# {KIND} {words(stalled.title(rows))}", "", *_field("What's wrong?"), *wrong])
     yield _Section([*_field("What should happen?"), *(f"- {line}" for line in stalled.SHOULD), ""])
     yield _Section([*_field("Error messages/logs"), *(stalled.messages(rows) or none), ""])
     longest = [
@@ -388,14 +395,15 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
         first, limit = diagnosis.findings[0], _limit(diagnosis)
         at = f" ({limit:.0f} s)" if limit is not None and first.hypothesis in _OF_AGE else ""
         alike = diagnosed.ALIKE if first.rivals else ""
-        return f"[BUG] {public.text(first.title)}{at}{alike}: {share} of requests fail, {diagnosis.died} turns died"
-    return f"[BUG] {share} of requests fail, {diagnosis.died} turns died, cause unknown"
+        return f"{public.text(first.title)}{at}{alike}: {share} of requests fail, {diagnosis.died} turns died"
+    return f"{share} of requests fail, {diagnosis.died} turns died, cause unknown"
 
 
 def _seen(diagnosis: Diagnosis) -> str:
     """From when to when there are records, as a sentence."""
     case = diagnosis.case
     times = [*(one.at_ms for one in case.failures), *(one.at_ms for one in case.answers)]
+    times += [row["at_ms"] for row in silent(diagnosis.tables)]
     days = sorted({at_ms // DAY_MS for at_ms in times})
     first, last = (
         datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in (days[0], days[-1])

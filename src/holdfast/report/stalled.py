@@ -31,12 +31,10 @@ ASKS = (
 
 
 def title(rows: Rows) -> str:
-    """`[BUG] Answers stall without an error: 10 times, for up to 896 s`."""
+    """`Answers stall without an error: 10 times, for up to 896 s`."""
     longest = max((row["silent_s"] or 0.0 for row in rows), default=0.0)
     often = "once" if len(rows) == 1 else f"{len(rows)} times"
-    return f"[BUG] Answers stall without an error: {often}" + (
-        f", for up to {longest:.0f} s" if longest else ""
-    )
+    return f"Answers stall without an error: {often}" + (f", for up to {longest:.0f} s" if longest else "")
 
 
 def spread(rows: Rows) -> str:
@@ -75,12 +73,9 @@ def examples(rows: Rows, utc: Callable[[int], str]) -> list[str]:
 
 
 def steps(rows: Rows, requests: int) -> list[str]:
-    """In the order in which somebody would try it."""
-    every = requests / len(rows)
-    return [
-        "1. Work with Claude Code in the usual way.",
-        f"2. Of {every:,.0f} requests about one stalls; it does not stall on demand.",
-    ]
+    """In the order in which somebody would try it. `requests` is 0 where no transcript tells how many there were."""
+    often = f"Of {requests / len(rows):,.0f} requests about one stalls; it" if requests else "It"
+    return ["1. Work with Claude Code in the usual way.", f"2. {often} does not stall on demand."]
 
 
 def by_version(rows: Rows, versions: Rows) -> list[str]:
