@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli import doctor
-from holdfast.diagnosis.fix import Setting, Ways, choose
+from holdfast.diagnosis.fix import NOTE, Setting, Ways, choose
 from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.witnessed import witnesses
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -261,11 +262,12 @@ def test_failures_without_a_lost_turn_get_the_next_step_too(
     assert said.endswith("holdfast run -- claude")
 
 
-@pytest.mark.parametrize("name", [one.name for one in catalogue()])
+@pytest.mark.parametrize("name", [one.name for one in (*catalogue(), *witnesses())])
 def test_every_cause_has_a_fix_that_says_what_to_do(name: str) -> None:
-    """With no gateway and no setting there is still a sentence, and no setting is made up."""
-    remedy = next(one.remedy for one in catalogue() if one.name == name)
-    fix = choose(found(name, remedy), Ways(None, "none runs", None, "none was measured"))
+    """With no gateway and no setting there is still a sentence and a line to type, and no setting is made up."""
+    remedy = next(one.remedy for one in (*catalogue(), *witnesses()) if one.name == name)
+    for platform in ("linux", "win32"):
+        fix = choose(found(name, remedy), Ways(None, "none runs", None, "none was measured"), platform)
+        asked = f" {NOTE}" if fix.line.startswith("holdfast mark ") else ""
 
-    assert (fix.kind, fix.says, fix.env) == ("line", remedy, None)
-    assert fix.line or "holdfast run" not in remedy
+        assert (fix.kind, fix.says, fix.env) == ("line", remedy + asked, None) and fix.line

@@ -173,7 +173,10 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     text = settings_file.with_env(place.text or "", fix.env or {}, str(path))
     if text == place.text:
         told |= {"kind": NOTHING}
-        _say(told, as_json, [f"{_headline(fix)}", "", f"{path} says so already; nothing was changed."])
+        said = (
+            f"{path} says so already; nothing was changed. What failed of late: holdfast diagnose --since 1d"
+        )
+        _say(told, as_json, [f"{_headline(fix)}", "", said])
         return
     told["diff"] = _difference(place, text)
     if not as_json:

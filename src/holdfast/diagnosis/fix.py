@@ -33,6 +33,17 @@ TO_TYPE: Mapping[str, str] = {
     "refused": "holdfast run --check -- claude",
 }
 "Findings that another line than the gateway's helps. Those whose remedy names the gateway need no row."
+TO_NOTE: Mapping[str, str] = {
+    "rate-limit": "fewer at a time",
+    "machine-overload": "fewer at a time",
+    "many-sessions": "fewer sessions at a time",
+    "subagents": "fewer subagents at a time",
+    "seen-path": "on another network",
+    "machine-sleep": "kept awake",
+    "seen-machine": "kept awake",
+}
+"Findings that nothing that is typed helps: what is to be noted once it is changed."
+NOTE = "Once it is changed, note when, so that the next report compares before and after:"
 ASLEEP = frozenset(("machine-sleep", "seen-machine"))
 AWAKE: Mapping[str, str] = {"linux": "systemd-inhibit --what=sleep claude", "darwin": "caffeinate -i claude"}
 RUN = "holdfast run -- claude"
@@ -126,8 +137,12 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
                 title=f"No error is on record, but {stalled}",
                 line=RUN,
             )
-        said = "Nothing is wrong" if diagnosis["requests"] else "There is nothing to diagnose"
-        return Fix(NOTHING, f"{said}; nothing was changed.")
+        if diagnosis["requests"]:
+            return Fix(
+                NOTHING,
+                "Nothing is wrong; nothing was changed. While a freeze goes on: holdfast doctor --now",
+            )
+        return Fix(NOTHING, f"There is nothing to diagnose; nothing was changed. For the next time: {RUN}")
     if not diagnosis["advice"]:
         # What no log can name, a flight can: there is always that next step.
         known: Mapping[str, Any] = next(iter(diagnosis["findings"]), {})
@@ -150,10 +165,10 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         "least": first["turns_least"],
         "most": first["turns_most"],
     }
-    if name in ASLEEP:
-        return Fix(LINE, first["do"], line=AWAKE.get(platform, ""), **told)
-    if name in TO_TYPE:
-        return Fix(LINE, first["do"], line=TO_TYPE[name], **told)
+    if line := AWAKE.get(platform, "") if name in ASLEEP else TO_TYPE.get(name, ""):
+        return Fix(LINE, first["do"], line=line, **told)
+    if name in TO_NOTE:
+        return Fix(LINE, f"{first['do']} {NOTE}", line=f"holdfast mark '{TO_NOTE[name]}'", **told)
     held = "holdfast run" in first["do"]
     if held and ways.made is not None:
         return Fix(LINE, ways.made.says, line=ways.made.line, **told)
@@ -166,7 +181,7 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         way = ways.patience
         return Fix(SETTING, way.says, env=way.env, measured=way.measured, line=RUN, **told)
     if not held:
-        return Fix(LINE, first["do"], **told)
+        return Fix(LINE, first["do"], line=RUN, **told)
     reasons = (ways.no_gateway, ways.no_patience if name in OWN_LIMIT else "")
     return Fix(LINE, first["do"], line=RUN, instead=tuple(one for one in reasons if one), **told)
 
