@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.diagnosis.case import Case, Coverage, Failure, Span, Trip, Witness
+from holdfast.diagnosis.case import Case, Coverage, Failure, Span, Trip, Witness, file_of
 from holdfast.diagnosis.flown import Flown, by_ending, matched, reset_requests
 from holdfast.flight.endings import Mechanism, Side
 from holdfast.probes.result import Result
@@ -181,12 +181,6 @@ def _by_time(case: Case, seen: Sequence[Seen]) -> tuple[list[tuple[str, Witness,
         else:
             found += pairs
     return found, crowded
-
-
-def file_of(source: str) -> str:
-    """`access.log:14` is of `access.log`."""
-    head, colon, line = source.rpartition(":")
-    return head if colon and line.isdigit() else source
 
 
 def _nearest(failures: Sequence[Failure], one: Seen) -> str | None:

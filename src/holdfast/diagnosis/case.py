@@ -143,6 +143,12 @@ class Witness:
     "How likely it is of no failure, or of another, because its clock is not sure; 0 where ids tell, or it is our own."
 
 
+def file_of(source: str) -> str:
+    """A witness's file without the line: `nginx access.log` of `nginx access.log:14`."""
+    head, colon, line = source.rpartition(":")
+    return head if colon and line.isdigit() else source
+
+
 @dataclass(frozen=True, slots=True)
 class Trip:
     """One attempt to ask the provider, as somebody saw it who was on the way; those that went well are among them, for

@@ -18,6 +18,7 @@ from holdfast.diagnosis.diagnosis import COUNTED, RATED
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
+from holdfast.diagnosis.titles import the_table
 
 SCHEMA = 2
 "Of `as_json`; raised when a name in it changes its meaning or goes."
@@ -266,7 +267,8 @@ def _refused(found: Mapping[str, Rows], total: Mapping[str, Any], exports: Rows,
         said.append(f"{cut} machines exported only a part of their time.")
     if len(found["by version"]) > 1:
         said.append(
-            "Versions are not compared as causes: each logs failures differently, and each was used at another time."
+            "Versions are compared on each machine alone, on its days with several, and that one of them is a cause is "
+            f"counted among the others; {the_table('by version')} is of all days and machines, and no such comparison."
         )
     return said
 

@@ -27,7 +27,11 @@ def test_failures_at_one_place_of_two_are_the_places() -> None:
 
     assert (found.grade, len(found.explains)) == ("strong", 28)
     assert "28 of 28 failures whose way is known went by the edge at DFW" in said(found)
-    assert "8.4 were to be expected" in said(found)
+    assert "there 28 of 28 did, and by its share of them 8.4 were to be expected" in said(found)
+    assert (
+        "of its 28 on those days 8 were to be expected without any fault: about 20 came beyond that"
+        in said(found)
+    )
     assert "holdfast probe edge" in found.brief.settle
 
 

@@ -85,3 +85,5 @@ def test_what_broke_is_compared_with_what_went_well() -> None:
 
     assert "60 of 60 failures whose way is known went by IPv6" in said(story.finding("ipv6-path"))
     assert "by its share of them 30.0 were to be expected" in said(story.finding("ipv6-path"))
+    beyond = "60 failures are put to it, but of its 60 on those days 30 were to be expected without any fault: about 30"
+    assert beyond in said(story.finding("ipv6-path"))

@@ -38,6 +38,16 @@ def test_bytes_that_flowed_until_the_cut_are_a_limit_on_the_whole_time() -> None
     assert "In 14 cases an answer was already coming." in said(found)
 
 
+def test_who_saw_an_answer_coming_is_named() -> None:
+    """A capture is no flight."""
+    story = cut(silence_s=0.5, phase=Phase.IN_TEXT)
+    story.trips = [replace(one, source="capture client.pcap") for one in story.trips]
+    (found,) = [one for one in story.found().findings if one.hypothesis == "fixed-limit"]
+    (coming,) = [one for one in found.brief.pro if "already coming" in one.text]
+
+    assert coming.source == "capture client.pcap"
+
+
 def test_silence_alone_leaves_both_limits_where_nothing_lived_longer() -> None:
     """Both would have cut just so. A box that forgets is out: the gateway's keepalives are more often than that."""
     found = cut(silence_s=LIMIT_S).found().findings[0]

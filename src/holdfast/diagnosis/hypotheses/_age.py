@@ -7,7 +7,7 @@ from abc import abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from holdfast.diagnosis.case import Case, Failure, Span, Trip, Try, Witness
+from holdfast.diagnosis.case import Case, Failure, Span, Trip, Try, Witness, file_of
 from holdfast.diagnosis.hypotheses._words import days
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
 from holdfast.flight.flights import counted
@@ -55,7 +55,7 @@ class Aged(Hypothesis):
 
     def ratios(self, case: Case) -> Sequence[float]:
         ages = [age(failure) for failure in case.failures]
-        self.limit_s = limit_of(case)
+        self.limit_s = commonest(ages)
         if self.limit_s is None:
             return [0.0] * len(ages)
         self.silent_share = _silent_share(case, self.limit_s)
@@ -66,7 +66,7 @@ class Aged(Hypothesis):
                 told.append(0.0)
             elif near(one, self.limit_s):
                 told.append(
-                    HIT / by_chance * self.fits(lost=_lost(failure), answered=_answered(case, failure))
+                    HIT / by_chance * self.fits(lost=_lost(failure), answered=_answered(case, failure)[0])
                 )
             else:
                 told.append(MISS)
@@ -85,11 +85,10 @@ class Aged(Hypothesis):
                 "transcripts",
             )
         ]
-        coming = sum(_answered(case, failure) is True for failure in mine)
+        coming = [source for answered, source in (_answered(case, one) for one in mine) if answered]
         if coming:
-            seen = any(case.trips_of.get(one.id) or case.seen.get(one.id) for one in mine)
-            who = "flights" if seen else "desktop log"
-            pro.append(Evidence(f"In {counted(coming, 'case')} an answer was already coming.", who))
+            who = " and ".join(sorted(set(coming)))
+            pro.append(Evidence(f"In {counted(len(coming), 'case')} an answer was already coming.", who))
         lost = sum(_lost(failure) for failure in mine)
         if lost:
             pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
@@ -128,11 +127,6 @@ def outlived(
     return [(Answered(max(OUTLIVED**longer, OUTLIVED_LEAST), text), source)]
 
 
-def limit_of(case: Case) -> float | None:
-    """The age at which requests were cut, as every cause of this kind finds it; None where no age comes again."""
-    return commonest([one for failure in case.failures if (one := age(failure)) is not None])
-
-
 def age(failure: Failure) -> float | None:
     """The age of the first try whose age is in question; a failed HTTP answer is nobody's cut, and the client's own end is
     told."""
@@ -150,7 +144,9 @@ def in_question(failure: Failure) -> float | None:
 
 def limit_met(cause: str, ages: Sequence[float], case: Case) -> float | None:
     """The limit at which most of these ages lie, if the cause, by its name, is one of this kind; else None."""
-    limit = limit_of(case) if any(one.name == cause for one in Aged.__subclasses__()) else None
+    if not any(one.name == cause for one in Aged.__subclasses__()):
+        return None
+    limit = commonest([age(one) for one in case.failures])
     return limit if limit is not None and 2 * sum(near(one, limit) for one in ages) > len(ages) else None
 
 
@@ -174,11 +170,12 @@ def near(one: float, limit: float) -> bool:
     return abs(one - limit) <= max(LEAST_S, SHARE * limit)
 
 
-def commonest(ages: Sequence[float]) -> float | None:
-    """The age with most others near it, for its width; None where no two are near each other."""
+def commonest(ages: Sequence[float | None]) -> float | None:
+    """The age with most others near it, for its width: where requests were cut. None where no two are near each other."""
     best, found = 0.0, None
-    ordered = sorted(ages)
-    for one in ages:
+    known = [one for one in ages if one is not None]
+    ordered = sorted(known)
+    for one in known:
         reach = max(LEAST_S, SHARE * one)
         close = ordered[bisect_left(ordered, one - reach) : bisect_right(ordered, one + reach)]
         if len(close) < 2:
@@ -211,20 +208,20 @@ def _silent_share(case: Case, limit: float) -> float:
     return max((silent + 1) / (len(old) + 2), LEAST_SILENT) if len(old) >= ENOUGH_OLD else 1.0
 
 
-def _answered(case: Case, failure: Failure) -> bool | None:
-    """Whether an answer was coming when it was cut: as a flight, a capture or the desktop app saw that try."""
+def _answered(case: Case, failure: Failure) -> tuple[bool | None, str]:
+    """Whether an answer was coming when it was cut, and who saw that try: a flight, a capture, a log or the desktop app."""
     found = _asked(failure)
     if found is None or not found.age_s:
-        return None
+        return None, ""
     of_try = Span(found.at_ms - round(found.age_s * 1000), found.at_ms + AT_ONCE_MS)
     told: Sequence[Trip | Witness] = (*case.trips_of.get(failure.id, ()), *case.seen.get(failure.id, ()))
     for one in told:
         if one.silence_s is not None and one.at_ms in of_try:
             if one.silence_s >= SILENT * found.age_s:
-                return False
+                return False, file_of(one.source)
             if one.silence_s <= FLOWING * found.age_s:
-                return True
+                return True, file_of(one.source)
     for cycle in case.cycles:
         if abs(cycle.at_ms - found.at_ms) <= AT_ONCE_MS:
-            return cycle.answered
-    return None
+            return cycle.answered, "desktop log"
+    return None, ""

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.diagnosis.case import Case, Failure, Trip
+from holdfast.diagnosis.case import Case, Failure, Trip, file_of
 from holdfast.diagnosis.hypotheses._alike import DAY_MS, best_bits, by_session_day
+from holdfast.diagnosis.hypotheses._words import beyond
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis, weights
 from holdfast.flight.flights import counted
 
@@ -77,15 +78,18 @@ class Compared(Hypothesis):
             return Brief()
         known = [one for one in case.failures if _values(case, one, mark.kind) and not one.statuses]
         there = [one for one in known if mark.value in _values(case, one, mark.kind)]
-        shares = [share for one in known if (share := _share(one, mark, used)) is not None]
-        days = len({one.at_ms // DAY_MS for one in known if _share(one, mark, used) is not None})
+        shares = {one.id: share for one in known if (share := _share(one, mark, used)) is not None}
+        own, expected = sum(one.id in shares for one in there), sum(shares.values())
+        days = len({one.at_ms // DAY_MS for one in known if one.id in shares})
         said = (
             f"{len(there)} of {counted(len(known), 'failure')} whose way is known went {self.by(mark)}; on "
-            f"{counted(days, 'day')} requests went other ways too, and by its share of them {sum(shares):.1f} were to be "
-            "expected."
+            f"{counted(days, 'day')} requests went other ways too: there {own} of {len(shares)} did, and by its share of "
+            f"them {expected:.1f} were to be expected."
         )
         unknown = len(case.failures) - len(known)
         con = []
+        if told := beyond(len(mine), own, expected):
+            con.append(Evidence(told, self._source(case)))
         if len(known) - len(there):
             con.append(
                 Evidence(
@@ -109,9 +113,7 @@ class Compared(Hypothesis):
         """The command, and what it would show."""
 
     def _source(self, case: Case) -> str:
-        return " and ".join(
-            sorted({one.source.rpartition(":")[0] or one.source for one in case.trips if one.broke})[:3]
-        )
+        return " and ".join(sorted({file_of(one.source) for one in case.trips if one.broke})[:3])
 
 
 def _values(case: Case, failure: Failure, kind: str) -> set[str]:

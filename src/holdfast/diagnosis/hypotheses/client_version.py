@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._alike import DAY_MS, best_bits, by_session_day
+from holdfast.diagnosis.hypotheses._words import beyond
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis, weights
 from holdfast.flight.flights import counted
 
@@ -71,13 +72,7 @@ class ClientVersion(Hypothesis):
         )
         other = len([one for one in case.failures if one.version == self.version]) - own
         con = []
-        if own - expected < len(mine):
-            verb = "is" if len(mine) == 1 else "are"
-            told = (
-                f"{counted(len(mine), 'failure')} {verb} put to it, but of its {own} on those days {expected:.0f} were to "
-                f"be expected without any fault: about {max(own - expected, 0):.0f} came beyond that, and which of them "
-                "cannot be told one by one."
-            )
+        if told := beyond(len(mine), own, expected):
             con.append(Evidence(told, "transcripts"))
         if other:
             con.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from holdfast.diagnosis.case import Case, Failure, Witness
+from holdfast.diagnosis.case import Case, Failure, Witness, file_of
 from holdfast.diagnosis.hypotheses._told import TOLD
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
 from holdfast.diagnosis.titles import the_table
@@ -67,7 +67,7 @@ def told(seen: Sequence[Witness]) -> list[Evidence]:
     by_file: dict[tuple[str, str], list[Witness]] = {}
     for one in seen:
         if one.source != "flights":
-            by_file.setdefault((_file_of(one.source), one.text), []).append(one)
+            by_file.setdefault((file_of(one.source), one.text), []).append(one)
     said += [_alike(file, text, same) for (file, text), same in list(by_file.items())[:_EXAMPLES]]
     rest = sum(len(same) for same in list(by_file.values())[_EXAMPLES:])
     if rest:
@@ -87,11 +87,6 @@ def _alike(file: str, text: str, same: Sequence[Witness]) -> Evidence:
     more = f" and {len(lines) - _EXAMPLES} more" if len(lines) > _EXAMPLES else ""
     where = f" (lines {listed}{more})" if lines else ""
     return Evidence(f"Seen by {file}: {counted(len(same), 'failure')}, {text}{where}.", file)
-
-
-def _file_of(source: str) -> str:
-    head, colon, line = source.rpartition(":")
-    return head if colon and line.isdigit() else source
 
 
 class SeenProvider(Seen):
