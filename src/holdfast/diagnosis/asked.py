@@ -16,9 +16,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from holdfast.diagnosis.case import Case, Failure
+from holdfast.diagnosis.clock import instant
 from holdfast.diagnosis.hypothesis import Answered, Evidence, Hypothesis
 from holdfast.flight.flights import counted
 from holdfast.probes.result import Grade, Result
@@ -119,8 +119,7 @@ def _weight(
     elsewhere = [one for one in mine if not anywhere and _elsewhere(result, one, case)]
     if abs(bits) < LEAST_BITS and not elsewhere:
         return None
-    when = datetime.fromtimestamp(result.begun_wall_ms / 1000, UTC)
-    said = f"holdfast probe {result.name} of {when:%Y-%m-%d %H:%M} UTC: {answered.text}"
+    said = f"holdfast probe {result.name} of {instant(result.begun_wall_ms)}: {answered.text}"
     if len(elsewhere) == len(mine):
         said += "; it was asked on another network than the failures', and weighs nothing"
     elif elsewhere:

@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.diagnosis import gather, tables
 from holdfast.diagnosis.beside import Beside, joined
 from holdfast.diagnosis.case import Case, Coverage
+from holdfast.diagnosis.clock import ahead_ms
 from holdfast.diagnosis.engine import Engine
 from holdfast.diagnosis.examine import Examination, Finding
 from holdfast.diagnosis.hypotheses import catalogue
@@ -253,15 +254,6 @@ def _advice(examination: Examination, case: Case) -> list[Advice]:
             )
         )
     return sorted(made, key=order)
-
-
-def ahead_ms(at_ms: int, offsets: Offsets) -> int:
-    """How far the local clock was ahead of UTC then."""
-    ahead = 0
-    for number, (begin, told) in enumerate(offsets):
-        if not number or at_ms >= begin:
-            ahead = told
-    return ahead
 
 
 def local_day(at_ms: int, offsets: Offsets) -> int:

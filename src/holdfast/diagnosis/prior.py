@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from holdfast.diagnosis.case import Answer, Case, Failure, Trip
-from holdfast.diagnosis.diagnosis import Diagnosis, ahead_ms, local_day
+from holdfast.diagnosis.clock import ahead_ms
+from holdfast.diagnosis.diagnosis import Diagnosis, local_day
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import face
 from holdfast.diagnosis.hypotheses.client_version import beside_newer, release, suspect

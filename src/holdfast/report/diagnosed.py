@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from typing import Any
 
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
 from holdfast.diagnosis.case import Coverage
-from holdfast.diagnosis.diagnosis import Advice, Diagnosis, ahead_ms
+from holdfast.diagnosis.clock import ahead_ms, by_clock, local
+from holdfast.diagnosis.diagnosis import Advice, Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.fix import flights_alone, silences
 from holdfast.diagnosis.hypotheses import catalogue
@@ -186,7 +187,7 @@ def period(diagnosis: Diagnosis) -> str:
         return ""
 
     def told(at_ms: int) -> str:
-        return _local(at_ms, diagnosis.offsets).strftime("%Y-%m-%d %H:%M")
+        return local(at_ms, diagnosis.offsets).strftime("%Y-%m-%d %H:%M")
 
     begin = f"from {told(since)} " if since is not None else ""
     end = f"until {told(until)}" if until is not None else "to its end"
@@ -276,13 +277,8 @@ def span(coverage: Coverage, offsets: Offsets = ()) -> str:
     """From when to when, by the local clock."""
     if coverage.first_ms is None or coverage.last_ms is None:
         return ""
-    first, last = (_local(at, offsets).strftime("%Y-%m-%d") for at in (coverage.first_ms, coverage.last_ms))
+    first, last = (local(at, offsets).strftime("%Y-%m-%d") for at in (coverage.first_ms, coverage.last_ms))
     return f"{first} to {last}"
-
-
-def _local(at_ms: int, offsets: Offsets = ()) -> datetime:
-    """What the local clock shows then; UTC, where none is told."""
-    return datetime.fromtimestamp((at_ms + ahead_ms(at_ms, offsets)) / 1000, UTC)
 
 
 # ----- text
@@ -320,7 +316,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
                 " " * 11,
             ),
         ]
-        for word, told in reasons(finding):
+        for word, told in local_reasons(finding, diagnosis):
             page += paragraph(told, width, f"  {word:<8} ", " " * 11)
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
@@ -418,7 +414,10 @@ def _number(cell: str) -> float:
 
 
 def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
-    """What there is to say about a finding: word (`or`, `for`, `against`, `tell`, `refutes`, `settle`) and sentence."""
+    """What there is to say about a finding: word (`or`, `for`, `against`, `tell`, `refutes`, `settle`) and sentence.
+
+    Times in it are UTC, and say so.
+    """
     if finding.rivals:
         yield "or", rivals(finding)
     yield from (("for", one.text) for one in finding.brief.pro)
@@ -428,6 +427,11 @@ def reasons(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "refutes", finding.falsifier
     if finding.brief.settle:
         yield "settle", finding.brief.settle
+
+
+def local_reasons(finding: Finding, diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """The same by the page's clock."""
+    return [(word, by_clock(told, diagnosis.offsets)) for word, told in reasons(finding)]
 
 
 def saves(one: Advice) -> str:
@@ -550,7 +554,7 @@ def _told(row: Mapping[str, Any], column: str, offsets: Offsets) -> str:
     """A cell, with its interval where the column has one and days carry it: `12.1 (4.0-31.2)`, `348 (339-354)`."""
     value, low, high = row[column], row.get(f"{column}_low"), row.get(f"{column}_high")
     if column == "ended_ms" and _date(value, offsets) == _date(row["begun_ms"], offsets):
-        return _local(value, offsets).strftime("%H:%M:%S")
+        return local(value, offsets).strftime("%H:%M:%S")
     if value is None or low is None or high is None:
         return _cell(column, value, offsets)
     told = [_share_or_rate(column, number) for number in (value, low, high)]
@@ -558,7 +562,7 @@ def _told(row: Mapping[str, Any], column: str, offsets: Offsets) -> str:
 
 
 def _date(at_ms: int, offsets: Offsets) -> date:
-    return _local(at_ms, offsets).date()
+    return local(at_ms, offsets).date()
 
 
 def _share_or_rate(column: str, value: float) -> str:
@@ -582,13 +586,13 @@ def _cell(column: str, value: Any, offsets: Offsets) -> str:
     if value is None:
         return "-"
     if column == "day":
-        return _local(value * 86_400_000).strftime("%Y-%m-%d")  # of the local clock already
+        return local(value * 86_400_000).strftime("%Y-%m-%d")  # of the local clock already
     if column == "weekday":
         return _WEEKDAYS[value]
     if column == "since_ms" and not value:
         return "the beginning"
     if column.endswith("_ms"):
-        return _local(value, offsets).strftime("%Y-%m-%d %H:%M:%S")
+        return local(value, offsets).strftime("%Y-%m-%d %H:%M:%S")
     if column in SHARES:
         return f"{value:.0%}"
     if isinstance(value, float):
@@ -630,7 +634,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             f"{counted(diagnosis.failures, 'failure')}.",
             "",
         ]
-        page += [f"- {word}: {markdown.words(told)}" for word, told in reasons(finding)]
+        page += [f"- {word}: {markdown.words(told)}" for word, told in local_reasons(finding, diagnosis)]
         page.append("")
     if diagnosis.examination.unexplained:
         number = len(diagnosis.examination.unexplained)
@@ -657,7 +661,10 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             page.append(
                 f"- report's {suspicion.key}: {markdown.words(suspicion.suspects)}: **{suspicion.verdict}**"
             )
-            page += [f"  - {word}: {markdown.words(told)}" for word, told in prior.reasons(suspicion)]
+            page += [
+                f"  - {word}: {markdown.words(by_clock(told, diagnosis.offsets))}"
+                for word, told in prior.reasons(suspicion)
+            ]
         page.append("")
     page += ["## What was looked at", ""]
     page += [

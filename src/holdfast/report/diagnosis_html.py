@@ -14,6 +14,7 @@ from itertools import count, zip_longest
 from holdfast import __version__
 from holdfast.diagnosis import prior
 from holdfast.diagnosis.around import NOTHING, Around
+from holdfast.diagnosis.clock import by_clock
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.flight.flights import counted, percent
@@ -180,7 +181,12 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         prior_title=diagnosed.PRIOR,
         prior_whose=diagnosed.WHOSE,
         prior=[
-            Suspicion(one.key, one.suspects, one.verdict, list(prior.reasons(one)))
+            Suspicion(
+                one.key,
+                one.suspects,
+                one.verdict,
+                [(word, by_clock(told, diagnosis.offsets)) for word, told in prior.reasons(one)],
+            )
             for one in prior.held(diagnosis, around.environment)
         ],
         findings=[
@@ -253,7 +259,7 @@ def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Ca
         pictures.cause_colour(finding, diagnosis),
         told,
         picture,
-        list(diagnosed.reasons(finding)),
+        diagnosed.local_reasons(finding, diagnosis),
     )
 
 

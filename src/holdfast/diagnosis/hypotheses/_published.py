@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from holdfast.diagnosis.case import Case, Failure, Span
+from holdfast.diagnosis.clock import instant
 from holdfast.diagnosis.hypothesis import Answered
 from holdfast.flight.flights import counted
 from holdfast.probes.result import Result
@@ -93,9 +93,7 @@ def _chance(case: Case, spans: Sequence[Span], within: Span) -> float:
 
 
 def _told(one: Incident) -> str:
-    begun = datetime.fromtimestamp(one.begun_wall_ms / 1000, UTC)
+    begun = instant(one.begun_wall_ms)
     if one.ended_wall_ms is None:
-        return f'"{one.name}" (since {begun:%Y-%m-%d %H:%M} UTC)'
-    ended = datetime.fromtimestamp(one.ended_wall_ms / 1000, UTC)
-    to = f"{ended:%H:%M}" if ended.date() == begun.date() else f"{ended:%Y-%m-%d %H:%M}"
-    return f'"{one.name}" ({begun:%Y-%m-%d %H:%M} to {to} UTC)'
+        return f'"{one.name}" (since {begun})'
+    return f'"{one.name}" ({begun} to {instant(one.ended_wall_ms)})'
