@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from holdfast.cli import add, diagnose, forget, mark, zones
 from holdfast.sessions import lines
-from tests.sessions.unsent import Unsent
+from tests.sessions.unsent import DEVICE, Unsent
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -506,6 +506,29 @@ def test_telemetry_that_could_not_be_sent_tells_what_transcripts_hide(home: Path
     )
     assert (row["first_ms"], row["last_ms"]) == (MORNING_MS, MORNING_MS + 2 * DAY_MS + 69_000)
     assert "client telemetry" not in [one["source"] for one in before["coverage"]]
+
+
+def test_a_public_report_has_the_requests_of_telemetry_and_no_ids_of_persons(
+    home: Path, tmp_path: Path
+) -> None:
+    """Who stalled and failed is a pseudonym; what the provider can look up stays, and so do our sentences about it."""
+    session = "0f0f0f0f-1111-4000-8000-000000000000"
+    Pen(session, "2.1.86").asks().after(9).answers("msg_1").saved(home)
+    unsent = Unsent(session).asks().after(2).fails(1, status=529).after(7).answers("req_msg_1", 2)
+    unsent.after(60).stalls(50, "req_011CX0000000000000000001").saved(home)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    page = (tmp_path / "issue.md").read_text().replace("\\", "")
+
+    assert "req_1of529" in page and "req_011CX0000000000000000001" in page
+    assert session not in page and DEVICE not in page
+    assert "Failures that no transcript tells, by the client's unsent telemetry" in page
+    assert (
+        "1 failure is told by the client's telemetry alone, which is kept only where it could not be sent"
+        in page
+    )
+    assert (
+        "1 file with 4 events that the client could not send, 4 of them about requests; its collector" in page
+    )
 
 
 def test_telemetry_of_no_use_is_named(home: Path) -> None:

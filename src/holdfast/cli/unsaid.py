@@ -68,8 +68,11 @@ def unsaid(
         kinds = Counter(one.kind for one in found)
         told = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
         verb = "is" if len(found) == 1 else "are"
+        own = sum(kinds[kind] for kind in stalls.OWN_WORDS)
+        ways = ["inferred from times"] if own < len(found) else []
+        how = " or ".join([*ways, *(["told by the client itself"] if own else [])])
         refused.append(
-            f"{counted(len(found), 'stall')} without an error record ({told}) {verb} inferred from times, counted as no "
+            f"{counted(len(found), 'stall')} without an error record ({told}) {verb} {how}, counted as no "
             "failure, and put to no cause: which side was silent only a flight or a capture tells."
         )
         refused += [
@@ -157,7 +160,8 @@ def _unsent(
     if both is not None and both.sharper:
         told += f"; it tells more of {counted(both.sharper, 'failure')}"
     if both is not None and both.aside:
-        told += f"; {counted(both.aside, 'failed request')} for a title or the like counted as no failure"
+        are = "is" if both.aside == 1 else "are"
+        told += f"; {counted(both.aside, 'failed request')} of no turn {are} counted as no failure"
     return [
         Coverage(
             client_telemetry.SOURCE,

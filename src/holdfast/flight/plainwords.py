@@ -22,8 +22,8 @@ bypass bypasspermissions byte bytes cable cache cached cached-lookup caddy caffe
 canceled cancelled cannot capped capture captures careful carried carrier carries cases cause caused causes cellular
 cert certificate certificates chacha20 chance change changed changes channel character characters charset chat chatgpt
 check checking checkpoint child chunk chunked claude claude-cli clear cli client clients clock clocks close closed
-closes closing closings cloudflare cloudfront cnt coalesce code codec come comes coming command common communication
-compact compacting compaction compare compared comparison complete completed completions compressed compression
+closes closing closings cloudflare cloudfront cnt coalesce code codec collector come comes coming command common
+communication compact compacting compaction compare compared comparison complete completed completions compressed compression
 concluded concurrency concurrent config configuration configured confirmed congestion connect connected connecting
 connection connections conntrack contain container contains content context continue control conversation copies copy
 core correct corrupted cost costs could count count_tokens counted counts covered covers cpu credit credits cross curl
@@ -56,8 +56,8 @@ lib libraries library lie lies life lifetime light like likelier likely limit li
 listen listening lists little lived ll load loaded local locally locks log logged login logs long longer longest look
 looked lookup loopback loses losing lost low machine macos made make managed many matching max maximum may mb mcp mean
 means meanwhile measured medium meet memory mended message messages method methods mid middle midst min minimum minute
-minutes mismatch miss missed missing mode model models moment moments month more most move moved moved_on ms mtu much
-multibyte multihop multiple must name named names nat native near need needed needs negotiate neither network
+minutes mismatch miss missed missing mode model models modes moment moments month more most move moved moved_on ms mtu
+much multibyte multihop multiple must name named names nat native near need needed needs negotiate neither network
 networkmanager networks never new newer newest next nginx nine nmcli no nobody node node.js nodename non none nor
 normal not note noted nothing noticed now null number numerical o oauth object occurred octet-stream odd of off
 offered often old older on once one ones online only open openai openai-python opened opening openresty opens openssl
@@ -86,11 +86,11 @@ sonnet sooner source space spare spared spawn speak speaks specific specified sp
 spooled spread ss sse ssl ssl_error_syscall sslcertverificationerror ssleoferror sslerror sslv3 sslzeroreturnerror
 stack stale stall stalled stalls stand standard stands start started starting starts state stateful status stay stayed
 stays step still stop stopped stopping stops store stored story strain strains stream streamed streaming streams
-strict string strip strong structure subagent subagents subscription succeeded success such sum summary superseded
-support supported supports survives suspected suspended switch switched switching symbolic syn syn_recv synchronized
-system systemd-inhibit systemd-suspend systems t table take taken takeover takes tcp tell telling tells temporarily
-temporary ten tenant tens tenth terminal terminated termination test text than that the their them then there these
-they think thinking third this those thousand thread three throttle throttled throttling through throws tier time
+strict string strip strong structure subagent subagents subscription succeeded succeeds success such sum summary
+superseded support supported supports survives suspected suspended switch switched switching symbolic syn syn_recv
+synchronized system systemd-inhibit systemd-suspend systems t table take taken takeover takes tcp telemetry tell telling
+tells temporarily temporary ten tenant tens tenth terminal terminated termination test text than that the their them then
+there these they think thinking third this those thousand thread three throttle throttled throttling through throws tier time
 timed timeout timeouts timer times timing tls tlsv1 tlsv1.2 tlsv1.3 to today together token tokens told too took tool
 tools torn total traefik traffic trailers trailing transcript transcripts transfer transient transit transport trend
 trickle tries true truncated trust trusted try trying tuned tunnel turn turns twelve twice two type typescript typing

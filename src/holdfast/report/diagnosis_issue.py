@@ -225,6 +225,7 @@ class _Public:
             "project": self.project,
             "session": self.session,
             "code": self.code,
+            "request_id": self.request,
             "agent kind": lambda said: said if said in ("main", "subagent") else self.text(said),
         }
         return [
