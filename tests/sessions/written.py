@@ -66,6 +66,33 @@ class Pen:
         said = {"type": "user", "message": {"role": "user", "content": [block]}}
         return self.record(said | {"toolUseResult": {"stdout": text}})
 
+    def calls(
+        self,
+        tool: str,
+        call: str,
+        given: dict[str, Any] | None = None,
+        *,
+        stop: str | None = "tool_use",
+    ) -> Pen:
+        """An answer that is one tool call."""
+        block = {
+            "type": "tool_use",
+            "id": call,
+            "name": tool,
+            "input": {"of": "it"} if given is None else given,
+        }
+        said: dict[str, Any] = {"id": f"msg_{call}", "type": "message", "role": "assistant"}
+        said |= {"model": "claude-opus-4-6", "content": [block], "stop_reason": stop}
+        said |= {"usage": {"input_tokens": 3, "cache_read_input_tokens": 89_997, "output_tokens": 20}}
+        return self.record({"message": said, "requestId": f"req_{call}", "type": "assistant"})
+
+    def tool_fails(self, call: str, text: Any = "Exit code 1", **changes: Any) -> Pen:
+        """A tool's result that is an error, in the order of keys that clients write; its text stands in it twice."""
+        block = {"type": "tool_result", "content": text, "is_error": True, "tool_use_id": call}
+        said = {"type": "user", "message": {"role": "user", "content": [block]}}
+        told = text if isinstance(text, str) else "of blocks"
+        return self.record(said | {"toolUseResult": f"Error: {told}"}, **changes)
+
     def answers(
         self,
         message: str,

@@ -6,7 +6,8 @@ saved (600 MB: 1.1 s alone, 2.3 s by two, on two cores that others used as well)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from holdfast.sessions import client_telemetry
 from holdfast.sessions.places import Transcript
-from holdfast.sessions.store import Store
+from holdfast.sessions.store import Known, Store
 from holdfast.sessions.transcript import Place, read
 
 _place = msgspec.json.Decoder(Place)
@@ -48,9 +49,11 @@ def update(
     With `gaps` answers know when they were asked for, as `transcript.read` says.
 
     A file that grew is gone on with; one that was replaced, or shrank, is read again from its start. A file
-    that cannot be read is named, and the others are read all the same. Raises `StoreError`, `sqlite3.Error`.
+    that cannot be read is named, and the others are read all the same. What was read before the errors of tools were
+    kept is read for them once more. Raises `StoreError`, `sqlite3.Error`.
     """
     done, known = Update(files=len(found)), store.known()
+    _read_for_tools(store, found, known)
     changed = []
     for transcript in found:
         old = known.get(str(transcript.path))
@@ -71,6 +74,19 @@ def update(
                 progress(transcript.size - (old.size if since is not None and old is not None else 0))
     store.scanned(done.read_files, done.read_bytes)
     return done
+
+
+def _read_for_tools(store: Store, found: Sequence[Transcript], known: Mapping[str, Known]) -> None:
+    """A file that cannot be read now is tried again by the next scan."""
+    wanted = store.without_tools()
+    if not wanted:
+        return
+    with store.transaction():
+        for transcript in found:
+            old = known.get(str(transcript.path))
+            if old is not None and old.file in wanted:
+                with contextlib.suppress(OSError):
+                    store.put_tools(old.file, read(transcript.path)[0])
 
 
 def update_unsent(store: Store, paths: Sequence[Path]) -> list[tuple[Path, str]]:

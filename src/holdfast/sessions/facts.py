@@ -126,6 +126,23 @@ class Compacted:
 
 
 @dataclass(slots=True)
+class ToolError:
+    """A tool's result that is an error: the tool's own, and no request's."""
+
+    uuid: str
+    "The record's own; of its further errors with their place behind it. Copies of a resumed session keep it."
+    at_ms: int
+    session: str
+    agent: str | None
+    version: str
+    tool: str
+    "Its name, as the answer that called it has it; empty where that answer was not found."
+    kind: str
+    "Of the closed list in `sessions.tools`; the tool's words are not kept."
+    file: int
+
+
+@dataclass(slots=True)
 class FileFacts:
     """One transcript, read."""
 
@@ -134,6 +151,7 @@ class FileFacts:
     requests: list[Request] = field(default_factory=list)
     durations: list[TurnTime] = field(default_factory=list)
     compactions: list[Compacted] = field(default_factory=list)
+    tool_errors: list[ToolError] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
     organizations: set[str] = field(default_factory=set)

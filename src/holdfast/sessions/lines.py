@@ -17,6 +17,9 @@ BLOCK = 512 * 1024
 LONGEST_LINE = 256 * 1024 * 1024
 "Bytes. A longer line is given up in parts, none of which can be decoded: they are counted as dirt."
 
+FARTHEST_BACK = 8 * 1024 * 1024
+"Bytes in which an earlier line is looked for."
+
 
 def pieces(path: Path, start: int = 0, *, block: int = BLOCK) -> Iterator[tuple[int, bytearray, int]]:
     """Pieces of a file: the offset of each, a buffer, and how many bytes of it are the piece. Raises `OSError`.
@@ -43,3 +46,20 @@ def pieces(path: Path, start: int = 0, *, block: int = BLOCK) -> Iterator[tuple[
                 buffer.extend(bytes(len(buffer)))
         if held:
             yield at, buffer, held
+
+
+def last_with(path: Path, needle: bytes, end: int) -> bytes | None:
+    """The last line before `end` that holds the needle, if it begins within `FARTHEST_BACK` of it. Raises `OSError`."""
+    with open(path, "rb", buffering=0, opener=only_files) as file:
+        for far in (BLOCK // 8, BLOCK, FARTHEST_BACK):
+            start = max(end - far, 0)
+            file.seek(start)
+            held = file.read(end - start)
+            found = held.rfind(needle)
+            begun = held.rfind(b"\n", 0, max(found, 0)) + 1
+            if found >= 0 and (begun or not start):
+                closed = held.find(b"\n", found)
+                return held[begun : closed if closed >= 0 else None]
+            if not start:
+                return None
+    return None

@@ -135,18 +135,14 @@ def _loosely(found: dict[str, Any]) -> Line:
         if field.type is msgspec.Raw:
             kept[field.name] = msgspec.Raw(json.dumps(value).encode("utf-8", "replace"))
             continue
+        content = value.pop("content", None) if isinstance(value, dict) else None
         try:
-            kept[field.name] = msgspec.convert(_without_content(value), field.type, strict=False)
+            kept[field.name] = msgspec.convert(value, field.type, strict=False)
         except msgspec.ValidationError:
             continue
+        if content is not None and isinstance(kept[field.name], Message):
+            kept[field.name].content = msgspec.Raw(json.dumps(content).encode("utf-8", "replace"))
     return Line(**kept)
-
-
-def _without_content(value: Any) -> Any:
-    """A message without its blocks: they are kept raw, and a loose record is too rare for that."""
-    if isinstance(value, dict) and "content" in value:
-        return {name: part for name, part in value.items() if name != "content"}
-    return value
 
 
 def wall_ms(timestamp: str | None) -> int | None:

@@ -17,7 +17,7 @@ import sqlite3
 import types
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from operator import attrgetter
@@ -29,7 +29,16 @@ import msgspec
 from holdfast.flight.redact import safe
 from holdfast.flight.state import SESSIONS, make_private, open_private
 from holdfast.sessions.client_telemetry import Event, Unsent
-from holdfast.sessions.facts import ApiError, Chain, Compacted, DeadTurn, FileFacts, Request, TurnTime
+from holdfast.sessions.facts import (
+    ApiError,
+    Chain,
+    Compacted,
+    DeadTurn,
+    FileFacts,
+    Request,
+    ToolError,
+    TurnTime,
+)
 from holdfast.sessions.places import Transcript
 from holdfast.sessions.stalls import Ended, Unfinished, Waited
 from holdfast.sessions.transcript import Place
@@ -43,6 +52,7 @@ _TABLES: dict[str, tuple[type, str]] = {
     "request": (Request, "message_id"),
     "turn_time": (TurnTime, ""),
     "compaction": (Compacted, ""),
+    "tool_error": (ToolError, "uuid"),
 }
 "Table -> what its rows are, and the column by which a copy is known."
 
@@ -62,6 +72,9 @@ _DIRT = (
 "Lines that could not be read, by their kind. Those of files that were read before this was kept have none."
 _COPIED = "CREATE TABLE IF NOT EXISTS copied (file INTEGER PRIMARY KEY)"
 "Files that told nothing which another had not told before."
+_TOOLS_READ = "CREATE TABLE IF NOT EXISTS tools_read (file INTEGER PRIMARY KEY)"
+"""Files of which the errors of tools are known. Those that were read before these were kept are read for them once more, as
+far as they are still there."""
 _ONCE = {"turn_time": "at_ms, duration_ms", "compaction": "at_ms, coalesce(before_tokens, -1)"}
 "Table without an id -> what no two rows of it have alike, whatever their sessions."
 _UNSENT = (
@@ -144,7 +157,7 @@ def _telemetry() -> str:
     return f"CREATE TABLE IF NOT EXISTS telemetry ({', '.join(columns)}, scan INTEGER NOT NULL)"
 
 
-_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED, _UNSENT, _telemetry())
+_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED, _TOOLS_READ, _UNSENT, _telemetry())
 
 
 def _tables() -> dict[str, tuple[tuple[str, str], ...]]:
@@ -168,10 +181,10 @@ def column_types() -> dict[str, list[tuple[str, str]]]:
 
 def _schema() -> Iterator[str]:
     for table, columns in _tables().items():
-        yield f"CREATE TABLE {table} ({', '.join(f'{name} {sql}' for name, sql in columns)})"
+        yield f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{name} {sql}' for name, sql in columns)})"
     for table, (_, key) in _TABLES.items():
         if not key:
-            yield f"CREATE UNIQUE INDEX {table}_once ON {table} (session, at_ms)"
+            yield f"CREATE UNIQUE INDEX IF NOT EXISTS {table}_once ON {table} (session, at_ms)"
 
 
 def _apart() -> Iterator[str]:
@@ -208,20 +221,16 @@ class Store:
             run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         version = run("PRAGMA user_version").fetchone()[0]
-        if version == VERSION:
-            for statement in _BESIDE:
+        with self.transaction():
+            if version != VERSION:
+                names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                for name in names:
+                    run(f'DROP TABLE "{name}"')
+            for statement in (*_schema(), *_BESIDE):  # those that came since are made in an old store too
                 run(statement)
             if not run("SELECT 1 FROM sqlite_master WHERE name = 'turn_time_apart'").fetchone():
-                with self.transaction():
-                    for statement in _apart():
-                        run(statement)
-            return
-        with self.transaction():
-            names = [name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            for name in names:
-                run(f'DROP TABLE "{name}"')
-            for statement in (*_schema(), *_BESIDE, *_apart()):
-                run(statement)
+                for statement in _apart():
+                    run(statement)
             run(f"PRAGMA user_version = {VERSION}")
 
     @contextlib.contextmanager
@@ -288,7 +297,21 @@ class Store:
         copies = self._rows(file, facts)
         self._keep_dirt(file, facts, known, grown=known is not None and known.grown(found))
         self._keep_copied(file, facts, known, copies)
+        if known is None:  # all of it was read; of an older file that grew only what is new was
+            self.connection.execute("INSERT OR IGNORE INTO tools_read VALUES (?)", (file,))
         return copies
+
+    def without_tools(self) -> frozenset[int]:
+        """Files that were read before the errors of tools were kept."""
+        rows = self.connection.execute(
+            "SELECT file FROM file WHERE file NOT IN (SELECT file FROM tools_read)"
+        )
+        return frozenset(file for (file,) in rows)
+
+    def put_tools(self, file: int, facts: FileFacts) -> None:
+        """Keep what tools met in a file that was read before. Within a transaction."""
+        self._insert("tool_error", facts.tool_errors, file)
+        self.connection.execute("INSERT OR IGNORE INTO tools_read VALUES (?)", (file,))
 
     def _keep_dirt(self, file: int, facts: FileFacts, known: Known | None, *, grown: bool) -> None:
         if known is not None and not grown:
@@ -329,6 +352,7 @@ class Store:
         copies += known
         copies += self._insert("turn_time", facts.durations, file)
         copies += self._insert("compaction", facts.compactions, file)
+        self._insert("tool_error", facts.tool_errors, file)
         self.connection.executemany(
             "INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain) DO UPDATE SET "
             "tries = max(tries, excluded.tries), outcome = excluded.outcome, ended_ms = excluded.ended_ms, "
@@ -572,7 +596,7 @@ def forget(state_dir: Path, before_ms: int | None) -> int:
             if before_ms is None:
                 erased += connection.execute("SELECT count(*) FROM error").fetchone()[0]
             else:
-                for table in _TABLES:
+                for table in _there(connection, _TABLES):
                     gone = connection.execute(f"DELETE FROM {table} WHERE at_ms < ?", (before_ms,)).rowcount
                     erased += gone if table == "error" else 0
                 connection.execute(_REPORTS)
@@ -584,6 +608,12 @@ def forget(state_dir: Path, before_ms: int | None) -> int:
             for file in state_dir.glob(f"{path.name}*"):
                 file.unlink(missing_ok=True)
     return erased
+
+
+def _there(connection: sqlite3.Connection, tables: Iterable[str]) -> list[str]:
+    """Those of the tables that a store has: an older one may be without the newest."""
+    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return [table for table in tables if table in known]
 
 
 _AN_ID = re.compile(r"(?:msg|req)_\w{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -1,9 +1,10 @@
 """One transcript read into facts, at the speed that a year of them needs.
 
 Nine tenths of the bytes are what users and tools said, and nothing of that is wanted: such a line is known by
-its head and passed over undecoded. All others are decoded into a flat struct. Where a try failed, the line
-before it is decoded too, for the gap; and while a chain of tries is open, users' lines are looked at, because
-one of them may be the user going on (reference sessions.md, section 3: what was measured, and what was slower).
+its head and passed over undecoded, unless a tool's result in it is marked as an error. All others are decoded
+into a flat struct. Where a try failed, the line before it is decoded too, for the gap; and while a chain of
+tries is open, users' lines are looked at, because one of them may be the user going on (reference sessions.md,
+section 3: what was measured, and what was slower).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.sessions import lines
+from holdfast.sessions import lines, tools
 from holdfast.sessions.facts import (
     ApiError,
     Chain,
@@ -21,6 +22,7 @@ from holdfast.sessions.facts import (
     DeadTurn,
     FileFacts,
     Request,
+    ToolError,
     TurnTime,
 )
 from holdfast.sessions.records import (
@@ -45,6 +47,11 @@ _NO_USAGE = Usage()
 
 _USER = b'"type":"user"'
 _MESSAGE = b'"message":'
+_FAILED = b'"is_error":true'
+"""What the result of a tool that failed has, behind the tool's own words, however long these are: so the whole line is
+looked through. A line with blanks between is not known by its head either, and is decoded anyway."""
+MOST_IN_VAIN = 20
+"Calls that are looked for far back in a file and not found: then no more are."
 _ASKING = frozenset({"user", "attachment"})
 "What the client writes right before it asks."
 _prompt = msgspec.json.Decoder(Prompt)
@@ -83,7 +90,7 @@ def read(
     begins before it. A chain of tries that is still open is among the facts, as `unknown`, and goes on in the
     next reading.
     """
-    reading = _Reading(file, since or Place(), gaps=gaps)
+    reading = _Reading(path, file, since or Place(), gaps=gaps)
     for offset, buffer, size in lines.pieces(path, reading.end, block=block):
         reading.piece(offset, buffer, size)
     return reading.close()
@@ -92,8 +99,9 @@ def read(
 class _Reading:
     """The fold over a file's lines."""
 
-    def __init__(self, file: int, since: Place, *, gaps: bool) -> None:
+    def __init__(self, path: Path, file: int, since: Place, *, gaps: bool) -> None:
         self.facts = FileFacts()
+        self.path = path
         self.file = file
         self.gaps = gaps
         self.end = since.end
@@ -101,6 +109,9 @@ class _Reading:
         "The line before, where it lies in an earlier piece."
         self.previous: tuple[bytearray, tuple[int, int] | None] = bytearray(), None
         "The piece, and where in it the line before is; None where it is `before`."
+        self.offset = 0
+        "Of the piece in the file."
+        self.in_vain = 0
         self.first: str | None = None
         self.latest = since.latest
         "Timestamps of the first line and the last one that were decoded; made numbers of where they are needed."
@@ -121,7 +132,7 @@ class _Reading:
         and where it is torn the age is not known. Notes without a time stand anywhere between.
         """
         facts, open_ = self.facts, self.open
-        at = 0
+        at, self.offset = 0, offset
         before: tuple[int, int] | None = None
         while (end := data.find(b"\n", at, size)) >= 0:
             facts.lines += 1
@@ -130,10 +141,12 @@ class _Reading:
             if user >= 0 and data.find(_MESSAGE, at, user) < 0:
                 if open_:
                     self._user(data[at:end])
+                if data.find(_FAILED, user, end) >= 0:
+                    self._user_result(data, at, end)
                 before = (at, end)
             elif end > at:
                 self.previous = data, before
-                if self._line(data[at:end]):
+                if self._line(data[at:end], at):
                     before = (at, end)
             at = end + 1
         if before is not None:
@@ -176,8 +189,8 @@ class _Reading:
         data, place = self.previous
         return self.before if place is None else data[place[0] : place[1]]
 
-    def _line(self, data: bytearray) -> bool:
-        """Whether it tells a time, or may have told one before it was torn."""
+    def _line(self, data: bytearray, place: int) -> bool:
+        """Whether it tells a time, or may have told one before it was torn. `place` is where in the piece it begins."""
         facts = self.facts
         try:
             line, loosely = decode(data)
@@ -202,6 +215,8 @@ class _Reading:
                 self._assistant(line, line.message)
         elif line.type == "system":
             self._system(line)
+        elif line.type == "user":
+            self._tool_errors(line, self.previous[0], place)
         self.first = self.first or line.timestamp
         self.latest = line.timestamp
         return True
@@ -218,6 +233,55 @@ class _Reading:
         if chain is None or line.isMeta or line.isCompactSummary or b'"tool_result"' in content:
             return
         self._end(line, "abandoned", wall_ms(line.timestamp))
+
+    def _user_result(self, data: bytearray, place: int, end: int) -> None:
+        """A user's line in which something is marked as an error."""
+        try:
+            line, _ = decode(data[place:end])
+        except Dirt:
+            return
+        self._tool_errors(line, data, place)
+
+    def _tool_errors(self, line: Line, data: bytearray, place: int) -> None:
+        at = wall_ms(line.timestamp)
+        if at is None:
+            return
+        for number, one in enumerate(tools.failed(line)):
+            call = self._call(one.call, data, place) if one.call else None
+            cut = call is not None and call.cut and one.kind == tools.INVALID
+            uuid = line.uuid or one.call or self._made_up()
+            self.facts.tool_errors.append(
+                ToolError(
+                    uuid=f"{uuid}:{number}" if number else uuid,
+                    at_ms=at,
+                    session=line.sessionId or "",
+                    agent=line.agentId,
+                    version=line.version or "",
+                    tool=call.tool if call is not None else "",
+                    kind=tools.CUT if cut else one.kind,
+                    file=self.file,
+                )
+            )
+
+    def _call(self, wanted: str, data: bytearray, place: int) -> tools.Call | None:
+        """The call that a result in a line at `place` answers: mostly it is in the line before, and always in this file."""
+        told = msgspec.json.encode(wanted)
+        for needle in (b'"id":' + told, b'"id": ' + told):
+            found = data.rfind(needle, 0, place)
+            while found >= 0:
+                begun = data.rfind(b"\n", 0, found) + 1
+                if call := tools.call(data[begun : data.find(b"\n", found)], wanted):
+                    return call
+                found = data.rfind(needle, 0, begun)
+        if self.in_vain >= MOST_IN_VAIN:
+            return None
+        try:
+            line = lines.last_with(self.path, b'"id":' + told, self.offset)
+        except OSError:
+            line = None
+        call = tools.call(line, wanted) if line is not None else None
+        self.in_vain += call is None
+        return call
 
     def _assistant(self, line: Line, message: Message) -> None:
         if message.model == SYNTHETIC or line.isApiErrorMessage:
