@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -89,13 +90,19 @@ def test_json_holds_all_of_it(home: Path) -> None:
     assert set(told["tables"]) >= {"by code", "retries", "ages", "bursts", "by context", "per day", "lost"}
     assert told["tables"]["lost"][0]["turns_least"] == 12
     assert {"by context tier", "by session size"} <= set(told["tables"])
-    assert [one["source"] for one in told["coverage"]][:3] == ["transcripts", "desktop log", "flights"]
+    assert [one["source"] for one in told["coverage"]][:4] == [
+        "transcripts",
+        "tool results",
+        "desktop log",
+        "flights",
+    ]
     assert any("Who sent a reset" in one for one in told["refused"])
 
 
 def test_every_name_of_the_json_is_documented(home: Path) -> None:
     """A program reads it, and its author reads docs/diagnosis.md."""
     a_month_with_a_limit(home)
+    tools_that_failed(home)
     told = json.loads(diagnosed(home, "--format", "json").stdout)
     page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
     parts = [told, told["findings"][0], told["advice"][0], told["coverage"][0], told["prior"][0]]
@@ -106,6 +113,132 @@ def test_every_name_of_the_json_is_documented(home: Path) -> None:
     assert [
         name for name in (*told["tables"], *columns) if f"`{name}`" not in page.partition("## JSON")[2]
     ] == []
+
+
+def tools_that_failed(home: Path) -> None:
+    """Five sessions, a day each: a test that fails, a server that is not up, a database that resets; and two answers that
+    broke with a call in them."""
+    for day in range(5):
+        pen = Pen(
+            f"{day:08x}-0000-4000-8000-00000000700f", cwd="/work/umbrella", at_ms=MORNING_MS + day * DAY_MS
+        )
+        said = [
+            ("Bash", "Exit code 1\n3 of umbrella's tests failed"),
+            ("Edit", "String to replace not found in file."),
+        ]
+        said += [("Bash", "Exit code 7\ncurl: localhost port 3000: Connection refused")] * (day < 4)
+        said += [("mcp__umbrella-db__query", "connect ECONNRESET 10.0.0.7:5432")] * (day % 2)
+        said += [
+            ("Read", "<tool_use_error>Error: Streaming fallback - tool execution discarded</tool_use_error>")
+        ] * (day == 2)
+        for number, (tool, text) in enumerate(said):
+            call = f"toolu_{day}_{number}"
+            pen.after(20).calls(tool, call).after(1).tool_fails(call, text)
+        if day == 4:
+            pen.calls("Write", "toolu_cut", {}, stop="max_tokens")
+            pen.tool_fails(
+                "toolu_cut", "<tool_use_error>InputValidationError: Write failed due to</tool_use_error>"
+            )
+        pen.after(9).answers(f"msg_tools_{day}").saved(home, name=f"tools-{day}")
+
+
+TOOLS = {
+    ("Bash", 9, 4, 0, 5),
+    ("Edit", 5, 0, 0, 5),
+    ("mcp__umbrella-db__query", 2, 2, 0, 2),
+    ("Read", 1, 0, 1, 1),
+    ("Write", 1, 0, 1, 1),
+}
+KINDS = {
+    ("exit code", "Bash", 5, 5),
+    ("edit did not fit", "Edit", 5, 5),
+    ("ECONNREFUSED", "Bash", 4, 4),
+    ("ECONNRESET", "mcp__umbrella-db__query", 2, 2),
+    ("answer discarded", "Read", 1, 1),
+    ("call cut off", "Write", 1, 1),
+}
+
+
+def test_what_tools_reported_stands_apart_from_what_the_api_did(home: Path) -> None:
+    """To the last row: by tool, by kind, and beside each code that both had; no failure is made of any of them."""
+    a_month_with_a_limit(home)
+    before = json.loads(diagnosed(home, "--format", "json").stdout)
+    tools_that_failed(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    tables = told["tables"]
+
+    def picked(name: str, *columns: str) -> set[tuple[Any, ...]]:
+        return {tuple(row[column] for column in columns) for row in tables[name]}
+
+    assert picked("tool errors", "tool", "errors", "network", "of_answers", "sessions") == TOOLS
+    assert picked("tool error kinds", "kind", "tool", "errors", "sessions") == KINDS
+    (first, *_) = tables["tool errors"]
+    assert (first["first_ms"], first["last_ms"]) == (MORNING_MS + 21_000, MORNING_MS + 4 * DAY_MS + 21_000)
+    codes = {row["code"]: (row["errors"], row["failures"], row["at_tools"]) for row in tables["by code"]}
+    assert (codes["ECONNRESET"], codes["ECONNREFUSED"], codes["ETIMEDOUT"]) == (
+        (24, 12, 2),
+        (0, 0, 4),
+        (0, 0, 0),
+    )
+    assert (told["failures"], told["findings"]) == (before["failures"], before["findings"])
+    (covered,) = (one for one in told["coverage"] if one["source"] == "tool results")
+    assert covered["count"].startswith("18 errors in 5 sessions")
+    assert any("(2 ECONNRESET, 4 ECONNREFUSED)" in one for one in told["refused"])
+    assert any(one.startswith("2 errors of tools are the client's own words") for one in told["refused"])
+
+
+def test_what_tools_reported_is_of_the_time_that_was_asked_for(home: Path) -> None:
+    """The third day alone; and the code's row too."""
+    tools_that_failed(home)
+    begun = datetime.fromtimestamp(MORNING_MS / 1000, UTC).replace(hour=0)
+    span = [f"{begun.replace(day=begun.day + days):%Y-%m-%d}" for days in (2, 3)]
+    tables = json.loads(diagnosed(home, "--format", "json", "--since", span[0], "--until", span[1]).stdout)[
+        "tables"
+    ]
+
+    assert {(row["tool"], row["errors"]) for row in tables["tool errors"]} == {
+        ("Bash", 2),
+        ("Edit", 1),
+        ("Read", 1),
+    }
+    assert {row["code"]: row["at_tools"] for row in tables["by code"] if row["at_tools"]} == {
+        "ECONNREFUSED": 1
+    }
+
+
+def test_a_person_reads_whose_error_it_was(home: Path) -> None:
+    """Beside the code, with its tool, and also where no request failed: that is when somebody asks what refused."""
+    tools_that_failed(home)
+    healthy = diagnosed(home).stdout
+    assert healthy.startswith("Nothing is wrong") and "  ECONNREFUSED      Bash " in healthy
+    assert "answer discarded: the answer broke behind the call" in healthy
+    a_month_with_a_limit(home)
+    lines = diagnosed(home).stdout.splitlines()
+    head = lines.index("What failed, by code (at tools: errors that tools reported, none of them the API's)")
+    row = next(line for line in lines[head:] if line.startswith("  ECONNREFUSED   "))
+
+    assert lines[head + 1].split() == ["code", "errors", "failures", "sessions", "at", "tools"]
+    assert row.split() == ["ECONNREFUSED", "0", "0", "0", "4"]
+
+
+def test_tools_have_their_public_names_in_what_is_sent_on(home: Path, tmp_path: Path) -> None:
+    """Those that everybody has stay; a server and its tool are somebody's words, and what tools said is in no file."""
+    a_month_with_a_limit(home)
+    tools_that_failed(home)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    page = (tmp_path / "issue.md").read_text()
+
+    assert "| ECONNRESET | mcp\\_\\_mcp-1\\_\\_tool-1 | 2 | 2 |" in page
+    assert "| ECONNREFUSED | Bash | 4 | 4 |" in page and "| call cut off | Write | 1 | 1 |" in page
+    assert "umbrella" not in page and "3000" not in page and "5432" not in page
+    (line,) = (line for line in page.splitlines() if line.startswith("- Tools reported"))
+    assert line.startswith(
+        "- Tools reported errors that the API has too (2 ECONNRESET, 4 ECONNREFUSED): no request"
+    )
+    (line,) = (line for line in page.splitlines() if line.startswith("- tool results"))
+    assert "18 errors in 5 sessions, of each its kind alone; how often tools were used is not counted" in line
+    private = (tmp_path / "issue.md.private.md").read_text()
+    assert "| `mcp-1` | `umbrella-db` |" in private and "Connection refused" not in private
 
 
 def test_nothing_wrong_is_said_and_that_is_all(home: Path) -> None:

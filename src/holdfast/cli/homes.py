@@ -98,7 +98,7 @@ def diagnosed(
         diagnosis = diagnose(
             engine,
             desktop=logs,
-            coverage=[_transcripts(store, done, refused, places), told],
+            coverage=[_transcripts(store, done, refused, places), *_tools(store), told],
             offsets=offsets(zone),
             zone=zone_name(zone),
             since_ms=since_ms,
@@ -197,6 +197,25 @@ def _transcripts(
     unread = [f"{counted(count, 'line')} {kind}" for kind, count in store.dirt()]
     unread += [f"{path.name}: {why}" for path, why in [*refused, *done.unreadable]]
     return Coverage("transcripts", told, first, last, tuple(clean(one) for one in unread))
+
+
+def _tools(store: Store) -> list[Coverage]:
+    """What tools reported; nothing where there is no transcript."""
+    run = store.connection.execute
+    if not run("SELECT count(*) FROM file").fetchone()[0]:
+        return []
+    errors, sessions, first, last = run(
+        "SELECT count(*), count(DISTINCT session), min(at_ms), max(at_ms) FROM tool_error"
+    ).fetchone()
+    told = (
+        f"{counted(errors, 'error')} in {counted(sessions, 'session')}, of each its kind alone"
+        if errors
+        else "no error"
+    )
+    told += "; how often tools were used is not counted"
+    if unread := len(store.without_tools()):
+        told += f"; those of {counted(unread, 'transcript')}, read by an earlier version and gone since, are not known"
+    return [Coverage("tool results", told, first, last)]
 
 
 def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.DesktopLog], Coverage]:

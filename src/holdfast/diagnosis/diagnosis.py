@@ -128,6 +128,9 @@ def diagnose(
     counted: dict[str, Sequence[Mapping[str, Any]]] = {
         name: engine.rows(table(sources, offsets)) for name, table in COUNTED.items()
     }
+    if (tool_error := sources.tool_error) is not None:
+        counted["tool errors"] = engine.rows(tables.tool_errors(tool_error))
+        counted["tool error kinds"] = engine.rows(tables.tool_error_kinds(tool_error))
     if marks:
         counted["between marks"] = engine.rows(tables.between_marks(sources, marks))
     case = gather.case(
@@ -158,7 +161,12 @@ def diagnose(
             *coverage,
             *more.covered,
         ),
-        refused=(*_wrong_clock(unbelieved), *_refusals(counted, desktop, case), *together.refused),
+        refused=(
+            *_wrong_clock(unbelieved),
+            *_refusals(counted, desktop, case),
+            *_of_tools(counted),
+            *together.refused,
+        ),
         since_ms=since_ms,
         until_ms=until_ms,
         offsets=offsets,
@@ -355,6 +363,24 @@ def _refusals(
             "Whether this machine had network then is not known: no log of the desktop app or the system covers it."
         )
     return said
+
+
+def _of_tools(counted: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """What the errors of tools are no evidence of, and which of them are."""
+    met = [row for row in counted["by code"] if row.get("at_tools")]
+    if met:
+        told = ", ".join(f"{row['at_tools']} {row['code']}" for row in met)
+        yield (
+            f"Tools reported errors that the API has too ({told}): no request of the client's failed by them, so "
+            "they are counted apart and put to no cause."
+        )
+    traces = sum(row["of_answers"] for row in counted.get("tool errors", ()))
+    if traces:
+        them = "1 error of a tool is" if traces == 1 else f"{traces} errors of tools are"
+        yield (
+            f"{them} the client's own words for an answer that broke behind a call, or ended at its maximum of tokens "
+            "inside one: that tells of the answer, and not of the tool."
+        )
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:

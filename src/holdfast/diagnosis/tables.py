@@ -12,17 +12,22 @@ are counted as `answered`; with the failed ones they are all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 import ibis
 from ibis import Table, _
 from ibis.expr.types import IntegerValue
+
+from holdfast.sessions.tools import KINDS, MEANS, NETWORK, OF_ANSWERS
 
 KNOWN_CODES = (
     "ECONNRESET", "ETIMEDOUT", "EPIPE", "ConnectionRefused", "FailedToOpenSocket", "EAI_AGAIN",
     "HTTP 429", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 529", "unknown",
 )  # fmt: skip
 "Shown with a zero where there was none: that something never happened is worth a line."
+
+TOOL_KINDS, TOOL_KINDS_MEAN = KINDS, MEANS
+"What errors of tools are told by, besides `HTTP 404` and its like: words of ours, which say nothing of anybody."
 
 BURST_MS = 60_000
 "Errors no further apart than this are one burst."
@@ -57,12 +62,18 @@ class Sources:
     compaction: Table
     ever: Table
     "Answered requests of all times, of which `request` may be a part: a session is as large as it has become."
+    tool_error: Table | None = None
+    "Errors of tools, which stay on the machine that they were on: None where many machines' rows are put together."
 
     @classmethod
     def of(cls, tables: Mapping[str, Table]) -> Sources:
         """From tables by name; those that are not needed here may be among them."""
-        own = {field.name: tables[field.name] for field in fields(cls) if field.name != "ever"}
-        return cls(**own, ever=tables["request"])
+        own = {
+            field.name: tables[field.name]
+            for field in fields(cls)
+            if field.default is MISSING and field.name != "ever"
+        }
+        return cls(**own, ever=tables["request"], tool_error=tables.get("tool_error"))
 
     def between(self, since_ms: int | None, until_ms: int | None) -> Sources:
         """What happened from the one time to before the other; a chain of tries belongs to its first try."""
@@ -83,6 +94,7 @@ class Sources:
             request=cut(self.request),
             turn_time=cut(self.turn_time),
             compaction=cut(self.compaction),
+            tool_error=None if self.tool_error is None else cut(self.tool_error),
         )
 
 
@@ -140,7 +152,30 @@ def failures(sources: Sources) -> Table:
 
 
 def inventory(sources: Sources) -> Table:
-    """Per code: errors, failures, sessions, first and last. Columns: code, errors, failures, sessions, first_ms, last_ms."""
+    """Per code: errors, failures, sessions, first and last; and apart from all that, how many of that code tools had.
+
+    Columns: code, errors, failures, sessions, first_ms, last_ms, at_tools (where errors of tools are known). A code that
+    only tools had is a row without errors.
+    """
+    counted = _of_requests(sources)
+    if sources.tool_error is None:
+        return counted.order_by(ibis.desc("errors"), "code")
+    same = _.kind.isin(NETWORK) | _.kind.startswith("HTTP ")
+    theirs = sources.tool_error.filter(same).group_by(at_tool=_.kind).agg(at_tools=_.count())
+    both = counted.outer_join(theirs, counted.code == theirs.at_tool)
+    return both.select(
+        code=ibis.coalesce(counted.code, theirs.at_tool),
+        errors=counted.errors.fill_null(0),
+        failures=counted.failures.fill_null(0),
+        sessions=counted.sessions.fill_null(0),
+        first_ms=counted.first_ms,
+        last_ms=counted.last_ms,
+        at_tools=theirs.at_tools.fill_null(0),
+    ).order_by(ibis.desc("errors"), ibis.desc("at_tools"), "code")
+
+
+def _of_requests(sources: Sources) -> Table:
+    """Codes of failed tries, those of `KNOWN_CODES` also where there was none."""
     seen = sources.error.group_by("code").agg(
         errors=_.count(),
         failures=_.chain.nunique(),
@@ -157,7 +192,40 @@ def inventory(sources: Sources) -> Table:
         sessions=seen.sessions.fill_null(0),
         first_ms=seen.first_ms,
         last_ms=seen.last_ms,
-    ).order_by(ibis.desc("errors"), "code")
+    )
+
+
+def tool_errors(tool_error: Table) -> Table:
+    """Per tool: its results that are errors. None of them is a request that failed.
+
+    Columns: tool, errors, network (of them, those with a code of the network's), of_answers (those that the client wrote
+    because the answer broke), sessions, first_ms, last_ms. How often a tool was called is not read: no rates.
+    """
+    return (
+        tool_error.group_by(_tool(tool_error))
+        .agg(
+            errors=_.count(),
+            network=_.kind.isin(NETWORK).sum(),
+            of_answers=_.kind.isin(OF_ANSWERS).sum(),
+            sessions=_.session.nunique(),
+            first_ms=_.at_ms.min(),
+            last_ms=_.at_ms.max(),
+        )
+        .order_by(ibis.desc("errors"), "tool")
+    )
+
+
+def tool_error_kinds(tool_error: Table) -> Table:
+    """Per kind and tool. Columns: kind (as `sessions.tools` has them), tool, errors, sessions, first_ms, last_ms."""
+    return (
+        tool_error.group_by("kind", _tool(tool_error))
+        .agg(errors=_.count(), sessions=_.session.nunique(), first_ms=_.at_ms.min(), last_ms=_.at_ms.max())
+        .order_by(ibis.desc("errors"), "kind", "tool")
+    )
+
+
+def _tool(tool_error: Table) -> ibis.Value:
+    return ibis.ifelse(tool_error.tool == "", "not known", tool_error.tool).name("tool")
 
 
 def dead_turns(sources: Sources) -> Table:

@@ -24,6 +24,8 @@ TITLES: Mapping[str, str] = {
     "overlap": "Hours without network: what failed in them, and at the very time",
     "turn times": "How long turns took",
     "lost": "What it cost",
+    "tool errors": "Errors that tools reported, by tool: theirs, and not the API's",
+    "tool error kinds": "Errors that tools reported, by kind: theirs, and not the API's",
     "flights": "Turns that the gateway saw break, by ending",
     "reset requests": "Requests that were reset, to quote to the provider",
     "seen by others": "Ends that added files saw at the time of a failure",

@@ -16,7 +16,7 @@ from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.fix import flights_alone, silences
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.intervals import Interval
-from holdfast.diagnosis.tables import Offsets
+from holdfast.diagnosis.tables import TOOL_KINDS_MEAN, Offsets
 from holdfast.diagnosis.titles import TITLES
 from holdfast.diagnosis.witnessed import witnesses
 from holdfast.flight.flights import code_sentence, counted, percent
@@ -50,7 +50,7 @@ WHOSE = (
 )
 ALIKE = ", or something that looks like it"
 "Of a cause that is told from its rivals by nothing here: no title may claim it."
-NAMED: Mapping[str, str] = {"per_1000": "failed per 1000"}
+NAMED: Mapping[str, str] = {"per_1000": "failed per 1000", "of_answers": "of broken answers"}
 "Columns that are called otherwise here."
 IN_TIME = frozenset(
     {
@@ -93,6 +93,8 @@ def _counts(name: str, diagnosis: Diagnosis) -> Iterator[str]:
             yield "a failure is in the row of each code that its tries had"
         if left := len(diagnosis.case.failures) - tried:
             yield f"{counted(left, 'more failure')} had no try on record"
+        if any(row.get("at_tools") for row in diagnosis.tables[name]):
+            yield "at tools: errors that tools reported, none of them the API's"
     if name in WHERE_KNOWN and 0 < total < diagnosis.failures:
         yield f"not known of {counted(diagnosis.failures - total, 'failure')}"
 
@@ -469,7 +471,7 @@ TOLD_BELOW: Mapping[str, frozenset[str]] = {
 "Columns in which many rows say the same, in sentences: these stand once in the table's legend."
 MOST_UNREAD = 6
 "Kinds of dirt and names of files that a source's line has room for."
-WITHOUT_FAILURES = ("stalls", "client logs", "commands", "link now")
+WITHOUT_FAILURES = ("tool errors", "tool error kinds", "stalls", "client logs", "commands", "link now")
 "Tables that tell something where nothing failed; all others would be zeros."
 
 
@@ -523,6 +525,10 @@ def _of_stalls(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     yield from ((row["kind"], f"cannot tell {row['cannot_tell']}") for row in rows)
 
 
+def _of_tools(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    yield from ((row["kind"], TOOL_KINDS_MEAN[row["kind"]]) for row in rows if row["kind"] in TOOL_KINDS_MEAN)
+
+
 def _of_client_logs(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
@@ -541,6 +547,7 @@ _LEGENDS: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Iterator[tuple[st
     "dead turns": _of_codes,
     "flights": _of_endings,
     "reset requests": _of_endings,
+    "tool error kinds": _of_tools,
     "stalls": _of_stalls,
     "client logs": _of_client_logs,
 }

@@ -23,7 +23,7 @@ from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.fix import silent
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
-from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES
+from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES, TOOL_KINDS
 from holdfast.diagnosis.titles import TITLES, the_table
 from holdfast.diagnosis.trips import SOURCE as FLIGHTS
 from holdfast.diagnosis.witnessed import witnesses
@@ -205,6 +205,9 @@ class _Public:
         )
         return str(told)
 
+    def tool(self, said: str) -> str:
+        return said if said == "not known" else str(deidentify.value(Policy.TOOL, said, self.names))
+
     def session(self, said: str) -> str:
         return self.names.name("session", said)
 
@@ -226,6 +229,8 @@ class _Public:
             "session": self.session,
             "code": self.code,
             "request_id": self.request,
+            "tool": self.tool,
+            "kind": lambda said: said if said in TOOL_KINDS else self.text(said),
             "agent kind": lambda said: said if said in ("main", "subagent") else self.text(said),
         }
         return [

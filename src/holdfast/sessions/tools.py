@@ -20,10 +20,8 @@ import msgspec
 from holdfast.sessions.records import Dirt, Line, decode
 
 DISCARDED, CUT = "answer discarded", "call cut off"
-"""The client's own results in place of a tool's. `answer discarded`: the stream broke behind a whole call, the client asked
-again another way, and what the tool did is thrown away. `call cut off`: the answer ended at its maximum of tokens inside the
-call's input, so that the tool was refused and never ran."""
 OF_ANSWERS: Final = (DISCARDED, CUT)
+"The client's own results in a tool's place, which tell of the answer and not of the tool."
 INVALID, NO_TOOL, REJECTED, INTERRUPTED, HOOK = (
     "InputValidationError",
     "no such tool",
@@ -31,7 +29,6 @@ INVALID, NO_TOOL, REJECTED, INTERRUPTED, HOOK = (
     "interrupted",
     "stopped by a hook",
 )
-"`interrupted` also with another call beside it that failed."
 EXIT, TIME_LIMIT, PERMISSION, MISSING, EDIT, TOO_LARGE, OTHER = (
     "exit code",
     "time limit",
@@ -41,6 +38,16 @@ EXIT, TIME_LIMIT, PERMISSION, MISSING, EDIT, TOO_LARGE, OTHER = (
     "too large",
     "other",
 )
+MEANS: Final[Mapping[str, str]] = {
+    DISCARDED: "the answer broke behind the call; the client asked again and threw away what the tool did",
+    CUT: "the answer ended at its maximum of tokens inside the call's input; the tool did not run",
+    INVALID: "the model gave the tool an input that it does not take",
+    INTERRUPTED: "by the user, or with another call beside it that failed",
+    EXIT: "a command ended with an error of its own",
+    PERMISSION: "the client was not allowed to, or the system refused",
+    EDIT: "the text to replace was not there, or the file was not read, or had changed since",
+}
+"Of those that do not say it themselves."
 
 _CODES: Final[Mapping[str, tuple[str, ...]]] = {
     "ECONNREFUSED": ("econnrefused", "connection refused"),
