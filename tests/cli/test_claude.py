@@ -464,3 +464,16 @@ def test_a_script_can_put_a_path_behind_the_base_url() -> None:
     assert claude.base_variables(url, {})[BASE_URL] == "http://127.0.0.1:7/secret"
     passed = claude.settings_to_pass(url, [source("user", ANTHROPIC_BASE_URL=THEIRS)])
     assert passed is not None and passed["env"][BASE_URL] == "http://127.0.0.1:7/secret"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_where_settings_ought_to_be_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    """Neither in a project nor named by `--settings`: what is no file has no settings."""
+    (tmp_path / ".claude").mkdir()
+    pipe = tmp_path / ".claude" / "settings.json"
+    os.mkfifo(pipe)
+
+    assert (
+        claude.read_settings(("--settings", str(pipe)), {"HOME": str(tmp_path / "home")}, tmp_path, "none")
+        == []
+    )

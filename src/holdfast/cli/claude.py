@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from holdfast.flight.plain_files import read_plain
+
 BASE_URL = "ANTHROPIC_BASE_URL"
 TIMERS = (
     "API_TIMEOUT_MS",
@@ -159,7 +161,7 @@ def read_settings(
 
 def _read_file(kind: str, path: Path, place: str = "") -> Source | None:
     try:
-        return _source(kind, place or str(path), path.read_text(encoding="utf-8"))
+        return _source(kind, place or str(path), read_plain(path).decode("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -23,6 +23,7 @@ from holdfast.flight import moments as m
 from holdfast.flight.flights import quiet_place
 from holdfast.flight.instances import Serving, identity_of, living_instances, phase_after, serving_of
 from holdfast.flight.instant import Instant
+from holdfast.flight.plain_files import only_files
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.gateway.profiles import Profile, choose, limits_for, variables
 from holdfast.gateway.settings import Timeouts
@@ -194,7 +195,7 @@ def _named_session(client: Client, home: Path) -> str:
     identity = identity_of(client.pid)
     for root in roots(Path(client.environment.get("HOME") or home), client.environment):
         with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            with (root / "sessions" / f"{client.pid}.json").open("rb") as file:
+            with open(root / "sessions" / f"{client.pid}.json", "rb", opener=only_files) as file:
                 noted = msgspec.json.decode(file.read(LONGEST_NOTED), type=_Noted)
             if noted.pid == client.pid and identity is not None and noted.procStart == identity.process_start:
                 return noted.sessionId

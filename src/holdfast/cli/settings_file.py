@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.flight.plain_files import read_plain
 from holdfast.flight.redact import REMOVED, clean, masked_url, scrub
 from holdfast.flight.state import PRIVATE_FILE, SETTINGS, make_private
 
@@ -313,7 +314,7 @@ def find(path: Path, home: Path, *, chosen: bool = False) -> Place:
     if found.st_uid != os.geteuid():
         raise Refused(f"{path} belongs to another user; change it as that user")
     try:
-        text = real.read_bytes().decode("utf-8")
+        text = read_plain(real).decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotJson(f"{path} is not UTF-8 (byte {error.start}); the client cannot read it either") from None
     except OSError as error:
@@ -425,7 +426,7 @@ def _fingerprint(text: str) -> str:
 def _unchanged(place: Place) -> None:
     """Raise where the file is not what it was when it was read."""
     try:
-        now: bytes | None = place.real.read_bytes()
+        now: bytes | None = read_plain(place.real)
     except FileNotFoundError:
         now = None
     if now != (place.text.encode() if place.text is not None else None):

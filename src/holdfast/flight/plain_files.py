@@ -41,6 +41,12 @@ def only_files(path: str, flags: int) -> int:
     return descriptor
 
 
+def read_plain(path: Path) -> bytes:
+    """A file's content. Raises `OSError`, also for what is no regular file."""
+    with open(path, "rb", opener=only_files) as file:
+        return file.read()
+
+
 def _refuse(mode: int, path: str) -> None:
     if why := irregular(mode):
         kind = IsADirectoryError if stat.S_ISDIR(mode) else OSError

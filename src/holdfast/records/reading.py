@@ -12,6 +12,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -111,10 +112,16 @@ def is_capture(path: Path) -> bool:
     return first_bytes(path)[:4] in CAPTURES
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     with open(path, "rb", opener=only_files) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+        raw.seek(0)
+        if not packed:
+            yield raw
+            return
+        with gzip.open(raw, "rb") as content:
+            yield cast(BinaryIO, content)
 
 
 def _named(path: Path) -> str:
