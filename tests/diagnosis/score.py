@@ -31,7 +31,7 @@ from holdfast.sessions.corpus import update
 from holdfast.sessions.frames import frames
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
-from tests.diagnosis import homes_captures, homes_flights, homes_logs, homes_probes
+from tests.diagnosis import homes_captures, homes_flights, homes_logs, homes_probes, homes_status
 from tests.diagnosis.homes import ZONE, Home
 from tests.diagnosis.plots import home
 
@@ -198,6 +198,7 @@ def look_beside(told: Home, case: Case, state: Path, sources: frozenset[str]) ->
         homes_flights.write(told, state)
     if "probes" in sources:
         homes_probes.write(told, state, told.days)
+    homes_status.write(told, state)
     if "capture" in sources:
         files.append(state.parent / "client.pcap")
         homes_captures.write(told, files[-1])

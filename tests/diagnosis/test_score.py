@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from holdfast.diagnosis.diagnosis import diagnose
 from holdfast.diagnosis.engine import Engine
+from holdfast.probes import kept
+from holdfast.probes.status import published
 from holdfast.sessions.frames import frames
-from tests.diagnosis.homes import counted
+from tests.diagnosis import homes_status
+from tests.diagnosis.homes import MINUTE, counted
 from tests.diagnosis.mechanisms import LISTED
 from tests.diagnosis.plots import SOURCES, home, plot
 from tests.diagnosis.score import (
@@ -134,3 +139,23 @@ def test_an_interval_is_as_wide_as_the_homes_are_few() -> None:
     assert within(3, 3)[0] < 0.5 and within(300, 300)[0] > 0.98
     low, high = within(95, 100)
     assert low < 0.95 < high and high - low < 0.1
+
+
+def test_a_status_page_lists_what_was_and_more(tmp_path: Path) -> None:
+    """In some homes it was asked: of the provider's troubles most, late, beside others that no client met."""
+    told = home(60_013)
+    homes_status.write(told, tmp_path)
+    (kept_one,) = kept.read(tmp_path)
+    past = published(kept_one)
+    assert past is not None
+    mine = [one for one in past.incidents if one.name == "Elevated errors"]
+    windows = told.causes["overload"].windows
+
+    assert 0 < len(mine) < len(past.incidents) and all(one.concerns for one in mine)
+    assert all(any(abs(one.begun_wall_ms - begun) <= 13 * MINUTE for begun, _ in windows) for one in mine)
+    asked = [seed for seed in range(60_000, 60_100) if _asked(seed)]
+    assert 30 <= len(asked) <= 50
+
+
+def _asked(seed: int) -> bool:
+    return random.Random(f"status page {seed}").random() < homes_status.SHARE
