@@ -198,6 +198,15 @@ def test_a_page_is_private_unless_it_is_asked_to_be_public(tmp_path: Path) -> No
     assert private.stat().st_mode & 0o777 == 0o600
 
 
+def test_markdown_is_for_a_ticket_of_ones_own(tmp_path: Path) -> None:
+    """The whole explanation with whose turn it was, and what to do now; nothing is replaced."""
+    recorded(tmp_path, frozen(turn_id="abc123"))
+    page = typed(tmp_path, "flight", "abc123", "--format", "markdown").stdout
+
+    assert page.startswith("# ") and "## Who closed it, and how we know" in page
+    assert "5c0ffee0" in page and "## What to do now\n\n- " in page
+
+
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
     """A report of yesterday is kept; the way out is said."""
     recorded(tmp_path, frozen(turn_id="abc123"))
@@ -211,7 +220,7 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
 def test_public_json_and_text_name_nobody_either(tmp_path: Path) -> None:
     """--public holds for every format."""
     recorded(tmp_path, frozen(turn_id="abc123"), short_turn(NOON, turn_id="def456"))
-    for form in ("json", "text"):
+    for form in ("json", "text", "markdown"):
         for turn_id in ("abc123", "def456"):
             said = typed(tmp_path, "flight", turn_id, "--format", form, "--public").stdout
             assert "5c0ffee0" not in said and "203.0.113.7" not in said and "instance-" not in said

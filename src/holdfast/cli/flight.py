@@ -19,12 +19,13 @@ from holdfast.flight.deidentify import Names
 from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 from holdfast.records.match import merged
+from holdfast.report import markdown as as_markdown
 from holdfast.report import text as as_text
 from holdfast.report.claims import Added
 from holdfast.report.incident import Incident, as_plain, examine
 from holdfast.report.issue import issue
 
-FORMATS = ("text", "json", "issue", "html")
+FORMATS = ("text", "json", "markdown", "issue", "html")
 
 
 @click.command("flight")
@@ -36,8 +37,8 @@ FORMATS = ("text", "json", "issue", "html")
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="text; json: one object with everything; issue: de-identified Markdown for a vendor's tracker; "
-    "html: one self-contained page.  [default: text]",
+    help="text; json: one object with everything; markdown: for a ticket; issue: de-identified Markdown for a vendor's "
+    "tracker; html: one self-contained page.  [default: text]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -82,6 +83,7 @@ def command(
       holdfast flight --last
       holdfast flight req_011CSHoEeqs5C35K2UUqR7Fy --json
       holdfast flight 01m7x2 --format html --out break.html
+      holdfast flight 01m7x2 --format markdown --out ticket.md
       holdfast flight 01m7x2 --format issue --out issue.md --key key.json
       holdfast flight 01m7x2 --add nginx/access.log --add nginx/error.log
 
@@ -105,8 +107,7 @@ def command(
         found, near = _public(found, names), [_public(one, names) for one in near]
         added = [_public_line(line, names) for line in added]
         said = [_public_said(one, names) for one in said]
-    records = [one.record for one in (*near, found)]
-    row = cuts.rows(records, instant.now().wall_ms).get(found.record.turn_id)
+    row = cuts.row_of(found.record, [one.record for one in near], instant.now().wall_ms)
     incident = examine(found, near, cut=row, made_by=f"holdfast {__version__}", added=said)
     incident = replace(incident, lines=tuple(merged(list(incident.lines), added)))
     page = _rendered(form, found, incident, row, beside, names)
@@ -166,6 +167,11 @@ def _rendered(
     match form:
         case "json":
             return json_line(_json(turn, incident, row, beside if names is None else None))
+        case "markdown":
+            page = [as_markdown.page(incident)]
+            if beside and names is None:
+                page += ["## What was added", "", *as_markdown.block(adding.page(beside, turn, None))]
+            return "\n".join(page).rstrip("\n")
         case "issue":
             return issue(incident).rstrip("\n")
         case "html":

@@ -160,6 +160,11 @@ class Rows:
         return self._lost_ever
 
 
+def row_of(record: TurnRecord, near: Iterable[TurnRecord], now_ms: int) -> Row | None:
+    """What became of a turn's answer that was cut, by the turns around it; None where it was not cut."""
+    return rows([*near, record], now_ms).get(record.turn_id) if is_cut(record) else None
+
+
 def rows(records: Iterable[TurnRecord], now_wall_ms: int) -> dict[str, Row]:
     """The row of each turn that was cut, by turn id. A rest that is still being answered keeps its row open."""
     known = list(records)

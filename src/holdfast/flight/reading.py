@@ -194,10 +194,8 @@ class Library:
 
     def cut_row(self, record: TurnRecord) -> cuts.Row | None:
         """What became of a turn's answer that was cut, by the turns around it; None where it was not cut."""
-        if not cuts.is_cut(record):
-            return None
-        near = [one.record for one in self.neighbours(record)]
-        return cuts.rows([*near, record], instant.now().wall_ms).get(record.turn_id)
+        near = (one.record for one in self.neighbours(record))
+        return cuts.row_of(record, near, instant.now().wall_ms)
 
     def near_names(self, name: str, among: int = 500) -> list[str]:
         """Ids of recent turns that look like `name`, the likest first: turn ids, request ids, edge ids."""

@@ -133,5 +133,12 @@ def render(incident: Incident, *, most_lines: int = 200) -> str:
     return "\n".join(page)
 
 
+def page(incident: Incident) -> str:
+    """The same for whoever's turn it is: with the whole story, and what to do now."""
+    told = [f"- {words(one.text)}{f' {code(one.command)}' if one.command else ''}" for one in incident.advice]
+    advised = ["## What to do now", "", *told, ""] if told else []
+    return "\n".join([render(incident, most_lines=len(incident.lines)), *advised])
+
+
 def _list(title: str, sentences: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *(f"- {words(one)}" for one in sentences), ""] if sentences else []
