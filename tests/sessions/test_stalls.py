@@ -41,6 +41,20 @@ def test_a_large_answer_takes_its_time(tmp_path: Path) -> None:
     assert waits(tmp_path) == []
 
 
+def test_tries_that_failed_meanwhile_are_no_silence() -> None:
+    """Six minutes for an answer, or until a turn died: what failed in them is told as failures. A subagent's are its own."""
+    at_ms = MORNING_MS + 360_000
+    wait = stalls.Waited(at_ms, MORNING_MS, "s1", "2.1.86", 100)
+    end = stalls.Ended(at_ms, "s1", "2.1.86", 360_000, None)
+    tries = {("s1", False): [MORNING_MS - 5_000, MORNING_MS + 150_000, MORNING_MS + 300_000]}
+
+    assert (stalls.of_waits([wait], tries), stalls.of_ends([end], tries)) == ([], [])
+    assert [one.silent_s for one in stalls.of_waits([wait], {("s1", False): [MORNING_MS + 60_000]})] == [
+        295.0
+    ]
+    assert [one.silent_s for one in stalls.of_ends([end], {("s1", True): [MORNING_MS + 300_000]})] == [360.0]
+
+
 def test_a_tools_time_is_nobodys_silence(tmp_path: Path) -> None:
     """The build ran for ten minutes; its result was answered at once."""
     Pen().asks().after(5).answers("msg_1").after(600).tool_says().after(4).answers("msg_2").saved(tmp_path)
@@ -202,10 +216,10 @@ def test_what_is_a_failure_on_record_is_no_stall() -> None:
     """The debug log notes a stream that is asked for again; that try is on record. A silence before one is told."""
     again = debug.DebugNote(MORNING_MS + 40_000, "again", "s1", None, "ECONNRESET")
     silent = debug.DebugNote(MORNING_MS + 400_000, "silent", "s1", 300.0)
-    failed = {"s1": [MORNING_MS + 40_100, MORNING_MS + 400_100]}
+    failed = {("s1", True): [MORNING_MS + 40_100], ("s1", False): [MORNING_MS + 400_100]}
 
     assert [one.silent_s for one in stalls.of_debug([again, silent], {}, failed)] == [300.0]
-    assert len(stalls.of_debug([again], {}, {"s1": [MORNING_MS + 60_000]})) == 1
+    assert len(stalls.of_debug([again], {}, {("s1", False): [MORNING_MS + 60_000]})) == 1
 
 
 def test_one_silence_is_told_once() -> None:

@@ -49,15 +49,16 @@ def unsaid(
     logs, unread = _debug(directories)
     events, both = store.telemetry(), told_together(store)
     broken, usual = stalls.of_unfinished(store.unfinished(), answers)
+    failed = store.failed_ms() if both is None else both.failed_ms()
     found = [
-        *stalls.of_waits(store.waits(least_ms)),
-        *stalls.of_ends(store.ends(least_ms)),
+        *stalls.of_waits(store.waits(least_ms), failed),
+        *stalls.of_ends(store.ends(least_ms), failed),
         *broken,
         *stalls.of_debug(
             [*(note for log in logs for note in log.notes), *client_telemetry.notes(events)],
             {one.session: one.version for one in events}
             | {session: version for version, session, *_ in sessions},
-            store.failed_ms() if both is None else both.failed_ms(),
+            failed,
         ),
     ]
     found = [one for one in stalls.merged(found) if meanwhile(one.at_ms)]

@@ -65,6 +65,7 @@ class Waited:
     session: str
     version: str
     output_tokens: int
+    subagent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,18 @@ class Unfinished:
     version: str
 
 
-def of_waits(waits: Iterable[Waited]) -> list[Stall]:
-    """Waits that a slow model's writing does not explain."""
+Failed = Mapping[tuple[str, bool], Sequence[int]]
+"Session, and whether it is of subagents of it -> when a try failed, or a turn died (ms, in order)."
+_NONE: Failed = {}
+
+
+def of_waits(waits: Iterable[Waited], failed: Failed = _NONE) -> list[Stall]:
+    """Waits that a slow model's writing does not explain, nor tries that failed meanwhile: those are told as failures."""
     found = []
     for one in waits:
-        wait_s = (one.at_ms - one.asked_ms) / 1000
+        wait_s = (
+            one.at_ms - _last_failed(failed, (one.session, one.subagent), one.asked_ms, one.at_ms)
+        ) / 1000
         silent_s = wait_s - one.output_tokens / SLOW_TOKENS_PER_S
         if silent_s < SILENT_S:
             continue
@@ -119,12 +127,20 @@ def _fits(least_s: float, most_s: float) -> str:
     return ""
 
 
-def of_ends(ends: Iterable[Ended]) -> list[Stall]:
-    """Turns that went on long after their last answer: what came then, if anything did, is not in the transcript."""
+def _last_failed(failed: Failed, whose: tuple[str, bool], begun_ms: float, ended_ms: int) -> float:
+    """When a try of theirs failed last in this time, or its beginning."""
+    times = failed.get(whose, ())
+    place = bisect_left(times, ended_ms)
+    return max(begun_ms, times[place - 1]) if place else begun_ms
+
+
+def of_ends(ends: Iterable[Ended], failed: Failed = _NONE) -> list[Stall]:
+    """Turns that went on long after their last answer, and after the last try that failed: what came then, if anything did,
+    is not in the transcript."""
     found = []
     for one in ends:
         begun_ms = one.at_ms - one.duration_ms
-        since_ms = max(begun_ms, one.heard_ms or 0)
+        since_ms = _last_failed(failed, (one.session, False), max(begun_ms, one.heard_ms or 0), one.at_ms)
         silent_s = (one.at_ms - since_ms) / 1000
         if one.heard_ms is not None and one.heard_ms >= begun_ms:
             silent_s -= one.heard_tokens / SLOW_TOKENS_PER_S
@@ -224,19 +240,20 @@ _SAID: Mapping[str, str] = {
 def of_debug(
     notes: Iterable[DebugNote],
     versions: Mapping[str, str],
-    failed: Mapping[str, Sequence[int]] | None = None,
+    failed: Failed = _NONE,
 ) -> list[Stall]:
     """What the debug log and the client's telemetry say in words, once for each silence.
 
-    `versions`: session -> the client's version. `failed`: session -> when a try of it failed, or a turn died (ms, in order):
-    a line without a length that is of such a moment tells what is on record.
+    `versions`: session -> the client's version. A line without a length that is of the moment of a failure tells what is on
+    record.
     """
     spans: list[_Span] = []
     latest: dict[str, _Span] = {}
     for one in sorted(notes, key=lambda note: (note.at_ms, note.gap_s is None)):
         span = latest.get(one.session)
         if span is None or not span.takes(one):
-            if one.gap_s is None and _near((failed or {}).get(one.session, ()), one.at_ms):
+            on_record = any(_near(failed.get((one.session, sub), ()), one.at_ms) for sub in (False, True))
+            if one.gap_s is None and on_record:
                 continue
             begun_ms = one.at_ms - round((one.gap_s or 0.0) * 1000)
             span = _Span(begun_ms, one.at_ms, one, one.at_ms, unanswered=False, source=one.source)

@@ -487,7 +487,7 @@ class Store:
         run = self.connection.execute
         failures = run(
             "SELECT uuid FROM error WHERE uuid = chain AND scan > ?1 UNION SELECT uuid FROM dead WHERE scan > ?1 "
-            "UNION SELECT id FROM telemetry WHERE scan > ?1",
+            "UNION SELECT id FROM telemetry WHERE scan > ?1 AND kind IN ('retry', 'again', 'gave up')",
             (scan,),
         )
         ids = frozenset(uuid for (uuid,) in failures)
@@ -509,11 +509,14 @@ class Store:
     def waits(self, least_ms: int) -> list[Waited]:
         """Answers that were at least so long in coming, where it is known when they were asked for."""
         rows = self.connection.execute(
-            "SELECT at_ms, before_ms, session, version, output_tokens FROM request "
+            "SELECT at_ms, before_ms, session, version, output_tokens, agent IS NOT NULL FROM request "
             "WHERE before_ms IS NOT NULL AND at_ms - before_ms >= ? ORDER BY at_ms",
             (least_ms,),
         )
-        return [Waited(*row) for row in rows]
+        return [
+            Waited(at_ms, before_ms, session, version, tokens, bool(subagent))
+            for at_ms, before_ms, session, version, tokens, subagent in rows
+        ]
 
     def ends(self, least_ms: int) -> list[Ended]:
         """Turns that took at least so long, each with the last answer of its main conversation before its end."""
@@ -543,13 +546,14 @@ class Store:
         )
         return [Unfinished(*row) for row in rows]
 
-    def failed_ms(self) -> dict[str, list[int]]:
-        """Session -> when tries of it failed and turns died, in order."""
-        found: dict[str, list[int]] = {}
-        for session, at_ms in self.connection.execute(
-            "SELECT session, at_ms FROM error UNION ALL SELECT session, at_ms FROM dead ORDER BY at_ms"
+    def failed_ms(self) -> dict[tuple[str, bool], list[int]]:
+        """As `stalls.Failed`."""
+        found: dict[tuple[str, bool], list[int]] = {}
+        for session, subagent, at_ms in self.connection.execute(
+            "SELECT session, agent IS NOT NULL, at_ms FROM error UNION ALL "
+            "SELECT session, agent IS NOT NULL, at_ms FROM dead ORDER BY at_ms"
         ):
-            found.setdefault(session, []).append(at_ms)
+            found.setdefault((session, bool(subagent)), []).append(at_ms)
         return found
 
     def versions(self) -> list[tuple[str, str, int, bool, bool]]:

@@ -113,12 +113,12 @@ class Together:
     aside: int = 0
     "Failed requests for titles, summaries and the like, and those of which it is not known whose they were."
 
-    def failed_ms(self) -> dict[str, list[int]]:
-        """Session -> when tries of it failed and turns died, in order."""
-        found: dict[str, list[int]] = defaultdict(list)
+    def failed_ms(self) -> dict[tuple[str, bool], list[int]]:
+        """As `stalls.Failed`."""
+        found: dict[tuple[str, bool], list[int]] = defaultdict(list)
         for row in (*self.error, *self.dead):
-            found[row["session"]].append(row["at_ms"])
-        return {session: sorted(times) for session, times in found.items()}
+            found[row["session"], row["agent"] is not None].append(row["at_ms"])
+        return {whose: sorted(times) for whose, times in found.items()}
 
 
 # ----- what telemetry tells by itself
