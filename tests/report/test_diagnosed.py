@@ -174,6 +174,10 @@ def test_the_headline_tells_of_the_turns_whose_end_nothing_tells() -> None:
     found = replace(EMPTY, died=24, tables={"lost": [lost]})
 
     assert "24 turns died of it (7 more were left or ended out of sight" in diagnosed.verdict(found)
+    many = replace(found, failures=5_100, requests=31_620, died=2_004)
+    assert diagnosed.verdict(many).startswith(
+        "5,100 of 31,620 requests failed (16%), and 2,004 turns died of it"
+    )
     assert [diagnosed.waited(minutes) for minutes in (0.4, 12, 90)] == ["under 1 min", "12 min", "1.5 h"]
 
 

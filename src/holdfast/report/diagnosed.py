@@ -137,7 +137,8 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
         return f"{right}: {_requests(diagnosis)} on record, and none failed."
     of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
     share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
-    died = f", and {counted(diagnosis.died, 'turn')} died of it" if diagnosis.died else "; no turn died of it"
+    turns = "1 turn" if diagnosis.died == 1 else f"{diagnosis.died:,} turns"
+    died = f", and {turns} died of it" if diagnosis.died else "; no turn died of it"
     if more := open_ends(diagnosis):
         them = "1 more was" if more == 1 else f"{more:,} more were"
         died += f" ({them} left or ended out of sight: lost or not, nothing tells)"
@@ -146,7 +147,7 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
     explained = len(diagnosis.examination.explained)
     causes = counted(len(diagnosis.findings), "cause")
     verb = "explains" if len(diagnosis.findings) == 1 else "explain"
-    return f"{of}{share}{died}. {causes} {verb} {explained} of the {diagnosis.failures}."
+    return f"{of}{share}{died}. {causes} {verb} {explained:,} of the {diagnosis.failures:,}."
 
 
 def open_ends(diagnosis: Diagnosis) -> int:
