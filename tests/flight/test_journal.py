@@ -266,6 +266,24 @@ def test_a_locked_journal_never_stops_the_gateway(tmp_path: Path, caplog: pytest
     ]
 
 
+def test_a_journal_that_was_moved_away_is_missed_until_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows for a file that nobody will find wait in memory, and whoever runs the gateway is told."""
+    journal, record = Journal(tmp_path, flush_every_s=0.01), short_turn()
+    expected = copy.deepcopy(record)
+    with caplog.at_level(logging.WARNING, "holdfast.journal"):
+        (tmp_path / "journal.sqlite").rename(tmp_path / "elsewhere")
+        journal.changed(record)
+        until(lambda: journal.failure is not None)
+        (tmp_path / "elsewhere").rename(tmp_path / "journal.sqlite")
+        until(lambda: journal.failure is None)
+    journal.close()
+
+    assert "moved or removed; put it back, or start this gateway again" in caplog.text
+    assert read(tmp_path) == [expected]
+
+
 class BusyJournal(Journal):
     """While it writes a transaction, another turn arrives, as under load."""
 

@@ -48,7 +48,7 @@ from holdfast.flight.moments import Moment
 from holdfast.flight.record import NOTHING_KNOWN, About, Answer, AnswerLost, TurnRecord, new_turn_id
 from holdfast.flight.redact import clean, safe, scrub, scrub_error_event
 from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
-from holdfast.flight.state import INSTANCES, locked, make_private
+from holdfast.flight.state import INSTANCES, JOURNAL, locked, make_private
 
 log = logging.getLogger("holdfast.journal")
 
@@ -279,6 +279,7 @@ class Journal:
     def _open(self, kind: str) -> None:
         with locked(make_private(self.state_dir), exclusive=False):
             self._connection = connect(self.state_dir)
+            self._file = _which_file(self.state_dir / JOURNAL)
             self._connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
             try:
                 self._attic = Attic(self.state_dir, self._connection)
@@ -474,6 +475,8 @@ class Journal:
 
     def _flush(self) -> None:
         """One transaction with up to `ROWS_AT_ONCE` turns, those that have waited longest."""
+        if _which_file(self.state_dir / JOURNAL) != self._file:
+            raise FileNotFoundError("it was moved or removed; put it back, or start this gateway again")
         taken = list(islice(self._in_hand.values(), ROWS_AT_ONCE))
         rows, written = self._encode_rows(taken)
         notes, handed = _take_all(self._notes), _take_all(self._handed_over)
@@ -581,6 +584,15 @@ def _safe_about(about: About) -> About:
     """The same with every text fit to be stored: names and paths come from a model."""
     model, tool, path = (safe(text) if text else None for text in (about.model, about.tool, about.path))
     return replace(about, model=model, tool=tool, path=path)
+
+
+def _which_file(path: Path) -> tuple[int, int] | None:
+    """Device and inode. What was removed takes rows all the same, and nobody will find them."""
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return known.st_dev, known.st_ino
 
 
 def _take_all(queue: deque[Any]) -> list[Any]:
