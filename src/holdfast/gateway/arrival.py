@@ -15,6 +15,7 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway import sameness
 from holdfast.gateway.asker import Asker
+from holdfast.gateway.asking import Question
 from holdfast.gateway.guard import Refusal
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import Coming, coming_back
@@ -39,12 +40,16 @@ class Arrival:
         "asker",
         "body",
         "exchange",
+        "question",
     )
 
-    def __init__(self, engine: Engine, exchange: Exchange, asker: Asker, body: StreamLog) -> None:
+    def __init__(
+        self, engine: Engine, exchange: Exchange, asker: Asker, question: Question, body: StreamLog
+    ) -> None:
         self._engine = engine
         self.exchange = exchange
         self.asker = asker
+        self.question = question
         self.body = body
         self._timer: asyncio.TimerHandle | None = None
         self._waited = False

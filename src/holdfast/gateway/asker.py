@@ -13,6 +13,7 @@ from holdfast.flight.redact import safe
 from holdfast.gateway import profiles, sameness
 from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.guard import Head, Said
+from holdfast.gateway.headers import Sent
 from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.settings import Settings
 
@@ -39,6 +40,17 @@ class Asker(NamedTuple):
     session: str | None
     "Fit to be shown, as the next."
     subagent: str | None
+
+
+class Plan(NamedTuple):
+    """What becomes of a request that was let in. It follows from its head, so it is the same whenever that comes."""
+
+    target: bytes
+    "The request's own, without our prefix."
+    asker: Asker | None
+    "None where the request is no turn."
+    sent: Sent
+    "Its headers for upstream."
 
 
 class Askers:

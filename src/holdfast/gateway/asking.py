@@ -16,6 +16,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway import headers as h
 from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
+from holdfast.gateway.fields import Headers, Values
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.sockets import Fact
 from holdfast.gateway.sse import EventSplitter
@@ -34,7 +35,8 @@ class Question:
     """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
 
     __slots__ = (
-        "_headers",
+        "_names",
+        "_values",
         "as_stream",
         "eager",
         "images",
@@ -46,11 +48,13 @@ class Question:
         "tools",
     )
 
-    def __init__(self, method: bytes, target: bytes, headers: h.Headers, length: int | None) -> None:
+    def __init__(self, method: bytes, target: bytes, headers: h.Sent, length: int | None) -> None:
         self.method = method
         self.target = target
-        self._headers: h.Headers | h.Packed = headers
-        "For upstream, without framing. Packed once they were used."
+        self._names: tuple[bytes, ...]
+        self._values: Values | bytes
+        self._names, self._values = headers
+        "The headers for upstream, without framing. The values are packed once they were used."
         self.length = length
         "Of the client's body, as it announced it; None where it is chunked."
         self.eager = False
@@ -86,15 +90,15 @@ class Question:
             outgoing, self.images = strip_images(outgoing)
         return outgoing
 
-    def headers(self, outgoing: bytes | None) -> h.Headers:
+    def headers(self, outgoing: bytes | None) -> Headers:
         """The whole head, framed for the client's body or the edited one."""
-        headers = self._headers
-        if isinstance(headers, tuple):
-            headers = h.unpacked(headers)
-        else:
-            self._headers = h.packed(headers)
         length = self.length if outgoing is None else len(outgoing)
-        return h.framed(headers, self.method, length)
+        values = self._values
+        if isinstance(values, bytes):
+            values = h.unpacked(values)
+        else:
+            self._values = h.packed(values)
+        return h.framed((self._names, values), self.method, length)
 
 
 class Editor(Protocol):
@@ -305,7 +309,7 @@ class Asking(Attempt):
         """Upstream takes more."""
         self.carrier.request_resumed()
 
-    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def response_started(self, status: int, reason: bytes, headers: Headers) -> None:
         """Upstream's status and headers arrived."""
         self.carrier.headers_arrived(self, status, reason, headers)
 

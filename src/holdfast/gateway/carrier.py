@@ -29,6 +29,7 @@ from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
+from holdfast.gateway.fields import Fields, Headers
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hedging import Hedge
 from holdfast.gateway.hold import HoldBack
@@ -279,14 +280,15 @@ class Carrier:
 
     # -- the answer ---------------------------------------------------------------------------------
 
-    def headers_arrived(self, attempt: Asking, status: int, reason: bytes, headers: h.Headers) -> None:
+    def headers_arrived(self, attempt: Asking, status: int, reason: bytes, headers: Headers) -> None:
         """Upstream's status and headers arrived."""
         if attempt is not self.attempt:
             if self.hedge is not None:
                 self.hedge.headers_arrived(status, reason, headers)
             return
         now = self.now()
-        found = h.named(headers)
+        told = Fields(headers)
+        found = told.first
         content_type = h.text(found, b"content-type") or ""
         encoding = found.get(b"content-encoding")
         encoded = encoding is not None and encoding.lower() not in (b"", b"identity")
@@ -301,7 +303,7 @@ class Carrier:
         attempt.headers(status, streaming=events, now=now)
         self.engine.ledger.answered(now, status)
         self.status, self.status_reason = status, reason
-        self.client_headers = h.to_client(headers, found, self.record.turn_id)
+        self.client_headers = h.to_client(told, self.record.turn_id)
         self.length = None if events else h.content_length(found)
         if not self.log.size:
             self.streams = events
@@ -639,7 +641,7 @@ class Carrier:
         if self.turn.open:
             self._failed(ending, advice)
 
-    def take_over(self, attempt: Asking, head: tuple[int, bytes, h.Headers] | None) -> None:
+    def take_over(self, attempt: Asking, head: tuple[int, bytes, Headers] | None) -> None:
         """From now on the answer is this attempt's, of which so much is known."""
         self.hedge = None
         self.forget_answer()

@@ -31,7 +31,7 @@ from holdfast.gateway.about import request_key
 from holdfast.gateway.accounts import Summary
 from holdfast.gateway.alarms import Alarms
 from holdfast.gateway.arrival import Arrival
-from holdfast.gateway.asker import Asker, Askers, arrived, ids
+from holdfast.gateway.asker import Asker, Askers, Plan, arrived, ids
 from holdfast.gateway.asking import Question
 from holdfast.gateway.carrier import Carrier
 from holdfast.gateway.defects import defect
@@ -137,6 +137,7 @@ class Engine:
         self._late_failures: list[_LateFailure] = []
         self.askers = Askers(settings, self._secret)
         self._origin = settings.upstream.origin
+        self._target_prefix = settings.upstream.prefix.encode()
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -153,29 +154,35 @@ class Engine:
 
     def _arrived(self, exchange: Exchange) -> None:
         head = exchange.head
-        admitted = admit(head, self.settings)
+        plan = head.plan
+        if plan is None:
+            plan = head.plan = self._plan(head)
         if self.stopping:
-            admitted = Refusal(503, "api_error", "this gateway is stopping; ask again")
-        if isinstance(admitted, Refusal):
+            plan = Refusal(503, "api_error", "this gateway is stopping; ask again")
+        if isinstance(plan, Refusal):
             exchange.received_by(_Discard())
-            exchange.refuse(admitted.status, self.refused(admitted))
-            return
-        exchange.target = admitted
-        path = admitted.partition(b"?")[0]
-        if head.method == b"HEAD" and path == b"/":
+            exchange.refuse(plan.status, self.refused(plan))
+        elif plan.asker is not None:
+            self._turn_arrived(exchange, plan, plan.asker)
+        elif head.method == b"HEAD" and plan.target.partition(b"?")[0] == b"/":
             # A client's probe of its base URL. It asks nothing of the provider, so the provider is not asked.
             exchange.received_by(_Discard())
             exchange.start(200, b"", length=0)
             exchange.end()
-            return
-        if anthropic.is_turn(head.method, path):
-            self._turn_arrived(exchange, head)
         else:
-            record = self._record("opaque", arrived(head, path), *ids(head))
+            record = self._record("opaque", arrived(head, plan.target), *ids(head))
             record.readers = 1
-            relay = Relay(self, exchange, record)
+            relay = Relay(self, exchange, plan, record)
             self._relays.add(relay)
             relay.start()
+
+    def _plan(self, head: Head) -> Plan | Refusal:
+        target = admit(head, self.settings)
+        if isinstance(target, Refusal):
+            return target
+        turn = anthropic.is_turn(head.method, target)
+        asker = self.askers.of(head, target) if turn else None
+        return Plan(target, asker, h.to_upstream(head, self.settings.upstream, identity=turn))
 
     def refused(self, refusal: Refusal) -> bytes:
         """Count a request that becomes no turn; returns the answer's body, in the client's dialect."""
@@ -186,16 +193,15 @@ class Engine:
         log.warning("%s", said)
         self.recorder.tell("refused", said)
 
-    def _turn_arrived(self, exchange: Exchange, head: Head) -> None:
-        asker = self.askers.of(head, exchange.target)
-        settings = self.settings
-        body = StreamLog(self.budget, settings.limits.request_memory_bytes, self.spool_dir)
-        length = h.request_length(head)
-        if self.unbuffers or self._may_be_coming_back(asker.key, length, asker.profile):
-            exchange.received_by(Arrival(self, exchange, asker, body))
+    def _turn_arrived(self, exchange: Exchange, plan: Plan, asker: Asker) -> None:
+        exchange.forget_head()
+        body = StreamLog(self.budget, self.settings.limits.request_memory_bytes, self.spool_dir)
+        question = Question(exchange.method, self._target_prefix + plan.target, plan.sent, exchange.length)
+        if self.unbuffers or self._may_be_coming_back(asker.key, exchange.length, asker.profile):
+            exchange.received_by(Arrival(self, exchange, asker, question, body))
             return
         record = self._record("turn", asker.arrived, asker.session, asker.subagent)
-        carrier = self._carrier(record, asker.key, self._question(exchange, length), body, complete=False)
+        carrier = self._carrier(record, asker.key, question, body, complete=False)
         carrier.note(IDENTITY, record.started)
         carrier.follow(self._reader(carrier, exchange, asker, how="first"))
         carrier.ask()
@@ -204,10 +210,9 @@ class Engine:
 
     def begin(self, arrival: Arrival, body: bytes, *, held: Iterable[m.RequestHeld] = ()) -> None:
         """A request that was read to its end is a turn of its own."""
-        exchange, asker = arrival.exchange, arrival.asker
+        exchange, asker, question = arrival.exchange, arrival.asker, arrival.question
         record = self._record("turn", asker.arrived, asker.session, asker.subagent)
-        record.request_bytes = arrival.body.size
-        question = self._question(exchange, arrival.body.size)
+        record.request_bytes = question.length = arrival.body.size
         carrier = self._carrier(record, asker.key, question, arrival.body, complete=True)
         for moment in held:
             carrier.note(moment)
@@ -220,13 +225,6 @@ class Engine:
         assert carrier.reader is not None
         exchange.receiver = carrier.reader
         carrier.ask(body)
-
-    def _question(self, exchange: Exchange, length: int | None) -> Question:
-        """What this request asks upstream. Its headers need not stay with the client's connection."""
-        head, upstream = exchange.head, self.settings.upstream
-        headers = h.to_upstream(head, upstream, identity=True)
-        head.forget_headers()
-        return Question(head.method, upstream.prefix.encode() + exchange.target, headers, length)
 
     def turn_key(self, carrier: Carrier) -> sameness.Key:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""

@@ -11,10 +11,13 @@ import hmac
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.gateway.fields import Fields, Headers
 from holdfast.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from holdfast.gateway.asker import Plan
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -22,77 +25,39 @@ LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 class Head:
     """A request's head as it came."""
 
-    __slots__ = ("_first", "headers", "method", "target", "version")
+    __slots__ = ("fields", "method", "plan", "target", "version")
 
-    def __init__(
-        self, method: bytes, target: bytes, version: str, headers: list[tuple[bytes, bytes]]
-    ) -> None:
+    def __init__(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
         self.method = method
         self.target = target
         self.version = version
-        self.headers = headers
-        "Names as received."
-        # From the last to the first, so that of several the first one stays.
-        self._first = {name.lower(): value for name, value in reversed(headers)}
+        self.fields = Fields(headers)
+        self.plan: Plan | Refusal | None = None
+        "What became of the first request with it, and becomes of every other."
 
     def __repr__(self) -> str:
-        return f"<Head {self.method.decode('latin-1')}, {len(self.headers)} headers>"
+        return f"<Head {self.method.decode('latin-1')}, {len(self.fields.values)} headers>"
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
-        return self._first.get(name)
-
-    def all(self, name: bytes) -> list[bytes]:
-        """Every value of a header, by its lower-case name."""
-        first = self._first.get(name)
-        if first is None:
-            return []
-        if len(self._first) == len(self.headers):  # no name comes twice
-            return [first]
-        return [value for key, value in self.headers if key.lower() == name]
+        return self.fields.first.get(name)
 
     @property
     def size(self) -> int:
         """Bytes of target and headers."""
-        return sum(map(len, chain(*self.headers))) + 4 * len(self.headers) + len(self.target)
-
-    def less(self, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-        """The headers without those of these lower-case names."""
-        return less(self.headers, self._first, names)
+        return self.fields.size + len(self.target)
 
     def values(self, names: Iterable[bytes]) -> tuple[bytes | None, ...]:
         """The first value of each of several headers, by their lower-case names; None where there is none."""
-        return tuple(map(self._first.get, names))
-
-    def forget_headers(self) -> None:
-        """They were read and sent on; a turn may last an hour, and credentials need not stay that long."""
-        self.headers, self._first = _FORGOTTEN
+        return tuple(map(self.fields.first.get, names))
 
     def names(self) -> Iterable[bytes]:
         """The lower-case names of all headers."""
-        return self._first.keys()
+        return self.fields.first.keys()
 
     def text(self, name: bytes) -> str:
         """The same as text; empty where there is none."""
-        return self._first.get(name, b"").decode("latin-1")
-
-
-def less(
-    headers: list[tuple[bytes, bytes]], first: dict[bytes, bytes], names: frozenset[bytes]
-) -> list[tuple[bytes, bytes]]:
-    """The headers without those of these lower-case names; `first` has every lower-case name, from the last to the first."""
-    if len(first) != len(headers):  # some name comes twice
-        return [pair for pair in headers if pair[0].lower() not in names]
-    # A few of many, so that they are taken out, and the others not looked at.
-    left, places = headers.copy(), [*reversed(first)]
-    for name in first.keys() & names:
-        at = places.index(name)
-        del left[at], places[at]
-    return left
-
-
-_FORGOTTEN: Final[tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]] = ([], {})
-"One for all, and nobody writes into it."
+        return self.fields.first.get(name, b"").decode("latin-1")
 
 
 class Said(Mapping[str, str]):
@@ -101,7 +66,7 @@ class Said(Mapping[str, str]):
     __slots__ = ("_first",)
 
     def __init__(self, head: Head) -> None:
-        self._first = head._first
+        self._first = head.fields.first
 
     def __getitem__(self, name: str) -> str:
         value = self._first.get(name.encode("latin-1"))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from holdfast.gateway.guard import Head, less
+from holdfast.gateway.fields import Fields, Headers, Names, Values
+from holdfast.gateway.guard import Head
 from holdfast.gateway.settings import Upstream
 
-Headers = list[tuple[bytes, bytes]]
-Packed = tuple[tuple[bytes, ...], bytes]
-"All names, and all values in one piece."
+Sent = tuple[tuple[bytes, ...], Values]
+"Names and values, in order."
 Named = dict[bytes, bytes]
 "Each header's first value, by its lower-case name."
 
@@ -35,21 +35,29 @@ _PLAIN_CONNECTION: Final = (b"keep-alive", b"close")
 _BODILESS: Final = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 
-def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Headers:
+def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Sent:
     """The request's headers for upstream, without framing. `identity` asks for no compression."""
+    fields = head.fields
     dropped: frozenset[bytes] = _NOT_UPSTREAM_IDENTITY if identity else _NOT_UPSTREAM
-    connection = head.get(b"connection")
+    connection = fields.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    headers = [(b"host", upstream.authority.encode())]
-    headers += head.less(dropped)
-    if identity:
-        headers.append((b"accept-encoding", b"identity"))
-    return headers
+    values = fields.names.without(dropped).of(fields.values)
+    host = upstream.authority.encode()
+    return _with_ours(fields.names, dropped, identity), (
+        (host, *values, b"identity") if identity else (host, *values)
+    )
 
 
-def framed(headers: Headers, method: bytes, length: int | None) -> Headers:
-    """The same with what says how long the body is; None: chunked."""
+@lru_cache(maxsize=256)
+def _with_ours(names: Names, dropped: frozenset[bytes], identity: bool) -> tuple[bytes, ...]:
+    """What is left of these names, and those of our own: once for all the requests that have them."""
+    return (b"host", *names.without(dropped).names, *((b"accept-encoding",) if identity else ()))
+
+
+def framed(sent: Sent, method: bytes, length: int | None) -> Headers:
+    """All headers, with what says how long the body is; None: chunked."""
+    headers = list(zip(*sent, strict=True))
     if length is None:
         headers.append((b"transfer-encoding", b"chunked"))
     elif length or method not in _BODILESS:
@@ -57,20 +65,15 @@ def framed(headers: Headers, method: bytes, length: int | None) -> Headers:
     return headers
 
 
-def to_client(headers: Headers, found: Named, turn_id: str) -> bytes:
-    """A response's headers for the client, rendered; framing is added by whoever sends them. `found` is `named(headers)`."""
+def to_client(told: Fields, turn_id: str) -> bytes:
+    """A response's headers for the client, rendered; framing is added by whoever sends them."""
     dropped = _NOT_TO_CLIENT
-    connection = found.get(b"connection")
+    connection = told.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    kept = less(headers, found, dropped)
-    kept.append((b"holdfast-turn", turn_id.encode()))
-    return render(kept)
-
-
-def render(headers: Headers) -> bytes:
-    """Header lines, each with its line end. Values come from a parser that refuses control characters."""
-    return b"\r\n".join([*map(b": ".join, headers), b""])
+    kept = told.names.without(dropped)
+    lines = map(b": ".join, zip(kept.names, kept.of(told.values), strict=True))
+    return b"\r\n".join([*lines, b"holdfast-turn: " + turn_id.encode(), b""])
 
 
 def parsed(rendered: bytes) -> Headers:
@@ -79,37 +82,23 @@ def parsed(rendered: bytes) -> Headers:
     return [(name, value) for name, _, value in pairs]
 
 
-def packed(headers: Headers) -> Packed:
-    """A request's headers in less than half of their memory: clients send the same names in the same order each time.
+def packed(values: Values) -> bytes:
+    """A request's header values in less than half of their memory.
 
-    No value holds a line feed: they come from a parser that refuses control characters.
+    None holds a line feed: they come from a parser that refuses control characters.
     """
-    names, values = zip(*headers, strict=True)
-    return _one(names), b"\n".join(values)
+    return b"\n".join(values)
 
 
-def unpacked(headers: Packed) -> Headers:
-    """The list that was packed."""
-    names, values = headers
-    return list(zip(names, values.split(b"\n"), strict=True))
-
-
-@lru_cache(maxsize=256)
-def _one(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The same names, once for all the requests that have them."""
-    return names
+def unpacked(values: bytes) -> Values:
+    """The values that were packed; there is always one."""
+    return tuple(values.split(b"\n"))
 
 
 def without(rendered: bytes, name: bytes) -> bytes:
     """Rendered headers less those with this lower-case name."""
     lines = rendered.split(b"\r\n")[:-1]
     return b"".join([line + b"\r\n" for line in lines if not line.lower().startswith(name + b":")])
-
-
-def named(headers: Headers) -> Named:
-    """To look headers up in. A response is asked for half a dozen of them."""
-    # From the last to the first, so that of several the first one stays.
-    return {name.lower(): value for name, value in reversed(headers)}
 
 
 def text(found: Named, name: bytes, longest: int = 200) -> str | None:

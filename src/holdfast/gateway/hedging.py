@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism
-from holdfast.gateway import headers as h
 from holdfast.gateway.asking import Asking
 from holdfast.gateway.attempt import refused_with
+from holdfast.gateway.fields import Headers
 from holdfast.gateway.streamlog import SpoolError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Hedge:
         self._carrier = carrier
         self._rival = Asking(carrier, carrier.record.attempts + 1)
         self._rival.fresh = True
-        self._head: tuple[int, bytes, h.Headers] | None = None
+        self._head: tuple[int, bytes, Headers] | None = None
         "Its status, reason and headers, while it has said nothing more."
 
     def __repr__(self) -> str:
@@ -50,7 +50,7 @@ class Hedge:
         carrier.note(m.HedgeStarted(rival.number, round(now - (carrier.attempt.sent_at or now), 3)))
         rival.start()
 
-    def headers_arrived(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def headers_arrived(self, status: int, reason: bytes, headers: Headers) -> None:
         """Of the second attempt. An error of its own is not told while the first may yet answer."""
         if status >= 400:
             self.lost(refused_with(status))

@@ -20,6 +20,8 @@ import httptools
 
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway.guard import Head, Refusal
+from holdfast.gateway.headers import request_length
+from holdfast.gateway.heads import Found, Heads
 from holdfast.gateway.settings import Keepalive, Limits, Timeouts
 from holdfast.gateway.sockets import (
     SocketLike,
@@ -46,6 +48,7 @@ _REASONS: Final = {
     505: b"HTTP Version Not Supported", 529: b"Overloaded",
 }  # fmt: skip
 _NEVER: Final = float("inf")
+_FORGOTTEN: Final = Head(b"", b"", "1.1", [])
 _NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 "Where no head is being read; nobody writes into it."
 SENT_AHEAD_BYTES: Final = 64 * 1024
@@ -87,16 +90,23 @@ class Exchange:
         "ended",
         "head",
         "keep_alive",
+        "length",
+        "method",
         "receiver",
         "started",
-        "target",
+        "version",
     )
 
-    def __init__(self, connection: ClientConnection, head: Head, *, keep_alive: bool) -> None:
+    def __init__(
+        self, connection: ClientConnection, head: Head, length: int | None, *, keep_alive: bool
+    ) -> None:
         self._connection = connection
         self.head = head
-        self.target = head.target
-        "The request's own target, without our prefix; set by the engine."
+        "Its length is not the request's: the same head may have come before, with another."
+        self.length = length
+        "Of the request's body; None where it is chunked."
+        self.method = head.method
+        self.version = head.version
         self.keep_alive = keep_alive
         self.receiver: BodyReceiver | None = None
         self.body_complete = False
@@ -107,6 +117,10 @@ class Exchange:
         self._waiting: list[bytes] | None = None
 
     # -- request ------------------------------------------------------------------------------------
+
+    def forget_head(self) -> None:
+        """It was read; a turn may last an hour, and credentials need not stay with it that long."""
+        self.head = _FORGOTTEN
 
     def received_by(self, receiver: BodyReceiver) -> None:
         """Give the body to `receiver`, beginning with what has arrived already."""
@@ -144,14 +158,14 @@ class Exchange:
         if length is not None:
             framing = b"content-length: %d\r\n" % length
         elif status not in (204, 304) and status >= 200:
-            if self.head.version == "1.1":
-                self._chunked = self.head.method != b"HEAD"
+            if self.version == "1.1":
+                self._chunked = self.method != b"HEAD"
                 framing = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if not self.keep_alive:
             framing += b"connection: close\r\n"
-        elif self.head.version == "1.0":
+        elif self.version == "1.0":
             framing += b"connection: keep-alive\r\n"
         line = (status, reason or _REASONS.get(status, b""), headers, framing)
         # The head waits for what follows in the same turn of the loop: mostly the body's first bytes, and for a
@@ -194,7 +208,7 @@ class Exchange:
         if not self.body_complete:
             self.keep_alive = False
         self.start(status, b"content-type: application/json\r\n" + headers, length=len(body))
-        self.end(b"" if self.head.method == b"HEAD" else body)
+        self.end(b"" if self.method == b"HEAD" else body)
 
     def abort(self) -> None:
         """Break the connection off: the answer cannot be ended honestly in any other way."""
@@ -256,12 +270,14 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead_bytes",
+        "_begun_by",
         "_head",
         "_head_size",
         "_hold",
         "_incoming",
         "_lingered",
         "_listener",
+        "_missing",
         "_parser",
         "_ports",
         "_queue",
@@ -295,6 +311,10 @@ class ClientConnection(asyncio.Protocol):
         self._head_size = 0
         self._read_size = 0
         "Of the last read."
+        self._missing = 0
+        "How much of the body of a request is still to come whose head came before."
+        self._begun_by: bytes | None = None
+        "The read that the request began with whose head is being parsed."
         self._ahead_bytes = 0
         self._ports: tuple[int | None, int | None] | None = None
         "Once they were asked for."
@@ -330,8 +350,42 @@ class ClientConnection(asyncio.Protocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        if self.gone or self.lingering:
-            return
+        while data and not (self.gone or self.lingering):
+            if self._missing:
+                self.expires = self.loop.time() + self._listener.timeouts.request_body_s
+                data = self._take_body(data)
+            elif self._parser is None and (found := self._listener.heads.find(data)) is not None:
+                data = self._take_known(found, data)
+            else:
+                self._parse(data)
+                return
+
+    def _take_known(self, found: Found, data: bytes) -> bytes:
+        """A request whose head came before: nothing of it is parsed. Returns what follows the request."""
+        head, length, body_at = found
+        if length > self._listener.limits.body_bytes:
+            self._refuse(_too_large(self._listener.limits))
+            return b""
+        self._missing = length
+        self._head_arrived(head, length, keep_alive=True)
+        return self._take_body(data, body_at)
+
+    def _take_body(self, data: bytes, at: int = 0) -> bytes:
+        """The body behind such a head, from `at` on. Returns what follows it."""
+        till = at + self._missing
+        piece = data[at:till] if at or till < len(data) else data
+        self._missing -= len(piece)
+        try:
+            if piece:
+                self.on_body(piece)
+        except _Refused as refused:
+            self._refuse(refused.refusal)
+            return b""
+        if not self._missing:
+            self.on_message_complete()
+        return data[till:]
+
+    def _parse(self, data: bytes) -> None:
         self._read_size = len(data)
         if self._incoming is None:
             self._head_size += self._read_size
@@ -340,6 +394,7 @@ class ClientConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(self)
+            self._begun_by = data
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -362,6 +417,7 @@ class ClientConnection(asyncio.Protocol):
                     self._refuse(_HEAD_TOO_LARGE)
                 elif not self._head_size:
                     self._parser = None
+            self._begun_by = None
 
     def eof_received(self) -> bool:
         """The client closed its half: for us it is gone. Where it was owed an answer, see whether it resets, too.
@@ -433,7 +489,14 @@ class ClientConnection(asyncio.Protocol):
         self._head_size = 0
         if refusal is not None:
             raise _Refused(refusal)
-        exchange = Exchange(self, head, keep_alive=parser.should_keep_alive() and not self._listener.draining)
+        keep_alive = parser.should_keep_alive()
+        if self._begun_by is not None and keep_alive and not parser.should_upgrade():
+            self._listener.heads.remember(self._begun_by, head)
+        self._begun_by = None
+        self._head_arrived(head, request_length(head), keep_alive=keep_alive)
+
+    def _head_arrived(self, head: Head, length: int | None, *, keep_alive: bool) -> None:
+        exchange = Exchange(self, head, length, keep_alive=keep_alive and not self._listener.draining)
         self._incoming = exchange
         self.expires = self.loop.time() + self._listener.timeouts.request_body_s
         if self.current is None:
@@ -678,6 +741,7 @@ class Listener:
         self.render_error = render_error
         self.keepalive = keepalive
         self.connections: set[ClientConnection] = set()
+        self.heads = Heads()
         self.draining = False
         self._sweep = loop.call_later(self.SWEEP_S, self._end_the_slow)
 
@@ -708,6 +772,7 @@ class Listener:
 
     def _end_the_slow(self) -> None:
         now = self.loop.time()
+        self.heads.forget_old(now)
         for connection in [c for c in self.connections if c.expires <= now]:
             connection.expires = _NEVER
             connection.expire()
@@ -734,8 +799,8 @@ def _refusal(head: Head, limits: Limits, *, most: int) -> Refusal | None:
 
     The head has `most` bytes: what was read since it began, with some of the body perhaps.
     """
-    encodings = head.all(b"transfer-encoding")
-    hosts = len(head.all(b"host"))
+    encodings = head.fields.all(b"transfer-encoding")
+    hosts = len(head.fields.all(b"host"))
     length = head.get(b"content-length")
     if head.version not in ("1.0", "1.1"):
         return Refusal(505, "invalid_request_error", "only HTTP/1.0 and HTTP/1.1 are spoken here")
@@ -750,5 +815,9 @@ def _refusal(head: Head, limits: Limits, *, most: int) -> Refusal | None:
     if _UNPRINTABLE.search(head.target):
         return Refusal(400, "invalid_request_error", "the path holds characters that must be percent-encoded")
     if length is not None and int(length) > limits.body_bytes:
-        return Refusal(413, "request_too_large", f"the request is larger than {limits.body_bytes} bytes")
+        return _too_large(limits)
     return None
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(413, "request_too_large", f"the request is larger than {limits.body_bytes} bytes")

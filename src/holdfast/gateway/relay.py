@@ -14,8 +14,10 @@ from holdfast.flight.endings import COMPLETED, Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import now as instant_now
 from holdfast.flight.record import TurnRecord
 from holdfast.gateway import headers as h
+from holdfast.gateway.asker import Plan
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
+from holdfast.gateway.fields import Fields, Headers
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.upstream.connection import UpstreamConnection, at_hand
 from holdfast.gateway.upstream.pool import UpstreamError
@@ -35,7 +37,7 @@ class _Answer:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def response_started(self, status: int, reason: bytes, headers: Headers) -> None:
         self._relay.response_started(status, reason, headers)
 
     def body_arrived(self, data: bytes) -> None:
@@ -62,6 +64,7 @@ class Relay:
         "_connection",
         "_engine",
         "_exchange",
+        "_plan",
         "_request_ended",
         "_upstream_full",
         "_waiting",
@@ -69,9 +72,10 @@ class Relay:
         "record",
     )
 
-    def __init__(self, engine: Engine, exchange: Exchange, record: TurnRecord) -> None:
+    def __init__(self, engine: Engine, exchange: Exchange, plan: Plan, record: TurnRecord) -> None:
         self._engine = engine
         self._exchange = exchange
+        self._plan = plan
         self.record = record
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -110,11 +114,9 @@ class Relay:
         exchange, settings = self._exchange, self._engine.settings
         self._connection = connection
         self._note(at_hand(1, connection))
-        length = h.request_length(exchange.head)
-        headers = h.to_upstream(exchange.head, settings.upstream, identity=False)
-        headers = h.framed(headers, exchange.head.method, length)
-        target = settings.upstream.prefix.encode() + exchange.target
-        connection.start(_Answer(self), exchange.head.method, target, headers)
+        headers = h.framed(self._plan.sent, exchange.method, exchange.length)
+        target = settings.upstream.prefix.encode() + self._plan.target
+        connection.start(_Answer(self), exchange.method, target, headers)
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             connection.send_body(data)
@@ -162,16 +164,17 @@ class Relay:
 
     # -- the answer ---------------------------------------------------------------------------------
 
-    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def response_started(self, status: int, reason: bytes, headers: Headers) -> None:
         self.record.status = status
-        found = h.named(headers)
+        told = Fields(headers)
+        found = told.first
         self.record.request_id = h.text(found, b"request-id") or h.text(found, b"x-request-id")
         self.record.edge_id = h.text(found, b"cf-ray")
         content_type = h.text(found, b"content-type") or ""
         self._note(m.HeadersArrived(1, status, self.record.request_id, content_type, self.record.edge_id))
-        kept = h.to_client(headers, found, self.record.turn_id)
+        kept = h.to_client(told, self.record.turn_id)
         length = h.content_length(found)
-        if self._exchange.head.method == b"HEAD" or status in (204, 304):
+        if self._exchange.method == b"HEAD" or status in (204, 304):
             # These have no body, whatever length they announce for one that would be.
             if length is not None and status != 204:
                 kept += b"content-length: %d\r\n" % length

@@ -19,6 +19,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.redact import safe
 from holdfast.gateway import headers as h
 from holdfast.gateway.defects import defect
+from holdfast.gateway.fields import Fields, Headers
 from holdfast.gateway.settings import Upstream
 from holdfast.gateway.upstream.pool import Pool, UpstreamError
 
@@ -46,14 +47,14 @@ def called_for(ending: Ending, *, headers_came: bool) -> bool:
     return not ours and ending.side is not Side.CLIENT and ending.mechanism not in _NO_BREAKS
 
 
-def question(upstream: Upstream) -> h.Headers:
+def question(upstream: Upstream) -> Headers:
     """All the headers of the witness's request. None of them is a client's."""
     return [(b"host", upstream.authority.encode()), (b"user-agent", b"holdfast-witness"), (b"accept", b"*/*")]
 
 
-def answered(attempt: int, status: int, headers: h.Headers, took_s: float, address: str) -> m.EdgeWitnessed:
+def answered(attempt: int, status: int, headers: Headers, took_s: float, address: str) -> m.EdgeWitnessed:
     """What the witness said."""
-    found = h.named(headers)
+    found = Fields(headers).first
     edge = _text(found, b"cf-ray") or _text(found, b"x-amz-cf-id") or _text(found, b"x-azure-ref")
     return m.EdgeWitnessed(
         attempt=attempt,
@@ -90,9 +91,9 @@ class _Answer:
     def __init__(self, over: asyncio.Future[Ending | None]) -> None:
         self.over = over
         self.status = 0
-        self.headers: h.Headers = []
+        self.headers: Headers = []
 
-    def response_started(self, status: int, reason: bytes, headers: h.Headers) -> None:
+    def response_started(self, status: int, reason: bytes, headers: Headers) -> None:
         self.status, self.headers = status, headers
 
     def body_arrived(self, data: bytes) -> None: ...

@@ -207,7 +207,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @abstractmethod
     def start(self, listener: ResponseListener, method: bytes, target: bytes, headers: Headers) -> None:
-        """Begin an exchange. The headers are complete: host, and `content-length` or `transfer-encoding: chunked`.
+        """Begin an exchange. The headers are complete: host, and last `content-length` or `transfer-encoding: chunked`.
 
         Names and values come from a parser that refuses control characters.
         The head leaves with the first piece of body, or at the end of this turn of the loop.

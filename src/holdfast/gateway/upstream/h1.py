@@ -157,11 +157,11 @@ class Http1Connection(UpstreamConnection):
         if not self._begin(listener):
             return
         self._is_head = method == b"HEAD"
+        self._chunked = headers[-1][0].lower() == b"transfer-encoding"
         if self._proxy_header is not None:
             headers = [*headers, self._proxy_header]
         lines = map(b": ".join, headers)
         self._head = b"\r\n".join([b"%b %b%b HTTP/1.1" % (method, self._absolute, target), *lines, b"", b""])
-        self._chunked = b"\r\ntransfer-encoding: " in self._head.lower()
         self._loop.call_soon(self._send_waiting_head, listener)
 
     def send_body(self, data: bytes) -> None:
