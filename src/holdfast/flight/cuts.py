@@ -106,6 +106,8 @@ class Rows:
         """Take a turn that has ended; its row, if it was cut."""
         if record.kind != "turn" or record.ended is None:
             return None
+        if not self._open and not is_cut(record):
+            return None  # nearly always
         key = (record.session, record.subagent, record.path, record.upstream, record.agent)
         row = self._open.get(key)
         if row is not None and record.started.wall_ms > row.until_wall_ms:

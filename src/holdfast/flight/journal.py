@@ -94,23 +94,19 @@ def _encode_text(value: object) -> str:
 
 def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
     """`[[mono_s, wall_ms, name, data], ...]`, credentials taken out."""
-    items = [(at[0], at[1], _KINDS[type(moment)][0], moment) for at, moment in news]
+    items, safe_as_they_are = [], True
+    for at, moment in news:
+        name, texts, ending_of = _KINDS[type(moment)]
+        items.append((*at, name, moment))
+        if texts is not None and not _are_safe(texts(moment)):
+            safe_as_they_are = False
+        if ending_of is not None and ((ending := ending_of(moment)).detail or ending.evidence):
+            safe_as_they_are = False
     try:
         data = _encode(items)
     except UnicodeEncodeError:  # a lone surrogate: bytes of a client's that were no UTF-8
         return _encode(scrub_strings(msgspec.to_builtins(items)))
-    for _, moment in news:
-        if not _is_safe(moment):
-            return _encode(scrub_strings(msgspec.json.decode(data)))
-    return data
-
-
-def _is_safe(moment: Moment) -> bool:
-    """Whether every text in it may be written as it is."""
-    _, texts, ending_of = _KINDS[type(moment)]
-    if texts is not None and not _are_safe(texts(moment)):
-        return False
-    return ending_of is None or not ((ending := ending_of(moment)).detail or ending.evidence)
+    return data if safe_as_they_are else _encode(scrub_strings(msgspec.json.decode(data)))
 
 
 class _Kinds(dict[type[Moment], "_Kind"]):

@@ -17,7 +17,6 @@ from holdfast.flight.moments import Moment
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS = range(60, -1, -10)
 
 
 def new_turn_id(at: Instant) -> str:
@@ -25,8 +24,11 @@ def new_turn_id(at: Instant) -> str:
 
     An id names a turn in lists and opens nothing, so its chance need not be a secret.
     """
-    number = at.wall_ms << 25 | random.getrandbits(25)
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+    p, n = _PAIRS, at.wall_ms << 25 | random.getrandbits(25)
+    return (
+        f"{p[n >> 60 & 1023]}{p[n >> 50 & 1023]}{p[n >> 40 & 1023]}{p[n >> 30 & 1023]}"
+        f"{p[n >> 20 & 1023]}{p[n >> 10 & 1023]}{p[n & 1023]}"
+    )
 
 
 @dataclass(slots=True)

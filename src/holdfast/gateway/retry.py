@@ -393,18 +393,20 @@ class _Recent:
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
         "How many, the present one included."
-        self._counts: deque[tuple[int, int]] = deque()
+        self._counts: deque[list[int]] = deque()
+        "Each second in which it happened, and how often."
         self.total = 0
 
     def add(self, now: float) -> None:
-        second = math.floor(now)
-        self.count(now)
-        before = self._counts.pop()[1] if self._counts and self._counts[-1][0] == second else 0
-        self._counts.append((second, before + 1))
+        second = int(now)
+        if not self._counts or self._counts[-1][0] != second:
+            self.count(now)
+            self._counts.append([second, 0])
+        self._counts[-1][1] += 1
         self.total += 1
 
     def count(self, now: float) -> int:
-        first = math.floor(now) - self._seconds + 1
+        first = int(now) - self._seconds + 1
         while self._counts and self._counts[0][0] < first:
             self.total -= self._counts.popleft()[1]
         return self.total

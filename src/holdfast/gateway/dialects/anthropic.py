@@ -147,13 +147,6 @@ def _one_line(text: str, longest: int = 500) -> str:
 
 # -- one event --------------------------------------------------------------------------------------
 
-_ROUTINE = (
-    b"event: content_block_delta\n",
-    b"event: ping\n",
-    b"event: content_block_delta\r",
-    b"event: ping\r",
-)
-
 
 def event_name(event: bytes) -> bytes:
     """The name of a whole event; empty where it has none (a comment, or bare data)."""
@@ -169,20 +162,19 @@ def event_name(event: bytes) -> bytes:
 
 def is_error(event: bytes) -> bool:
     """Whether a whole event is the provider's error, with or without a name."""
-    return (event_name(event) or _type_of(event)) == b"error"
+    return (event_name(event) or _type_of(_payload(event))) == b"error"
+
+
+def _parted(event: bytes) -> tuple[bytes, bytes]:
+    """Name and data of a whole event."""
+    first, _, rest = event.partition(b"\ndata: ")
+    if first.startswith(b"event: ") and rest.find(b"\n") == len(rest) - 2 and b"\r" not in event:
+        return first[7:], rest[:-2]  # as the provider writes it: a name, one line of data
+    return event_name(event), _payload(event)
 
 
 def _payload(event: bytes) -> bytes:
     """The data of a whole event: its `data` lines joined with LF."""
-    end = event.find(b"\n")
-    if (
-        event.startswith(b"event:")
-        and event.startswith(b"\ndata: ", end)
-        and event.endswith(b"\n\n")
-        and event.find(b"\n", end + 1) == len(event) - 2
-        and b"\r" not in event
-    ):
-        return event[end + 7 : -2]  # as the provider writes it: a name, one line of data
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
     return lines[0] if len(lines) == 1 else b"\n".join(lines)
 
@@ -363,17 +355,13 @@ class EventReader:
 
     def seen(self, event: bytes) -> Seen | None:
         """Take the next whole event; return what it said, or None for a delta, a ping and the unknown."""
-        name = event[7 : event.find(b"\n")] if event.startswith(b"event: ") else b""
+        name, payload = _parted(event)
+        name = name or _type_of(payload)
         take = _TAKERS.get(name)
         if take is None:
-            if event.startswith(_ROUTINE):
-                return None
-            name = event_name(event) or _type_of(event)
-            take = _TAKERS.get(name)
-            if take is None:
-                return None
+            return None
         try:
-            return take(self, event)
+            return take(self, payload)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             self._unreadable(name)
             return None
@@ -398,8 +386,8 @@ class EventReader:
             return null_delta(self.output_tokens or 0)
         return comment("keepalive") if form == "comment" else PING
 
-    def _message_start(self, event: bytes) -> Seen:
-        message = _MESSAGE_START.decode(_payload(event)).message
+    def _message_start(self, payload: bytes) -> Seen:
+        message = _MESSAGE_START.decode(payload).message
         usage = message.usage or _Usage()
         self.model = intern(message.model) if message.model else self.model  # many turns', of few models
         self.message_id = message.id or self.message_id
@@ -410,15 +398,15 @@ class EventReader:
         self._close_block()
         return MessageStarted(message.model, self.input_tokens, usage.output_tokens, message.id)
 
-    def _block_start(self, event: bytes) -> Seen:
-        start = _BLOCK_START.decode(_payload(event))
+    def _block_start(self, payload: bytes) -> Seen:
+        start = _BLOCK_START.decode(payload)
         kind = start.content_block.type
         self.phase = _PHASES.get(kind, _IN_BODY)
         self.tool = start.content_block.name if self.phase is _IN_TOOL_USE else None
         self.index = start.index
         return BlockStarted(start.index, kind, self.tool)
 
-    def _block_stop(self, event: bytes) -> Seen | None:
+    def _block_stop(self, payload: bytes) -> Seen | None:
         index = self.index
         if index is None:
             return None
@@ -426,8 +414,8 @@ class EventReader:
         self._close_block()
         return BlockStopped(index)
 
-    def _message_delta(self, event: bytes) -> Seen:
-        given = _MESSAGE_DELTA.decode(_payload(event))
+    def _message_delta(self, payload: bytes) -> Seen:
+        given = _MESSAGE_DELTA.decode(payload)
         tokens = given.usage.output_tokens if given.usage else None
         if tokens is not None:
             self.output_tokens = tokens
@@ -435,14 +423,14 @@ class EventReader:
         self.stop_reason = reason or self.stop_reason
         return MessageChanged(tokens, reason)
 
-    def _message_stop(self, event: bytes) -> Seen:
+    def _message_stop(self, payload: bytes) -> Seen:
         self._close_block()
         self.finished = True
         self.phase = _AFTER
         return MessageStopped()
 
-    def _error(self, event: bytes) -> Seen:
-        self.error = _error_said(_payload(event))
+    def _error(self, payload: bytes) -> Seen:
+        self.error = _error_said(payload)
         return ErrorArrived(self.error["type"], self.error["message"])
 
     def _unreadable(self, name: bytes) -> None:
@@ -468,9 +456,8 @@ _TAKERS = {
 }
 
 
-def _type_of(event: bytes) -> bytes:
-    """The JSON `type` of an event that came without a name."""
-    payload = _payload(event)
+def _type_of(payload: bytes) -> bytes:
+    """The JSON `type` in the data of an event that came without a name."""
     if not payload.startswith(b"{"):
         return b""
     try:
