@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.gateway.fields import parsed
 from holdfast.gateway.upstream.pool import IDLE_S, UpstreamError
 from tests.simulation.loop import Timer
 from tests.simulation.schedule import Answer
@@ -296,10 +297,10 @@ class Connection:
         if self.dark:
             self._later(5.0, self._is_dark)
 
-    def start(self, listener: Any, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def start(self, listener: Any, method: bytes, target: bytes, lines: bytes) -> None:
         assert self.listener is None, "a connection carries one exchange at a time"
         self.listener = listener
-        self.headers = {name.lower(): value for name, value in headers}
+        self.headers = {name.lower(): value for name, value in parsed(lines)}
         self._request = []
         self.request_done = False
 

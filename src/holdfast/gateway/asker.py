@@ -13,7 +13,6 @@ from holdfast.flight.redact import safe
 from holdfast.gateway import profiles, sameness
 from holdfast.gateway.deadlines import keepalive_interval
 from holdfast.gateway.guard import Head, Said
-from holdfast.gateway.headers import Sent
 from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.settings import Settings
 
@@ -49,8 +48,8 @@ class Plan(NamedTuple):
     "The request's own, without our prefix."
     asker: Asker | None
     "None where the request is no turn."
-    sent: Sent
-    "Its headers for upstream."
+    lines: bytes
+    "Its headers for upstream, rendered, without framing."
 
 
 class Askers:

@@ -16,7 +16,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway import headers as h
 from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
-from holdfast.gateway.fields import Headers, Values
+from holdfast.gateway.fields import Headers
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.sockets import Fact
 from holdfast.gateway.sse import EventSplitter
@@ -35,8 +35,7 @@ class Question:
     """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
 
     __slots__ = (
-        "_names",
-        "_values",
+        "_lines",
         "as_stream",
         "eager",
         "images",
@@ -48,13 +47,11 @@ class Question:
         "tools",
     )
 
-    def __init__(self, method: bytes, target: bytes, headers: h.Sent, length: int | None) -> None:
+    def __init__(self, method: bytes, target: bytes, lines: bytes, length: int | None) -> None:
         self.method = method
         self.target = target
-        self._names: tuple[bytes, ...]
-        self._values: Values | bytes
-        self._names, self._values = headers
-        "The headers for upstream, without framing. The values are packed once they were used."
+        self._lines = lines
+        "The headers for upstream, rendered, without framing; all turns of a session have the same."
         self.length = length
         "Of the client's body, as it announced it; None where it is chunked."
         self.eager = False
@@ -90,15 +87,9 @@ class Question:
             outgoing, self.images = strip_images(outgoing)
         return outgoing
 
-    def headers(self, outgoing: bytes | None) -> Headers:
+    def headers(self, outgoing: bytes | None) -> bytes:
         """The whole head, framed for the client's body or the edited one."""
-        length = self.length if outgoing is None else len(outgoing)
-        values = self._values
-        if isinstance(values, bytes):
-            values = h.unpacked(values)
-        else:
-            self._values = h.packed(values)
-        return h.framed((self._names, values), self.method, length)
+        return h.framed(self._lines, self.method, self.length if outgoing is None else len(outgoing))
 
 
 class Editor(Protocol):

@@ -29,7 +29,7 @@ from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
-from holdfast.gateway.fields import Fields, Headers
+from holdfast.gateway.fields import Fields, Headers, parsed
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hedging import Hedge
 from holdfast.gateway.hold import HoldBack
@@ -370,8 +370,7 @@ class Carrier:
                 data, splitter.notable = attempt.editor.edit(data, splitter.notable)
             if splitter.notable:
                 notable, splitter.notable = splitter.notable, notable
-                for event in notable:
-                    self._look_into(event)
+                self._look_into(notable)
             if self.events.error is not None:
                 data = self._set_error_aside(data, notable)
             if not data:
@@ -401,14 +400,15 @@ class Carrier:
         elif notable and self.events.finished and not self.turn.answered:
             self._answered()
 
-    def _look_into(self, event: bytes) -> None:
-        events = self.events
-        seen = events.seen(event)
-        if isinstance(seen, anthropic.MessageStarted):
-            self.record.model, self.record.input_tokens = events.model, events.input_tokens
-            self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens))
-        elif isinstance(seen, anthropic.BlockStarted):
-            self.note(m.BlockOpened(seen.index, seen.kind, seen.tool))
+    def _look_into(self, notable: list[bytes]) -> None:
+        events, at = self.events, instant_now()
+        for event in notable:
+            seen = events.seen(event)
+            if isinstance(seen, anthropic.MessageStarted):
+                self.record.model, self.record.input_tokens = events.model, events.input_tokens
+                self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens), at)
+            elif isinstance(seen, anthropic.BlockStarted):
+                self.note(m.BlockOpened(seen.index, seen.kind, seen.tool), at)
 
     def _look_into_whole(self) -> None:
         """An answer without streaming says at its end what a stream says on the way."""
@@ -557,7 +557,7 @@ class Carrier:
         now = self.now()
         told = ending.evidence if "tcp_state" in ending.evidence else {**attempt.seen(), **ending.evidence}
         theirs = attempt.headers_at is not None and attempt is self.attempt
-        headers = h.parsed(self.client_headers) if theirs else []
+        headers = parsed(self.client_headers) if theirs else []
         asked_at = attempt.sent_at if attempt.sent_at is not None else attempt.started_at
         splitter = attempt.splitter
         facts: Facts = {

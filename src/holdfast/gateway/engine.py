@@ -196,7 +196,7 @@ class Engine:
     def _turn_arrived(self, exchange: Exchange, plan: Plan, asker: Asker) -> None:
         exchange.forget_head()
         body = StreamLog(self.budget, self.settings.limits.request_memory_bytes, self.spool_dir)
-        question = Question(exchange.method, self._target_prefix + plan.target, plan.sent, exchange.length)
+        question = Question(exchange.method, self._target_prefix + plan.target, plan.lines, exchange.length)
         if self.unbuffers or self._may_be_coming_back(asker.key, exchange.length, asker.profile):
             exchange.received_by(Arrival(self, exchange, asker, question, body))
             return

@@ -7,13 +7,24 @@ sends both on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
 Headers = list[tuple[bytes, bytes]]
 Values = tuple[bytes, ...]
+
+
+def render(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A line for each, with its line end. Values come from a parser that refuses control characters."""
+    return b"\r\n".join([*map(b": ".join, fields), b""])
+
+
+def parsed(lines: bytes) -> Headers:
+    """What was rendered."""
+    pairs = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
+    return [(name, value) for name, _, value in pairs]
 
 
 class Kept(NamedTuple):
@@ -77,6 +88,11 @@ class Fields:
 
     def __repr__(self) -> str:
         return f"<Fields {b', '.join(self.names.lowered).decode('latin-1')}>"  # a value may be a secret
+
+    def without(self, dropped: frozenset[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        """Those that have none of these lower-case names, as they were spelled and in their order."""
+        kept = self.names.without(dropped)
+        return zip(kept.names, kept.of(self.values), strict=True)
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, by its lower-case name."""

@@ -6,15 +6,12 @@ All else is forwarded as it came, in its order and spelling: clients and provide
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
-from holdfast.gateway.fields import Fields, Headers, Names, Values
+from holdfast.gateway.fields import Fields, render
 from holdfast.gateway.guard import Head
 from holdfast.gateway.settings import Upstream
 
-Sent = tuple[tuple[bytes, ...], Values]
-"Names and values, in order."
 Named = dict[bytes, bytes]
 "Each header's first value, by its lower-case name."
 
@@ -35,34 +32,22 @@ _PLAIN_CONNECTION: Final = (b"keep-alive", b"close")
 _BODILESS: Final = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 
-def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Sent:
-    """The request's headers for upstream, without framing. `identity` asks for no compression."""
+def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> bytes:
+    """The request's headers for upstream, rendered, without framing. `identity` asks for no compression."""
     fields = head.fields
     dropped: frozenset[bytes] = _NOT_UPSTREAM_IDENTITY if identity else _NOT_UPSTREAM
     connection = fields.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    values = fields.names.without(dropped).of(fields.values)
-    host = upstream.authority.encode()
-    return _with_ours(fields.names, dropped, identity), (
-        (host, *values, b"identity") if identity else (host, *values)
-    )
+    ours = [(b"accept-encoding", b"identity")] if identity else []
+    return render([(b"host", upstream.authority.encode()), *fields.without(dropped), *ours])
 
 
-@lru_cache(maxsize=256)
-def _with_ours(names: Names, dropped: frozenset[bytes], identity: bool) -> tuple[bytes, ...]:
-    """What is left of these names, and those of our own: once for all the requests that have them."""
-    return (b"host", *names.without(dropped).names, *((b"accept-encoding",) if identity else ()))
-
-
-def framed(sent: Sent, method: bytes, length: int | None) -> Headers:
-    """All headers, with what says how long the body is; None: chunked."""
-    headers = list(zip(*sent, strict=True))
+def framed(lines: bytes, method: bytes, length: int | None) -> bytes:
+    """The same, and last what says how long the body is; None: chunked."""
     if length is None:
-        headers.append((b"transfer-encoding", b"chunked"))
-    elif length or method not in _BODILESS:
-        headers.append((b"content-length", b"%d" % length))
-    return headers
+        return lines + b"transfer-encoding: chunked\r\n"
+    return lines + b"content-length: %d\r\n" % length if length or method not in _BODILESS else lines
 
 
 def to_client(told: Fields, turn_id: str) -> bytes:
@@ -71,28 +56,7 @@ def to_client(told: Fields, turn_id: str) -> bytes:
     connection = told.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    kept = told.names.without(dropped)
-    lines = map(b": ".join, zip(kept.names, kept.of(told.values), strict=True))
-    return b"\r\n".join([*lines, b"holdfast-turn: " + turn_id.encode(), b""])
-
-
-def parsed(rendered: bytes) -> Headers:
-    """The list that was rendered."""
-    pairs = [line.partition(b": ") for line in rendered.split(b"\r\n")[:-1]]
-    return [(name, value) for name, _, value in pairs]
-
-
-def packed(values: Values) -> bytes:
-    """A request's header values in less than half of their memory.
-
-    None holds a line feed: they come from a parser that refuses control characters.
-    """
-    return b"\n".join(values)
-
-
-def unpacked(values: bytes) -> Values:
-    """The values that were packed; there is always one."""
-    return tuple(values.split(b"\n"))
+    return render([*told.without(dropped), (b"holdfast-turn", turn_id.encode())])
 
 
 def without(rendered: bytes, name: bytes) -> bytes:

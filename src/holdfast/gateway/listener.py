@@ -38,8 +38,6 @@ from holdfast.gateway.sockets import (
 Facts = dict[str, str | int | float | bool | None]
 T = TypeVar("T", str, bytes)
 
-HEAD_WAITS_FOR: Final = 64 * 1024
-"Bytes of body that may wait with the head for the end of the loop's turn."
 _REASONS: Final = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     408: b"Request Timeout", 413: b"Content Too Large", 421: b"Misdirected Request",
@@ -84,7 +82,6 @@ class Exchange:
     __slots__ = (
         "_chunked",
         "_connection",
-        "_head_bytes",
         "_waiting",
         "body_complete",
         "ended",
@@ -113,7 +110,6 @@ class Exchange:
         self.started = False
         self.ended = False
         self._chunked = False
-        self._head_bytes = b""
         self._waiting: list[bytes] | None = None
 
     # -- request ------------------------------------------------------------------------------------
@@ -168,10 +164,9 @@ class Exchange:
         elif self.version == "1.0":
             framing += b"connection: keep-alive\r\n"
         line = (status, reason or _REASONS.get(status, b""), headers, framing)
-        # The head waits for what follows in the same turn of the loop: mostly the body's first bytes, and for a
-        # short answer all of it and its end. One write, not three.
-        self._head_bytes = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line
-        self._connection.loop.call_soon(self._send_head)
+        # The loop writes at once what it was given in one of its turns: mostly the body's first bytes leave with the
+        # head, and of a short answer all of it.
+        self._connection.write(b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -179,12 +174,7 @@ class Exchange:
             return
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head_bytes:
-            self._head_bytes += data
-            if len(self._head_bytes) > HEAD_WAITS_FOR:
-                self._send_head()
-        else:
-            self._connection.write(data)
+        self._connection.write(data)
 
     def end(self, data: bytes = b"") -> None:
         """Send the last piece, if any, and the end."""
@@ -192,8 +182,6 @@ class Exchange:
             return
         if self._chunked:
             data = (b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)) if data else b"0\r\n\r\n"
-        data = self._head_bytes + data
-        self._head_bytes = b""
         self.ended = True
         self._connection.chunked_end = self._chunked
         if data:
@@ -214,11 +202,6 @@ class Exchange:
         """Break the connection off: the answer cannot be ended honestly in any other way."""
         self.ended = True
         self._connection.abort()
-
-    def _send_head(self) -> None:
-        if self._head_bytes and not self.ended:
-            head, self._head_bytes = self._head_bytes, b""
-            self._connection.write(head)
 
     # -- what is known of the client ----------------------------------------------------------------
 

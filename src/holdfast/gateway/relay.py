@@ -114,9 +114,9 @@ class Relay:
         exchange, settings = self._exchange, self._engine.settings
         self._connection = connection
         self._note(at_hand(1, connection))
-        headers = h.framed(self._plan.sent, exchange.method, exchange.length)
+        lines = h.framed(self._plan.lines, exchange.method, exchange.length)
         target = settings.upstream.prefix.encode() + self._plan.target
-        connection.start(_Answer(self), exchange.method, target, headers)
+        connection.start(_Answer(self), exchange.method, target, lines)
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             connection.send_body(data)

@@ -19,7 +19,7 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.redact import safe
 from holdfast.gateway import headers as h
 from holdfast.gateway.defects import defect
-from holdfast.gateway.fields import Fields, Headers
+from holdfast.gateway.fields import Fields, Headers, render
 from holdfast.gateway.settings import Upstream
 from holdfast.gateway.upstream.pool import Pool, UpstreamError
 
@@ -47,9 +47,10 @@ def called_for(ending: Ending, *, headers_came: bool) -> bool:
     return not ours and ending.side is not Side.CLIENT and ending.mechanism not in _NO_BREAKS
 
 
-def question(upstream: Upstream) -> Headers:
-    """All the headers of the witness's request. None of them is a client's."""
-    return [(b"host", upstream.authority.encode()), (b"user-agent", b"holdfast-witness"), (b"accept", b"*/*")]
+def question(upstream: Upstream) -> bytes:
+    """All the headers of the witness's request, rendered. None of them is a client's."""
+    host = (b"host", upstream.authority.encode())
+    return render([host, (b"user-agent", b"holdfast-witness"), (b"accept", b"*/*")])
 
 
 def answered(attempt: int, status: int, headers: Headers, took_s: float, address: str) -> m.EdgeWitnessed:

@@ -13,6 +13,7 @@ import sys
 
 import uvloop
 
+from holdfast.gateway.fields import render
 from holdfast.gateway.settings import Keepalive
 from holdfast.gateway.sockets import set_keepalive, set_user_timeout
 from tests.gateway.upstream.stage import GET, Heard, pool_to
@@ -44,7 +45,7 @@ async def opened(server: socket.socket):  # type: ignore[no-untyped-def]
     set_user_timeout(connection._sock, 2500)
     peer, _ = server.accept()
     heard = Heard()
-    connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"10")])
+    connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"10")]))
     connection.send_body(b"x" * 5)
     peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
     await heard.something.wait()

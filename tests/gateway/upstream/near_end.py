@@ -17,6 +17,7 @@ import uvloop
 
 from holdfast.flight.endings import Ending, Phase
 from holdfast.gateway import sockets
+from holdfast.gateway.fields import render
 from holdfast.gateway.outage import Outage
 from holdfast.gateway.reaching import Reaching
 from holdfast.gateway.settings import Keepalive, Settings, Upstream
@@ -89,7 +90,7 @@ def exchange(host: str, port: int) -> None:
     async def story() -> None:
         connection = await pool_to(port, host=host).connect()
         heard = Heard()
-        connection.start(heard, b"GET", b"/", [(b"Host", b"far")])
+        connection.start(heard, b"GET", b"/", render([(b"Host", b"far")]))
         connection.end_body()
         await asyncio.sleep(0.2)  # the request is acknowledged
         say("ready")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from holdfast.flight.endings import Ending
+from holdfast.gateway.fields import render
 from holdfast.gateway.settings import Settings, Timeouts, Tls, Upstream
 from holdfast.gateway.upstream.connection import Headers, UpstreamConnection
 from holdfast.gateway.upstream.pool import Pool
@@ -212,7 +213,7 @@ async def ask(
 ) -> Heard:
     """One exchange from start to end."""
     heard = Heard()
-    connection.start(heard, method, b"/v1", headers)
+    connection.start(heard, method, b"/v1", render(headers))
     connection.send_body(body)
     connection.end_body()
     async with asyncio.timeout(30):

@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from holdfast.flight.endings import Mechanism, Phase
+from holdfast.gateway.fields import render
 from holdfast.gateway.settings import Keepalive, Settings, Sockets, Tls, Upstream
 from holdfast.gateway.upstream import connection as shared
 from holdfast.gateway.upstream import dial as dialling
@@ -636,7 +637,7 @@ def test_an_early_refusal_is_heard_under_tls_too(run: Run, authority: trustme.CA
         async with serving(over_tls(server_context(authority), script)) as port:
             for _ in range(5):
                 connection, heard = await pool_to(port, scheme="https", ca=ca_file).connect(), Heard()
-                connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"5000000")])
+                connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"5000000")]))
                 for _ in range(50):
                     connection.send_body(bytes(100_000))
                     await asyncio.sleep(0)

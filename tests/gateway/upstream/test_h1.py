@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.gateway.fields import render
 from holdfast.gateway.upstream.connection import Headers, UpstreamConnection, cause
 from holdfast.gateway.upstream.h1 import Callbacks, Http1Connection
 from tests.gateway.upstream.conftest import Run
@@ -117,7 +118,7 @@ def test_where_the_reads_cut_does_not_matter(data: st.DataObject, name: str) -> 
             connection.connection_made(Nowhere())
             for turn in (1, 2):
                 heard = Heard()
-                connection.start(heard, b"GET", b"/", GET)
+                connection.start(heard, b"GET", b"/", render(GET))
                 connection.end_body()
                 cuts = sorted(data.draw(st.sets(st.integers(1, len(answer) - 1), max_size=6)))
                 for start, end in zip([0, *cuts], [*cuts, len(answer)], strict=True):
@@ -159,7 +160,7 @@ def test_answers_side_by_side_do_not_mix(
             for pieces, close in zip(bodies, closing, strict=False):
                 connection = Http1Connection(sock, address="-", on_idle=put_back.append, callbacks=callbacks)
                 connection.connection_made(Nowhere())
-                connection.start(heard := Heard(), b"GET", b"/", GET)
+                connection.start(heard := Heard(), b"GET", b"/", render(GET))
                 connection.end_body()
                 head = CHUNKED.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") if close else CHUNKED
                 framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
@@ -191,7 +192,7 @@ def test_an_answer_that_rests_between_two_chunks_needs_no_parser() -> None:
         with socket.socket() as sock:
             connection = Http1Connection(sock, address="-")
             connection.connection_made(Nowhere())
-            connection.start(heard := Heard(), b"GET", b"/", GET)
+            connection.start(heard := Heard(), b"GET", b"/", render(GET))
             connection.end_body()
             connection.data_received(CHUNKED + b"9\r\ndata: a\n\n\r\n")
             assert connection._parser is None
@@ -263,11 +264,11 @@ def test_the_request_goes_out_as_given(framing: str, run: Run) -> None:
             sock.sendall(LENGTH_5 + b"hello")
             until_closed(sock)
 
-        header = (b"Content-Length", b"11") if framing == "length" else (b"Transfer-Encoding", b"chunked")
+        header = (b"Content-Length", b"11") if framing == "length" else (b"transfer-encoding", b"chunked")
         async with serving(script) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"POST", b"/v1/messages?beta=true", [*GET, header])
+            connection.start(heard, b"POST", b"/v1/messages?beta=true", render([*GET, header]))
             connection.send_body(b"hello")
             await asyncio.sleep(0.01)
             connection.send_body(b" world")
@@ -293,7 +294,7 @@ def test_the_head_does_not_wait_for_the_body(run: Run) -> None:
 
         async with serving(script) as port:
             connection = await pool_to(port).connect()
-            connection.start(Heard(), b"POST", b"/", [*GET, (b"Content-Length", b"5")])
+            connection.start(Heard(), b"POST", b"/", render([*GET, (b"Content-Length", b"5")]))
             await asyncio.wait_for(arrived.wait(), 2)
             connection.abort()
 
@@ -320,7 +321,7 @@ def test_a_slow_upstream_pauses_the_client(run: Run) -> None:
         async with serving(script) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"%d" % size)])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"%d" % size)]))
             piece = bytes(200_000)
             for _ in range(size // len(piece)):
                 connection.send_body(piece)
@@ -354,7 +355,7 @@ def test_an_early_refusal_of_a_large_upload_is_heard(polite: bool, run: Run) -> 
         for pieces in (1, 50, 1000):
             async with serving(script) as port:
                 connection, heard = await pool_to(port).connect(), Heard()
-                connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"5000000")])
+                connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"5000000")]))
                 for _ in range(pieces):
                     connection.send_body(bytes(5_000_000 // pieces))
                     if pieces < 1000:  # otherwise in one go: the socket is written to, never read, meanwhile
@@ -379,7 +380,7 @@ def test_an_answer_already_received_survives_our_failed_write(run: Run) -> None:
 
         async with serving(script) as port:
             connection, heard = await pool_to(port).connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"5000000")])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"5000000")]))
             connection.send_body(bytes(100))
             connection._transport.pause_reading()  # stands for a loop that did not get round to reading
             await asyncio.sleep(0.05)
@@ -469,7 +470,7 @@ def test_a_reset_during_the_upload_is_in_the_sending_phase(run: Run) -> None:
 
         async with serving(script) as port:
             connection, heard = await pool_to(port).connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"100")])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"100")]))
             await asyncio.wait_for(heard.over.wait(), 5)
         assert heard.code == "P.rst.send"
 
@@ -564,7 +565,7 @@ def test_abort_closes_and_says_nothing_more(run: Run) -> None:
 
         async with serving(script) as port:
             connection, heard = await pool_to(port).connect(), Heard()
-            connection.start(heard, b"GET", b"/", GET)
+            connection.start(heard, b"GET", b"/", render(GET))
             connection.end_body()
             await heard.something.wait()
             connection.abort()
@@ -601,7 +602,7 @@ def test_abort_from_within_a_callback_is_obeyed_at_once(callback: str, run: Run)
 
         async with serving(saying_once(LENGTH_5 + b"hello")) as port:
             connection = await pool_to(port).connect()
-            connection.start(Leaver(), b"GET", b"/", GET)
+            connection.start(Leaver(), b"GET", b"/", render(GET))
             connection.end_body()
             await asyncio.sleep(0.05)
         assert calls[-1] == callback and len(calls) == (1 if callback == "response_started" else 2)
@@ -623,7 +624,7 @@ def test_a_paused_connection_is_not_read(run: Run) -> None:
         async with serving(script) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"GET", b"/", GET)
+            connection.start(heard, b"GET", b"/", render(GET))
             connection.end_body()
             await heard.something.wait()
             connection.pause_reading()
@@ -658,9 +659,9 @@ def test_a_busy_connection_refuses_a_second_exchange(run: Run) -> None:
     async def story() -> None:
         async with serving(lambda sock: until_closed(sock)) as port:
             connection = await pool_to(port).connect()
-            connection.start(Heard(), b"GET", b"/", GET)
+            connection.start(Heard(), b"GET", b"/", render(GET))
             with pytest.raises(RuntimeError, match="take another connection"):
-                connection.start(Heard(), b"GET", b"/", GET)
+                connection.start(Heard(), b"GET", b"/", render(GET))
             connection.abort()
 
     run(story())
@@ -678,7 +679,7 @@ def test_a_defect_in_the_listener_ends_the_exchange_with_its_name() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         async with serving(saying_once(CHUNKED + b"5\r\nhello\r\n")) as port:
             connection, heard = await pool_to(port).connect(), Clumsy()
-            connection.start(heard, b"GET", b"/", GET)
+            connection.start(heard, b"GET", b"/", render(GET))
             connection.end_body()
             await asyncio.wait_for(heard.over.wait(), 5)
         assert len(heard.pieces) == 1 and heard.code == "M.local.body"

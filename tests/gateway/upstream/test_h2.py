@@ -16,6 +16,7 @@ from h2.events import PingAckReceived, PingReceived, RequestReceived, WindowUpda
 from h2.settings import SettingCodes
 from hpack.struct import NeverIndexedHeaderTuple
 
+from holdfast.gateway.fields import render
 from holdfast.gateway.settings import Settings, Tls, Upstream
 from holdfast.gateway.sockets import unacked_bytes
 from holdfast.gateway.upstream.connection import UpstreamConnection
@@ -60,7 +61,7 @@ def server_context(authority: trustme.CA, *offers: str) -> ssl.SSLContext:
 async def begun(pool: Pool, headers: Any = GET) -> tuple[UpstreamConnection, Heard]:
     """A connection with an exchange whose request is out."""
     connection, heard = await pool.connect(), Heard()
-    connection.start(heard, b"POST", b"/v1", headers)
+    connection.start(heard, b"POST", b"/v1", render(headers))
     connection.end_body()
     return connection, heard
 
@@ -309,7 +310,7 @@ def test_a_body_of_6_mb_respects_the_peers_windows(window: int | None, run: Run)
         async with serving(speaking(script, settings=sizes)) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"content-length", b"%d" % len(body))])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"content-length", b"%d" % len(body))]))
             for at in range(0, len(body), 100_000):
                 await heard.room.wait()
                 connection.send_body(body[at : at + 100_000])
@@ -336,7 +337,7 @@ def test_an_early_refusal_of_a_large_upload_is_heard(run: Run) -> None:
 
         async with serving(speaking(script)) as port:
             connection, heard = await pool_to(port).connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"content-length", b"5000000")])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"content-length", b"5000000")]))
             connection.send_body(bytes(5_000_000))
             await over(heard)
             connection.send_body(b"too late")

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.gateway.fields import render
 from holdfast.gateway.upstream.h2 import Http2Connection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.h2_stage import OK, Peer, frame, speaking
@@ -177,7 +178,7 @@ def test_a_reset_stream_keeps_its_code(phase: str, code: int, run: Run) -> None:
 
         async with serving(speaking(script)) as port:
             connection, heard = await pool_to(port).connect(), Heard()
-            connection.start(heard, b"POST", b"/", GET)
+            connection.start(heard, b"POST", b"/", render(GET))
             connection.send_body(bytes(100 if phase == "headers" else 1_000_000))
             if phase == "headers":
                 connection.end_body()
@@ -451,7 +452,7 @@ async def fed(pieces: list[bytes], body: bytes = b"") -> Heard:
     with socket.socket() as sock:
         connection, heard = Http2Connection(sock, address="-"), Heard()
         connection.connection_made(Somewhere())
-        connection.start(heard, b"POST", b"/", GET)
+        connection.start(heard, b"POST", b"/", render(GET))
         connection.send_body(body)
         connection.end_body()
         for piece in pieces:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from holdfast.gateway.fields import render
 from holdfast.gateway.upstream.connection import RESET_HOLD_S, UpstreamConnection
 from tests.gateway.upstream.conftest import Run
 from tests.gateway.upstream.stage import (
@@ -57,11 +58,11 @@ def test_the_next_request_may_start_from_within_the_last_ones_end(run: Run) -> N
                     super().response_ended()
                     connection = pool.idle()
                     assert connection is not None
-                    connection.start(second, b"GET", b"/2", GET)
+                    connection.start(second, b"GET", b"/2", render(GET))
                     connection.end_body()
 
             connection, first = await pool.connect(), Chain()
-            connection.start(first, b"GET", b"/1", GET)
+            connection.start(first, b"GET", b"/1", render(GET))
             connection.end_body()
             await asyncio.wait_for(second.over.wait(), 2)
             assert (first.body, second.body) == (b"hello", b"hello")
@@ -100,7 +101,7 @@ def test_an_answer_before_the_requests_end_is_not_followed_by_another(run: Run) 
         async with serving(saying(ANSWER)) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"POST", b"/", [*GET, (b"Content-Length", b"1000")])
+            connection.start(heard, b"POST", b"/", render([*GET, (b"Content-Length", b"1000")]))
             await asyncio.wait_for(heard.over.wait(), 2)
             assert heard.code == "whole" and pool.idle() is None
 
@@ -190,7 +191,7 @@ def test_idle_connections_can_be_forgotten(run: Run) -> None:
             pool = pool_to(port)
             idle, busy, heard = await pool.connect(), await pool.connect(), Heard()
             await ask(idle)
-            busy.start(heard, b"GET", b"/", GET)
+            busy.start(heard, b"GET", b"/", render(GET))
             assert pool.forget_idle() == 1 and not idle.alive
             busy.end_body()
             await asyncio.wait_for(heard.over.wait(), 2)
@@ -236,7 +237,7 @@ def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(run: Run) -> No
         async with serving(script) as port:
             pool = pool_to(port)
             connection, heard = await pool.connect(), Heard()
-            connection.start(heard, b"GET", b"/", GET)
+            connection.start(heard, b"GET", b"/", render(GET))
             connection.end_body()
             await pool.close()
             await asyncio.wait_for(heard.over.wait(), 2)

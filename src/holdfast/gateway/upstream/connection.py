@@ -206,8 +206,8 @@ class UpstreamConnection(asyncio.Protocol):
             restore(self._sock, before)
 
     @abstractmethod
-    def start(self, listener: ResponseListener, method: bytes, target: bytes, headers: Headers) -> None:
-        """Begin an exchange. The headers are complete: host, and last `content-length` or `transfer-encoding: chunked`.
+    def start(self, listener: ResponseListener, method: bytes, target: bytes, lines: bytes) -> None:
+        """Begin an exchange. `lines` are its headers, rendered: host, and last what says how long the body is, if any.
 
         Names and values come from a parser that refuses control characters.
         The head leaves with the first piece of body, or at the end of this turn of the loop.

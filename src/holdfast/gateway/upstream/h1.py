@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import httptools
 
 from holdfast.flight.endings import Mechanism, Side
+from holdfast.gateway.fields import render
 from holdfast.gateway.upstream.connection import HEAD_LIMIT, Headers, ResponseListener, UpstreamConnection
 from holdfast.gateway.upstream.tls import TlsSession, in_one_line
 
@@ -110,7 +111,6 @@ class Http1Connection(UpstreamConnection):
         "_complete",
         "_dry",
         "_flowing",
-        "_head",
         "_head_done",
         "_headers",
         "_interim",
@@ -118,7 +118,7 @@ class Http1Connection(UpstreamConnection):
         "_keep_alive",
         "_needs_eof",
         "_parser",
-        "_proxy_header",
+        "_proxy_line",
         "_reason",
     )
 
@@ -144,7 +144,7 @@ class Http1Connection(UpstreamConnection):
         """
         super().__init__(sock, address=address, took_s=took_s, tls=tls, on_idle=on_idle, now=now)
         self._absolute = absolute
-        self._proxy_header = proxy_header
+        self._proxy_line = b"" if proxy_header is None else render([proxy_header])
         self._callbacks = callbacks or Callbacks()
         self._headers: Headers = []
         self._parser: Any = None
@@ -152,27 +152,23 @@ class Http1Connection(UpstreamConnection):
 
     # The caller's side.
 
-    def start(self, listener: ResponseListener, method: bytes, target: bytes, headers: Headers) -> None:
-        """As for every connection; names and values are written as given."""
+    def start(self, listener: ResponseListener, method: bytes, target: bytes, lines: bytes) -> None:
+        """As for every connection; the lines are written as given."""
         if not self._begin(listener):
             return
         self._is_head = method == b"HEAD"
-        self._chunked = headers[-1][0].lower() == b"transfer-encoding"
-        if self._proxy_header is not None:
-            headers = [*headers, self._proxy_header]
-        lines = map(b": ".join, headers)
-        self._head = b"\r\n".join([b"%b %b%b HTTP/1.1" % (method, self._absolute, target), *lines, b"", b""])
-        self._loop.call_soon(self._send_waiting_head, listener)
+        self._chunked = lines.endswith(b"transfer-encoding: chunked\r\n")
+        # The loop writes what it was given in one of its turns at once, so this leaves together with a body at hand.
+        self._write(
+            b"%b %b%b HTTP/1.1\r\n%b%b\r\n" % (method, self._absolute, target, lines, self._proxy_line)
+        )
 
     def send_body(self, data: bytes) -> None:
         """Send a piece of the request's body, without copying it. Ignored when the exchange is already over."""
         if self._listener is None or self._request_done or not data:
             return
-        head, self._head = self._head, b""
         if self._chunked:
-            self._write(head + b"%x\r\n" % len(data), data, b"\r\n")
-        elif head:
-            self._write(head, data)
+            self._write(b"%x\r\n" % len(data), data, b"\r\n")
         else:
             self._write(data)
 
@@ -181,11 +177,8 @@ class Http1Connection(UpstreamConnection):
         if self._listener is None or self._request_done:
             return
         self._request_done = True
-        tail, self._head = self._head, b""
         if self._chunked:
-            tail += b"0\r\n\r\n"
-        if tail:
-            self._write(tail)
+            self._write(b"0\r\n\r\n")
 
     @property
     def response_read(self) -> bool:
@@ -317,7 +310,6 @@ class Http1Connection(UpstreamConnection):
         self._headers = []
         self._reason = b""
         self._dry = 0
-        self._head = b""
         self._chunked = False
         self._is_head = False
         self._interim = False
@@ -326,11 +318,6 @@ class Http1Connection(UpstreamConnection):
         self._complete = False
         self._keep_alive = False
         self._needs_eof = False
-
-    def _send_waiting_head(self, listener: ResponseListener) -> None:
-        if self._listener is listener and self._head:
-            head, self._head = self._head, b""
-            self._write(head)
 
     def _close(self) -> None:
         super()._close()

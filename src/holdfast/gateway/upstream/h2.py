@@ -40,6 +40,7 @@ from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.redact import safe
+from holdfast.gateway.fields import parsed
 from holdfast.gateway.settings import Keepalive
 from holdfast.gateway.sockets import Fact, unacked_bytes
 from holdfast.gateway.upstream.connection import WRITE_BUFFER, Headers, ResponseListener, UpstreamConnection
@@ -164,13 +165,13 @@ class Http2Connection(UpstreamConnection):
         """Whether, as far as we know, a new exchange can be started on it."""
         return super().alive and self._go_away is None
 
-    def start(self, listener: ResponseListener, method: bytes, target: bytes, headers: Headers) -> None:
+    def start(self, listener: ResponseListener, method: bytes, target: bytes, lines: bytes) -> None:
         """As for every connection. Where the peer takes no stream, `connection_ended` says so."""
         if not self._begin(listener):
             return
         self._bodiless = method == b"HEAD"
         self._spoke_at, self._heard_before = self._heard_at, self.received_bytes
-        self._fields = request_fields(method, self._scheme, target, headers)
+        self._fields = request_fields(method, self._scheme, target, parsed(lines))
         self._loop.call_soon(self._send_waiting_head, listener)
         self._look_again()
 
