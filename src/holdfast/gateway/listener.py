@@ -228,6 +228,10 @@ class Exchange:
         """Bytes written but not acknowledged by the peer's TCP; None where that cannot be measured."""
         return self._connection.unacknowledged()
 
+    def all_acknowledged(self) -> bool:
+        """Whether the peer's TCP has all that was written; where that cannot be measured, it is believed to."""
+        return self._connection.all_acknowledged()
+
     def facts(self) -> Facts:
         """What the kernel knows of the connection now."""
         return self._connection.facts()
@@ -618,6 +622,10 @@ class ClientConnection(asyncio.Protocol):
         if self._sent_fin and in_kernel:
             in_kernel -= 1  # our FIN counts as one
         return in_kernel + self.transport.get_write_buffer_size()
+
+    def all_acknowledged(self) -> bool:
+        # What was written in this turn of the loop waits here for its end: then the kernel need not be asked.
+        return not self.transport.get_write_buffer_size() and not self.unacknowledged()
 
     def facts(self) -> Facts:
         return dict(tcp_facts(self._sock))

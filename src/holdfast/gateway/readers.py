@@ -258,7 +258,7 @@ class Reader:
         self._settling = None
         if self.gone:
             return
-        if not self.exchange.unacknowledged():
+        if self.exchange.all_acknowledged():
             self.gone = True
             if tries:
                 self.exchange.on_closed(None)
