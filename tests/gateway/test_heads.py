@@ -30,11 +30,27 @@ def length(digits: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, digits if name == b"content-length" else value) for name, value in LINES]
 
 
+def remember(heads: Heads, data: bytes, head: Head) -> None:
+    """It comes twice."""
+    heads.remember(data, head)
+    heads.remember(data, head)
+
+
 @pytest.fixture
 def heads() -> Heads:
     found = Heads()
-    found.remember(written(), known())
+    remember(found, written(), known())
     return found
+
+
+def test_a_head_that_came_once_is_not_remembered() -> None:
+    """Nor is its credential kept; nor of those that are different every time."""
+    heads = Heads()
+    heads.remember(written(), known())
+
+    assert heads.find(written()) is None
+    heads.remember(written(length(b"77")), known(length(b"77")))
+    assert heads.find(written()) is not None
 
 
 def test_a_head_is_recognised_whatever_the_length_of_its_body(heads: Heads) -> None:
@@ -85,7 +101,7 @@ def test_whatever_else_differs_is_the_parsers_business(heads: Heads, other: byte
 def test_only_what_is_written_the_plain_way_is_remembered(told: bytes) -> None:
     """So that the bytes follow from what the parser said, and nothing hides between them."""
     heads = Heads()
-    heads.remember(told, known())
+    remember(heads, told, known())
 
     assert heads.find(told) is None
 
@@ -97,14 +113,14 @@ def test_a_request_without_a_length_or_with_a_long_head_is_not_remembered() -> N
         [*LINES, (b"x", b"y" * LONGEST)],
     ):
         heads = Heads()
-        heads.remember(written(headers), known(headers))
+        remember(heads, written(headers), known(headers))
 
         assert heads.find(written(headers)) is None
 
 
 def test_what_does_not_come_again_is_forgotten(heads: Heads) -> None:
     """After one or two minutes, and its credential with it; what comes in every minute stays."""
-    heads.remember(written(target=b"/seldom"), known(target=b"/seldom"))
+    remember(heads, written(target=b"/seldom"), known(target=b"/seldom"))
     for minute in range(1, 4):
         heads.forget_old(minute * FORGET_S)
         heads.forget_old(minute * FORGET_S + 1)  # too early
@@ -117,7 +133,7 @@ def test_no_more_than_so_many_are_remembered(heads: Heads) -> None:
     """However many different ones come."""
     for number in range(5 * KNOWN_MOST):
         target = b"/%d" % number
-        heads.remember(written(target=target), known(target=target))
+        remember(heads, written(target=target), known(target=target))
 
     assert len(heads._lately) + len(heads._before) <= 2 * KNOWN_MOST
     assert heads.find(written(target=b"/%d" % (5 * KNOWN_MOST - 1))) is not None
@@ -179,7 +195,7 @@ class Taken:
 
 
 async def heard(pieces: list[bytes], before: list[bytes], limits: Limits) -> tuple[list[Any], bytes]:
-    """What a connection's requests come to; `before` came on other connections."""
+    """What a connection's requests come to; `before` came on other connections, and came twice."""
     taken: list[Taken] = []
 
     def on_request(exchange: Exchange) -> None:
@@ -187,7 +203,7 @@ async def heard(pieces: list[bytes], before: list[bytes], limits: Limits) -> tup
         exchange.received_by(taken[-1])
 
     listener = Listener(asyncio.get_running_loop(), Timeouts(), limits, on_request, render_error)
-    for data in before:
+    for data in before * 2:
         connection = listener.connection()
         connection.connection_made(Wire())  # type: ignore[arg-type]
         connection.data_received(data)

@@ -8,7 +8,8 @@ Two readers must not understand a request differently. Hence a head is only reco
 same bytes before, with other digits as its one content-length; and it is only remembered where it is written the plain
 way, so that its bytes follow from what the parser said of it. All others are the parser's business each time.
 
-Heads hold credentials, so they do not stay: what did not come for one or two minutes is forgotten.
+Heads hold credentials, so they do not stay: only what came twice is remembered, and what did not come for one or two
+minutes is forgotten. So whoever writes something of its own into every head costs a number for each.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from holdfast.gateway.guard import Head
 FORGET_S: Final = 60.0
 "How often what did not come since the last time is forgotten."
 KNOWN_MOST: Final = 256
+ONCE_MOST: Final = 4096
 LONGEST: Final = 8 * 1024
 "Bytes of a head that is remembered."
 _LENGTHS: Final = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
@@ -39,13 +41,15 @@ class Found(NamedTuple):
 class Heads:
     """The heads of all clients that came lately."""
 
-    __slots__ = ("_before", "_forget_at", "_lately")
+    __slots__ = ("_before", "_forget_at", "_lately", "_once")
 
     def __init__(self) -> None:
         self._lately: dict[bytes, Head] = {}
         "By its bytes, less the digits of its length and the empty line."
         self._before: dict[bytes, Head] = {}
         "Those that came in the minute before, and not since."
+        self._once: set[int] = set()
+        "The hashes of those that came once."
         self._forget_at = 0.0
 
     def __repr__(self) -> str:
@@ -68,16 +72,23 @@ class Heads:
     def remember(self, data: bytes, head: Head) -> None:
         """`data` begins with this head, as the parser read it; the connection is kept for another request."""
         parted = _parted(data)
-        if parted is None or parted.body_at > LONGEST or data[: parted.body_at] != _written(head):
+        if parted is None or parted.body_at > LONGEST:
             return
-        if len(self._lately) >= KNOWN_MOST:
-            self._before, self._lately = self._lately, {}
-        self._lately[parted.key] = head
+        mark = hash(parted.key)
+        if mark not in self._once:
+            if len(self._once) >= ONCE_MOST:
+                self._once.clear()
+            self._once.add(mark)
+        elif data[: parted.body_at] == _written(head):
+            if len(self._lately) >= KNOWN_MOST:
+                self._before, self._lately = self._lately, {}
+            self._lately[parted.key] = head
 
     def forget_old(self, now: float) -> None:
         """Call it now and then."""
         if now >= self._forget_at:
             self._forget_at = now + FORGET_S
+            self._once.clear()
             self._before, self._lately = self._lately, {}
 
 
