@@ -38,6 +38,8 @@ from holdfast.gateway.sockets import (
 Facts = dict[str, str | int | float | bool | None]
 T = TypeVar("T", str, bytes)
 
+HEAD_WAITS_FOR: Final = 64 * 1024
+"Bytes of body that may wait with the head for the end of the loop's turn."
 _REASONS: Final = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
     408: b"Request Timeout", 413: b"Content Too Large", 421: b"Misdirected Request",
@@ -82,6 +84,7 @@ class Exchange:
     __slots__ = (
         "_chunked",
         "_connection",
+        "_head_bytes",
         "_waiting",
         "body_complete",
         "ended",
@@ -110,6 +113,7 @@ class Exchange:
         self.started = False
         self.ended = False
         self._chunked = False
+        self._head_bytes = b""
         self._waiting: list[bytes] | None = None
 
     # -- request ------------------------------------------------------------------------------------
@@ -164,9 +168,10 @@ class Exchange:
         elif self.version == "1.0":
             framing += b"connection: keep-alive\r\n"
         line = (status, reason or _REASONS.get(status, b""), headers, framing)
-        # The loop writes at once what it was given in one of its turns: mostly the body's first bytes leave with the
-        # head, and of a short answer all of it.
-        self._connection.write(b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line)
+        # The head waits for what follows in the same turn of the loop: mostly the body's first bytes, and for a
+        # short answer all of it and its end. One write, not three.
+        self._head_bytes = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % line
+        self._connection.loop.call_soon(self._send_head)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
@@ -174,7 +179,12 @@ class Exchange:
             return
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._connection.write(data)
+        if self._head_bytes:
+            self._head_bytes += data
+            if len(self._head_bytes) > HEAD_WAITS_FOR:
+                self._send_head()
+        else:
+            self._connection.write(data)
 
     def end(self, data: bytes = b"") -> None:
         """Send the last piece, if any, and the end."""
@@ -182,6 +192,8 @@ class Exchange:
             return
         if self._chunked:
             data = (b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)) if data else b"0\r\n\r\n"
+        data = self._head_bytes + data
+        self._head_bytes = b""
         self.ended = True
         self._connection.chunked_end = self._chunked
         if data:
@@ -202,6 +214,11 @@ class Exchange:
         """Break the connection off: the answer cannot be ended honestly in any other way."""
         self.ended = True
         self._connection.abort()
+
+    def _send_head(self) -> None:
+        if self._head_bytes and not self.ended:
+            head, self._head_bytes = self._head_bytes, b""
+            self._connection.write(head)
 
     # -- what is known of the client ----------------------------------------------------------------
 
@@ -227,10 +244,6 @@ class Exchange:
     def unacknowledged(self) -> int | None:
         """Bytes written but not acknowledged by the peer's TCP; None where that cannot be measured."""
         return self._connection.unacknowledged()
-
-    def all_acknowledged(self) -> bool:
-        """Whether the peer's TCP has all that was written; where that cannot be measured, it is believed to."""
-        return self._connection.all_acknowledged()
 
     def facts(self) -> Facts:
         """What the kernel knows of the connection now."""
@@ -622,10 +635,6 @@ class ClientConnection(asyncio.Protocol):
         if self._sent_fin and in_kernel:
             in_kernel -= 1  # our FIN counts as one
         return in_kernel + self.transport.get_write_buffer_size()
-
-    def all_acknowledged(self) -> bool:
-        # What was written in this turn of the loop waits here for its end: then the kernel need not be asked.
-        return not self.transport.get_write_buffer_size() and not self.unacknowledged()
 
     def facts(self) -> Facts:
         return dict(tcp_facts(self._sock))

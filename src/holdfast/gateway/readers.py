@@ -258,7 +258,7 @@ class Reader:
         self._settling = None
         if self.gone:
             return
-        if self.exchange.all_acknowledged():
+        if not self.exchange.unacknowledged():
             self.gone = True
             if tries:
                 self.exchange.on_closed(None)

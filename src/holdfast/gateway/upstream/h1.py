@@ -111,6 +111,7 @@ class Http1Connection(UpstreamConnection):
         "_complete",
         "_dry",
         "_flowing",
+        "_head",
         "_head_done",
         "_headers",
         "_interim",
@@ -158,17 +159,19 @@ class Http1Connection(UpstreamConnection):
             return
         self._is_head = method == b"HEAD"
         self._chunked = lines.endswith(b"transfer-encoding: chunked\r\n")
-        # The loop writes what it was given in one of its turns at once, so this leaves together with a body at hand.
-        self._write(
-            b"%b %b%b HTTP/1.1\r\n%b%b\r\n" % (method, self._absolute, target, lines, self._proxy_line)
-        )
+        line = (method, self._absolute, target, lines, self._proxy_line)
+        self._head = b"%b %b%b HTTP/1.1\r\n%b%b\r\n" % line
+        self._loop.call_soon(self._send_waiting_head, listener)
 
     def send_body(self, data: bytes) -> None:
         """Send a piece of the request's body, without copying it. Ignored when the exchange is already over."""
         if self._listener is None or self._request_done or not data:
             return
+        head, self._head = self._head, b""
         if self._chunked:
-            self._write(b"%x\r\n" % len(data), data, b"\r\n")
+            self._write(head + b"%x\r\n" % len(data), data, b"\r\n")
+        elif head:
+            self._write(head, data)
         else:
             self._write(data)
 
@@ -177,8 +180,11 @@ class Http1Connection(UpstreamConnection):
         if self._listener is None or self._request_done:
             return
         self._request_done = True
+        tail, self._head = self._head, b""
         if self._chunked:
-            self._write(b"0\r\n\r\n")
+            tail += b"0\r\n\r\n"
+        if tail:
+            self._write(tail)
 
     @property
     def response_read(self) -> bool:
@@ -310,6 +316,7 @@ class Http1Connection(UpstreamConnection):
         self._headers = []
         self._reason = b""
         self._dry = 0
+        self._head = b""
         self._chunked = False
         self._is_head = False
         self._interim = False
@@ -318,6 +325,11 @@ class Http1Connection(UpstreamConnection):
         self._complete = False
         self._keep_alive = False
         self._needs_eof = False
+
+    def _send_waiting_head(self, listener: ResponseListener) -> None:
+        if self._listener is listener and self._head:
+            head, self._head = self._head, b""
+            self._write(head)
 
     def _close(self) -> None:
         super()._close()
