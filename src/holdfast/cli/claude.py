@@ -5,10 +5,11 @@ Pure: values in, values out; `read_settings` alone reads files.
 Measured on 2.1.86, 2.1.114 and 2.1.329 (print mode, user, project and local settings also interactively):
 `env` in settings beats the process environment, and among settings `--settings` beats
 .claude/settings.local.json, which beats .claude/settings.json of the working directory (not of its parents),
-which beats the user's own. `--setting-sources` leaves sources out. Of two `--settings` options 2.1.329 takes the
-last and the older two the first, so there must be one. All three read a `--settings` file from a memory file
-system; 2.1.114 cannot read one from /dev/fd. Managed settings were not measured: by the vendor's documentation
-they beat everything, and nothing that we pass could change that.
+which beats the user's own. `--setting-sources` leaves sources out. Of two `--settings` or two `--setting-sources`
+2.1.329 takes the last and the older two the first, so there must be one. A `--settings` file that is not there ends all
+three with an error; one that they cannot read they pass over. All three read one from a memory file system; 2.1.114
+cannot read one from /dev/fd. How they read a file's text: `settings_text`. Managed settings were not measured: by the
+vendor's documentation they beat everything, and nothing that we pass could change that.
 
 A base URL says where the user's key is sent. A cloned repository brings its own .claude folder, so a base URL
 from there is never taken without being asked for by name.
@@ -16,13 +17,16 @@ from there is never taken without being asked for by name.
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
+from holdfast.cli import settings_text
 from holdfast.flight.plain_files import read_plain
 
 BASE_URL = "ANTHROPIC_BASE_URL"
@@ -83,27 +87,34 @@ def program_at(command: Sequence[str]) -> int | None:
     return None
 
 
-def option_value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of `--name VALUE` or `--name=VALUE` among a program's arguments; what follows `--` is not looked at."""
-    for at, word in enumerate(arguments):
+def option_values(arguments: Sequence[str], name: str) -> list[str]:
+    """The values of all `--name VALUE` and `--name=VALUE` among a program's arguments, up to `--`."""
+    found, rest = [], iter(arguments)
+    for word in rest:
         if word == "--":
-            return None
-        if word == name and at + 1 < len(arguments):
-            return arguments[at + 1]
-        if word.startswith(name + "="):
-            return word.partition("=")[2]
-    return None
+            break
+        if word == name:
+            found += [value for value in (next(rest, None),) if value is not None]
+        elif word.startswith(name + "="):
+            found.append(word.partition("=")[2])
+    return found
+
+
+def option_value(arguments: Sequence[str], name: str) -> str | None:
+    """The first value of an option; None where it is not given."""
+    return next(iter(option_values(arguments, name)), None)
 
 
 def with_option(command: Sequence[str], at: int, name: str, value: str) -> list[str]:
-    """The command line with `name value` as its only such option, put at `at`."""
+    """The command line with `name value` as its only such option, put at `at`. One that lacks its value stays, to be
+    refused by the program."""
     head, kept, rest = list(command[:at]), [], list(command[at:])
     while rest:
         word = rest.pop(0)
         if word == "--":
             kept += [word, *rest]
             break
-        if word == name:
+        if word == name and rest:
             del rest[:1]
         elif not word.startswith(name + "="):
             kept.append(word)
@@ -122,14 +133,23 @@ class Source:
     place: str
     "The file, as one would name it to the user."
     content: dict[str, Any] = field(repr=False)
+    trouble: str = ""
+    "Why it could not be read, as a clause; empty where it was. Then there is no content."
+    ignored: bool = False
+    "Whether every measured client passes over it for that reason, too."
 
     @property
     def env(self) -> dict[str, str]:
-        """Its `env`; values that are no text are left out."""
+        """Its `env`, as text."""
         env = self.content.get("env")
         if not isinstance(env, dict):
             return {}
-        return {name: str(value) for name, value in env.items() if isinstance(value, str | int | float)}
+        return {name: settings_text.as_text(value) for name, value in env.items()}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a client may read in it what we could not."""
+        return bool(self.trouble) and not self.ignored
 
 
 def read_settings(
@@ -137,47 +157,65 @@ def read_settings(
 ) -> list[Source]:
     """The settings in force for a Claude Code started in `directory`, weakest first.
 
-    Files that are missing, unreadable or no JSON count as absent, as they do for the client.
+    What is not there is left out; what is there and cannot be read is said to be so, without content. Every
+    `--settings` is a source of its own, and of several `--setting-sources` all are believed: which one counts
+    depends on the version.
     """
     home = Path(environ.get("HOME") or "~").expanduser()
     config = Path(environ["CLAUDE_CONFIG_DIR"]) if environ.get("CLAUDE_CONFIG_DIR") else home / ".claude"
-    chosen = option_value(arguments, "--setting-sources")
-    allowed = (
-        {part.strip() for part in chosen.split(",")} if chosen is not None else {"user", "project", "local"}
-    )
+    chosen = option_values(arguments, "--setting-sources") or ["user,project,local"]
+    allowed = {part.strip() for value in chosen for part in value.split(",")}
     files = [
         ("user", config / "settings.json"),
         ("project", directory / ".claude" / "settings.json"),
         ("local", directory / ".claude" / "settings.local.json"),
     ]
     sources = [_read_file(kind, path) for kind, path in files if kind in allowed]
-    given = option_value(arguments, "--settings")
-    if given is not None:
-        sources.append(_read_given(given, directory))
+    sources += [_read_given(given, directory) for given in option_values(arguments, "--settings") if given]
     if platform in MANAGED_FILES:
         sources.append(_read_file("managed", MANAGED_FILES[platform]))
     return [source for source in sources if source is not None]
 
 
-def _read_file(kind: str, path: Path, place: str = "") -> Source | None:
+def _read_file(kind: str, path: Path) -> Source | None:
     try:
-        return _source(kind, place or str(path), read_plain(path).decode("utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return _source(kind, str(path), settings_text.decode(read_plain(path)))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        # What the system refuses to us it refuses to the client; a pipe or a device is refused by ourselves.
+        return Source(kind, str(path), {}, error.strerror or str(error), ignored=error.errno != errno.EINVAL)
 
 
-def _read_given(given: str, directory: Path) -> Source | None:
-    if given.lstrip().startswith("{"):
-        return _source("--settings", "--settings", given)
-    return _read_file("--settings", directory / given, f"--settings {given}")
+def _read_given(given: str, directory: Path) -> Source:
+    place = "--settings"
+    if is_json(given):
+        return _source(place, place, _inline(given))
+    named = f"{place} {given}"
+    found = _read_file(place, directory / given)
+    return (
+        replace(found, place=named)
+        if found is not None
+        else Source(place, named, {}, "there is no such file")
+    )
 
 
-def _source(kind: str, place: str, text: str) -> Source | None:
+def is_json(given: str) -> bool:
+    """Whether `--settings` was given JSON, and not a file's name."""
+    return _inline(given).startswith("{")
+
+
+def _inline(given: str) -> str:
+    return settings_text.decode(os.fsencode(given.strip())).strip()
+
+
+def _source(kind: str, place: str, text: str) -> Source:
     try:
-        content = json.loads(text)
-    except ValueError:
-        return None
-    return Source(kind, place, content) if isinstance(content, dict) else None
+        return Source(kind, place, settings_text.parse(text))
+    except settings_text.TooDeep as error:
+        return Source(kind, place, {}, str(error))
+    except settings_text.Unreadable as error:
+        return Source(kind, place, {}, str(error), ignored=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,27 +293,51 @@ def timer_variables(environ: Mapping[str, str], sources: Sequence[Source]) -> di
     return {name: value.value for name, value in found.items() if value is not None}
 
 
-def settings_to_pass(url: str, sources: Sequence[Source]) -> dict[str, Any] | None:
+def settings_to_pass(
+    url: str, sources: Sequence[Source], environ: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any] | None:
     """The settings for one `--settings` option, so that ours win over files; None if the environment suffices.
 
-    They are needed where a file sets the base URL, or a NO_PROXY list without loopback in it. What the user gave with
-    `--settings` is kept: there can be only one such option.
+    They are needed where a file sets the base URL, or a NO_PROXY list without loopback in it, or where a file could not
+    be read, lest a client read these in it. What the user gave with `--settings` is kept: there can be only one such
+    option. Raises `NotJoined` where that cannot be kept.
     """
     ours: dict[str, str] = {}
     setting = [source for source in sources if source.kind != "managed"]
+    lists = {name: source.env[name] for source in setting for name in NO_PROXY_NAMES if name in source.env}
+    if any(source.trouble for source in setting if source.kind != "--settings"):
+        ours = base_variables(url, {**environ, **lists})
     if any(BASE_URL in source.env for source in setting):
         ours[BASE_URL] = as_base(url)
-    for name in NO_PROXY_NAMES:
-        lists = [source.env[name] for source in setting if name in source.env]
-        if lists and with_loopback(lists[-1]) != lists[-1]:
-            ours[name] = with_loopback(lists[-1])
+    for name, value in lists.items():
+        if with_loopback(value) != value:
+            ours[name] = with_loopback(value)
     if not ours:
         return None
-    given = next((source for source in sources if source.kind == "--settings"), None)
-    merged = dict(given.content) if given is not None else {}
+    merged = _given_alone([source for source in setting if source.kind == "--settings"])
     env = merged.get("env")
     merged["env"] = {**(env if isinstance(env, dict) else {}), **ours}
     return merged
+
+
+class NotJoined(Exception):
+    """The user's `--settings` cannot be joined with ours; the text says why and what to do."""
+
+
+def _given_alone(given: Sequence[Source]) -> dict[str, Any]:
+    """The content of the one `--settings` option, if there is one. Raises `NotJoined`."""
+    why = "a settings file would lead past the gateway, so its address has to be joined with your --settings"
+    if len(given) > 1:
+        raise NotJoined(
+            f"{why}, and you gave {len(given)} of them, of which some versions of Claude Code take the first and some "
+            "the last. Put all into one."
+        )
+    if given and given[0].trouble:
+        raise NotJoined(
+            f"{why}, and {shown_text(given[0].place)} cannot be read: {given[0].trouble}. "
+            "Correct it, or give --settings as JSON text."
+        )
+    return dict(given[0].content) if given else {}
 
 
 def may_be_shown(passed: Mapping[str, Any], arguments: Sequence[str]) -> bool:
@@ -283,8 +345,7 @@ def may_be_shown(passed: Mapping[str, Any], arguments: Sequence[str]) -> bool:
 
     So where they are ours alone, or where the user wrote theirs there as well.
     """
-    given = option_value(arguments, "--settings")
-    if given is not None and given.lstrip().startswith("{"):
+    if any(is_json(given) for given in option_values(arguments, "--settings")):
         return True
     return set(passed) == {"env"} and set(passed["env"]) <= {BASE_URL, *NO_PROXY_NAMES}
 
@@ -306,7 +367,7 @@ def template_variables(templates: Sequence[str], url: str, port: int) -> dict[st
 
 
 class UntrustedUpstream(Exception):
-    """A base URL that came with a project folder; its text says where from and what to do."""
+    """A base URL that came with a project folder, or that nobody can tell; the text says where from and what to do."""
 
 
 def upstream_from_client(
@@ -314,22 +375,35 @@ def upstream_from_client(
 ) -> Found | None:
     """The base URL that the client would have used without us; None for its default.
 
-    Raises `UntrustedUpstream` where that one comes from the project's own settings and was not asked for.
+    Raises `UntrustedUpstream` where that one comes from the project's own settings and was not asked for, or where it
+    may stand in a file that we could not read. (One named by `--settings` is the user's word, whatever it says.)
     """
+    doubt = next((source for source in sources if source.doubtful and source.kind != "--settings"), None)
+    if doubt is not None:
+        raise UntrustedUpstream(
+            f"{shown_text(doubt.place)} cannot be read ({doubt.trouble}), and Claude Code may read in it where to send "
+            "your key. Correct that file or take it away, or say yourself where to send it: "
+            "--upstream https://api.anthropic.com"
+        )
     found = look_up(BASE_URL, environ, sources)
     if found is None or found.trusted or trust_project:
         return found
     raise UntrustedUpstream(
-        f"{found.place} of this project sends Claude Code to {shown_url(found.value)}, and with it your key. "
+        f"{shown_text(found.place)} of this project sends Claude Code to {shown_url(found.value)}, and with it your key. "
         "A base URL that comes with a folder is not taken unasked. If you trust it, add --trust-project-upstream; "
-        f"otherwise give your own: --upstream {'https://api.anthropic.com'}"
+        "otherwise give your own: --upstream https://api.anthropic.com"
     )
 
 
 def shown_url(url: str) -> str:
     """A URL for a person's eyes: no user name, password or query, no control characters."""
     bare = re.sub(r"//[^/@]*@", "//***@", url).partition("?")[0]
-    return "".join(c if c.isprintable() else "?" for c in bare)[:200]
+    return shown_text(bare)[:200]
+
+
+def shown_text(text: str) -> str:
+    """A place's name for a person's eyes: no control characters, and nothing that could not be printed."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 # -- afterwards --------------------------------------------------------------------------------------------

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from holdfast.cli import catalogue, claude, config, errors
+from holdfast.cli import catalogue, claude, config, errors, settings_text
 from holdfast.cli.child import Ended, Foreground, GatewayFailed, GatewayProcess, end_like
 from holdfast.cli.control import Counts, Start
 from holdfast.cli.gateway_log import LOG_NAME
@@ -135,20 +134,28 @@ def write_private(directory: Path, content: bytes) -> Path:
     return path
 
 
+def settings_passed(plan: Plan, url: str, environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """The settings that Claude Code is given so that ours win; None where it needs none. Raises `Misused`."""
+    try:
+        return claude.settings_to_pass(url, plan.sources, environ)
+    except claude.NotJoined as refusal:
+        raise errors.Misused(str(refusal)) from None
+
+
 def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple[list[str], Path | None]:
     """The command line, with `--settings` where a settings file would win over us; and the file made for it.
 
     What the user's own `--settings` file holds may be secret. It goes neither to disk nor into the command line,
-    which other users can read: on Linux into a file in memory. Raises `Misused` where there is no such place.
+    which other users can read: on Linux into a file in memory. Raises `Misused` where there is no such place, or
+    where that file could not be read.
     """
     command = list(plan.command)
     if plan.claude_at is None:
         return command, None
-    passed = claude.settings_to_pass(url, plan.sources)
+    passed = settings_passed(plan, url, environ)
     if passed is None:
         return command, None
-    content, made = msgspec.json.encode(passed), None
-    argument = content.decode()
+    argument, made = settings_text.dump(passed), None
     if not claude.may_be_shown(passed, command[plan.claude_at :]):
         directory = memory_directory(environ)
         if directory is None:
@@ -156,7 +163,7 @@ def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple
                 "your --settings file has to be joined with the gateway's address, and this machine has no place in "
                 "memory to put the result. Give --settings as JSON text, or move its content to your user settings."
             )
-        made = write_private(directory, content)
+        made = write_private(directory, argument.encode())
         argument = str(made)
     return claude.with_option(command, plan.claude_at, "--settings", argument), made
 
@@ -239,8 +246,14 @@ def check_text(plan: Plan, environ: Mapping[str, str], templates: Sequence[str])
     ]
     if plan.is_claude:
         lines += ["", "Settings of Claude Code that were found, weakest first:"]
-        lines += [f"  {source.kind}: {source.place}" for source in plan.sources] or ["  none"]
+        lines += [f"  {_shown(source)}" for source in plan.sources] or ["  none"]
+        settings_passed(plan, url, environ)
     return "\n".join(lines)
+
+
+def _shown(source: claude.Source) -> str:
+    said = f"{source.kind}: {claude.shown_text(source.place)}"
+    return f"{said} (not read: {source.trouble})" if source.trouble else said
 
 
 @click.command(
