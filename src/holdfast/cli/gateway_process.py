@@ -38,6 +38,8 @@ from holdfast.gateway.upstream.dial import UpstreamError
 
 LAST_TRACES_S = 0.4
 "For traces of the last turns; what the collector does not take by then is not told."
+EXPECTED = (StateError, JournalError, UpstreamError)
+"What can keep a gateway from starting and says itself what to do; anything else leaves its traceback in the log."
 STOP_S = 1.0
 "How long unfinished turns get to be written down after the command ended; `run` must be back within 2 s."
 
@@ -132,15 +134,23 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[2]))
     control.setblocking(False)
     listener.setblocking(False)
+    # The loop closes its end of the control socket before it lets an error out.
+    last_words = control.dup()
     try:
         run_loop(live(control, listener))
-    except (StateError, JournalError, UpstreamError) as error:
-        control.send(encode(Refused(str(error))))
-        sys.exit(1)
     except Exception as error:
         with contextlib.suppress(OSError):
-            control.send(encode(Refused(f"{type(error).__name__}: {error}")))
+            last_words.send(encode(Refused(refusal(error))))
+        if isinstance(error, EXPECTED):
+            sys.exit(1)
         raise
+
+
+def refusal(error: Exception) -> str:
+    """Why the gateway cannot start, for the user's eyes."""
+    if isinstance(error, EXPECTED):
+        return str(error)
+    return f"{type(error).__name__}: {error}; see {LOG_NAME} in the state directory"
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def run_behind_gateway(
             ) from None
         return ended, gateway.finish(), gateway.restarts
     except GatewayFailed as failure:
-        raise errors.Unavailable(f"the gateway did not start: {failure}") from None
+        raise errors.Unavailable(f"the gateway did not start: {failure}.") from None
     finally:
         if made is not None:
             made.unlink(missing_ok=True)
