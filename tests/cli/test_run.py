@@ -287,6 +287,23 @@ def test_why_the_gateway_did_not_start_is_said_where_it_can_be_read(
     assert "Traceback" not in (state / "run.log").read_text()
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors_are_no_obstacle(
+    closed: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing of ours takes their places: the gateway starts, and answers."""
+    asks = f"{ASK}\nopen({str(tmp_path / 'heard')!r}, 'w').write(str(ask()))\nraise SystemExit(7)"
+    ended = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *HOLDFAST, "--", sys.executable, "-c", asks],
+        env=environ,
+        timeout=60,
+        check=False,
+    )
+
+    assert (tmp_path / "heard").read_text() == "200"
+    assert ended.returncode == 7
+
+
 # -- what the command is given -----------------------------------------------------------------------------
 
 

@@ -369,7 +369,8 @@ def end_like(ended: Ended) -> int:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if ended.signal != signal.SIGKILL:
                 signal.signal(ended.signal, signal.SIG_DFL)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # closed before we came
+                    stream.flush()
             os.kill(os.getpid(), ended.signal)
     return ended.code

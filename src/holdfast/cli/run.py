@@ -186,6 +186,16 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
+def keep_standard_descriptors() -> None:
+    """Give what is closed of 0, 1 and 2 to nothing, lest a socket of ours become a process's input or output.
+
+    Nothing of it is inherited: the command finds closed what it would have found closed without us.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        pass
+    os.close(descriptor)
+
+
 def find_program(name: str, environ: Mapping[str, str]) -> None:
     """Look before anything is started. Raises `NotFound` or `NotExecutable`, which end with the shell's codes."""
     if shutil.which(name, path=environ.get("PATH")) is not None:
@@ -200,6 +210,7 @@ def run_behind_gateway(
 ) -> tuple[Ended, Counts, int]:
     """The whole life of one run: how the command ended, what was carried, how often the gateway was restarted."""
     find_program(plan.command[0], environ)
+    keep_standard_descriptors()
     number = plan.values["port"].value
     listener = listen(number if isinstance(number, int) else 0)
     port, prefix = listener.getsockname()[1], secrets.token_urlsafe(12)
