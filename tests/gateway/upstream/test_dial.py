@@ -680,15 +680,20 @@ def test_an_encrypted_key_is_refused_without_asking(tmp_path: Path, authority: t
 
 
 def proxying(
-    status: bytes = b"200 Connection established", *, to: int = 0, seen: list[bytes] | None = None
+    status: bytes = b"200 Connection established",
+    *,
+    page: bytes = b"",
+    to: int = 0,
+    seen: list[bytes] | None = None,
 ) -> Script:
-    """A CONNECT proxy that answers so and, on 200, joins the client to the port `to` on this machine."""
+    """A CONNECT proxy that answers so, perhaps with a `page`, and on 200 joins the client to the port `to` here."""
 
     def script(sock: socket.socket) -> None:
         request = head_of(sock)
         if seen is not None:
             seen.append(request)
-        sock.sendall(b"HTTP/1.1 " + status + b"\r\n\r\n")
+        length = b"\r\nContent-Length: %d" % len(page) if page else b""
+        sock.sendall(b"HTTP/1.1 " + status + length + b"\r\n\r\n" + page)
         if not status.startswith(b"200"):
             return
         with socket.create_connection(("127.0.0.1", to)) as target:
@@ -736,6 +741,7 @@ def test_a_tunnel_through_a_proxy_carries_tls(run: Run, authority: trustme.CA, c
     run(story())
 
 
+@pytest.mark.parametrize("page", [b"", b"<html>Squid</html>"], ids=["bare", "with a page"])
 @pytest.mark.parametrize(
     ("status", "login", "hint"),
     [
@@ -749,12 +755,12 @@ def test_a_tunnel_through_a_proxy_carries_tls(run: Run, authority: trustme.CA, c
     ],
 )
 def test_a_proxy_that_refuses_is_named_and_its_login_is_not(
-    status: bytes, login: str, hint: str, run: Run
+    status: bytes, login: str, hint: str, page: bytes, run: Run
 ) -> None:
-    """The status and the setting to look at; never the password, in no field."""
+    """The status and the setting to look at, also where a page for people follows; never the password, in no field."""
 
     async def story() -> None:
-        async with serving(proxying(status)) as port:
+        async with serving(proxying(status, page=page)) as port:
             pool = pool_to(443, scheme="https", host="api.example", proxy=f"http://{login}127.0.0.1:{port}")
             error = await failure(pool)
         assert error.ending.code == "N.proxy.connect"
@@ -766,15 +772,17 @@ def test_a_proxy_that_refuses_is_named_and_its_login_is_not(
     run(story())
 
 
-@pytest.mark.parametrize("did", ["closed", "rambled"])
+@pytest.mark.parametrize("did", ["closed", "rambled", "spoke into the tunnel"])
 def test_a_proxy_that_does_not_speak_http_is_named(did: str, run: Run) -> None:
-    """It closed, or answered with something else."""
+    """It closed, answered with something else, or said something in the upstream's place."""
 
     async def story() -> None:
         def script(sock: socket.socket) -> None:
             head_of(sock)
             if did == "rambled":
                 sock.sendall(b"hello, who is there?\r\n\r\n")
+            elif did == "spoke into the tunnel":
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\nhello")
 
         async with serving(script) as port:
             error = await failure(

@@ -525,12 +525,14 @@ async def _open_tunnel(sock: socket.socket, stage: _Stage) -> None:
     head, _, early = answer.partition(b"\r\n\r\n")
     line = head.split(b"\r\n")[0].decode("latin-1")
     status = re.match(r"HTTP/1\.[01] (\d{3})", line)
-    if status is None or early:
+    if status is None:
         raise _refused_by(proxy, "did not answer in HTTP")
     if not 200 <= int(status[1]) < 300:
         raise _refused_by(
             proxy, f"refused a tunnel to {target.decode()} with status {status[1]}", int(status[1])
         )
+    if early:  # in TLS the client speaks first, so this cannot be the upstream's
+        raise _refused_by(proxy, "opened a tunnel and spoke into it", int(status[1]))
     stage.at_proxy = False
 
 
