@@ -150,3 +150,37 @@ def test_memory_is_given_back_by_requests_that_were_too_large(unbuffer: bool) ->
         gateway.kept.wait_for(m.AnswerHeard)
         assert in_memory(gateway) == 0
         assert engine_of(gateway).arrivals == set()
+
+
+# -- answers without a body -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "framing"),
+    [
+        ("HEAD", b"200 OK\r\ncontent-length: 2", b"content-length: 2"),
+        ("HEAD", b"200 OK\r\ntransfer-encoding: chunked", None),
+        ("HEAD", b"200 OK", None),
+        ("HEAD", b"404 Not Found\r\ncontent-length: 70", b"content-length: 70"),
+        ("GET", b"204 No Content", None),
+        ("GET", b"204 No Content\r\ncontent-length: 0", None),
+        ("GET", b"304 Not Modified\r\ncontent-length: 2", b"content-length: 2"),
+    ],
+)
+def test_an_answer_without_a_body_is_framed_as_it_came(
+    asked: str, said: bytes, framing: bytes | None
+) -> None:
+    """A length that it announces is passed on, no transfer encoding is put to it, and the connection goes on."""
+    question = b"%b /v1/models HTTP/1.1\r\nHost: localhost\r\n" % asked.encode()
+
+    def upstream(connection: socket.socket) -> None:
+        while head_of(connection):
+            connection.sendall(b"HTTP/1.1 " + said + b"\r\nx-said: it\r\n\r\n")
+
+    with before(upstream) as gateway:
+        client = Client(gateway.port, question + b"\r\n" + question + b"connection: close\r\n\r\n")
+        first, second, rest = client.hear_all().split(b"\r\n\r\n")
+
+    assert b"x-said: it" in first and b"x-said: it" in second and rest == b""
+    told = [line for line in first.lower().split(b"\r\n") if line.startswith((b"content-len", b"transfer-"))]
+    assert told == ([framing] if framing else [])

@@ -152,14 +152,18 @@ class Exchange:
     # -- response -----------------------------------------------------------------------------------
 
     def start(self, status: int, headers: bytes, *, reason: bytes = b"", length: int | None = None) -> None:
-        """Send the head. `headers` are rendered lines; framing is added. Without `length` the body is chunked."""
+        """Send the head. `headers` are rendered lines; framing is added.
+
+        Without `length` the body is chunked. An answer to HEAD, a 204 and a 304 have no body, whatever length they
+        announce for one that would be; a 204 may not announce any.
+        """
         self.started = True
         framing = b""
-        if length is not None:
+        if length is not None and status != 204:
             framing = b"content-length: %d\r\n" % length
-        elif status not in (204, 304) and status >= 200:
+        elif self.method != b"HEAD" and status not in (204, 304) and status >= 200:
             if self.version == "1.1":
-                self._chunked = self.method != b"HEAD"
+                self._chunked = True
                 framing = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False

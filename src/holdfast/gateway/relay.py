@@ -173,13 +173,7 @@ class Relay:
         content_type = h.text(found, b"content-type") or ""
         self._note(m.HeadersArrived(1, status, self.record.request_id, content_type, self.record.edge_id))
         kept = h.to_client(told, self.record.turn_id)
-        length = h.content_length(found)
-        if self._exchange.method == b"HEAD" or status in (204, 304):
-            # These have no body, whatever length they announce for one that would be.
-            if length is not None and status != 204:
-                kept += b"content-length: %d\r\n" % length
-            length = None
-        self._exchange.start(status, kept, reason=reason, length=length)
+        self._exchange.start(status, kept, reason=reason, length=h.content_length(found))
 
     def answer_arrived(self, data: bytes) -> None:
         self.record.answer_bytes += len(data)
