@@ -217,6 +217,20 @@ def test_the_probe_of_the_base_url_is_answered_here() -> None:
         assert provider.requests == []
 
 
+def test_the_probe_of_the_base_url_leaves_its_connection_open() -> None:
+    """That is what it is for: the request that follows finds a connection which is made."""
+    probe = b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with gateway() as (provider, port), socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(probe)
+        heard = client.recv(4096)
+        assert heard.startswith(b"HTTP/1.1 200 ") and b"connection: close" not in heard
+
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert len(provider.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("said", "limits", "sent", "status"),
     [

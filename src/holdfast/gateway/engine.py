@@ -166,9 +166,7 @@ class Engine:
             self._turn_arrived(exchange, plan, plan.asker)
         elif head.method == b"HEAD" and plan.target.partition(b"?")[0] == b"/":
             # A client's probe of its base URL. It asks nothing of the provider, so the provider is not asked.
-            exchange.received_by(_Discard())
-            exchange.start(200, b"", length=0)
-            exchange.end()
+            exchange.received_by(_Probe(exchange))
         else:
             record = self._record("opaque", arrived(head, plan.target), *ids(head))
             record.readers = 1
@@ -586,6 +584,17 @@ class _Discard:
     def client_gone(self, mechanism: Mechanism, facts: object) -> None: ...
     def client_reset(self, after_ms: float) -> None: ...
     def client_resumed(self) -> None: ...
+
+
+class _Probe(_Discard):
+    """A client's look at its base URL. It is answered when it was read to its end, so that its connection stays."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def body_ended(self) -> None:
+        self._exchange.start(200, b"", length=0)
+        self._exchange.end()
 
 
 def render_error(refusal: Refusal) -> bytes:
