@@ -580,6 +580,22 @@ def test_a_handshake_that_breaks_says_how(how: str, code: str, run: Run) -> None
     run(story())
 
 
+def test_where_to_look_with_openssl_has_the_upstreams_port(run: Run) -> None:
+    """The port is the one that was asked, not the one that is usual."""
+
+    async def story() -> None:
+        def too_old(sock: socket.socket) -> None:
+            sock.recv(65536)
+            sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # a fatal alert: protocol version
+            until_closed(sock)
+
+        async with serving(too_old) as port:
+            error = await failure(pool_to(port, scheme="https"))
+        assert f"`openssl s_client -connect 127.0.0.1:{port}`" in error.advice
+
+    run(story())
+
+
 @pytest.mark.parametrize("goodbye", [True, False], ids=["close_notify", "bare FIN"])
 def test_over_tls_only_a_proper_goodbye_ends_an_answer_by_close(
     goodbye: bool, run: Run, authority: trustme.CA, ca_file: Path

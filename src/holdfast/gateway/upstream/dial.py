@@ -330,7 +330,8 @@ class _Stage:
             detail = f"the name {name} could not be resolved{sort} ({in_one_line(error)})"
             return Side.PATH, Mechanism.DNS, detail, f"{detail}; check DNS or --upstream{check}"
         if isinstance(error, ssl.SSLError):
-            detail, advice = explain(error, self.way.upstream.host, self.tls)
+            upstream = self.way.upstream
+            detail, advice = explain(error, upstream.host, self.tls, at=_host_and_port(upstream))
             return Side.PROVIDER, Mechanism.TLS, detail, advice
         number = error.errno if isinstance(error, OSError) else None
         during = " during the TLS handshake" if self.phase is Phase.TLS else ""
@@ -501,6 +502,12 @@ def _written(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _host_and_port(upstream: Upstream) -> str:
+    """Both, also where the port is the scheme's own."""
+    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+    return f"{host}:{upstream.port}"
+
+
 # Proxy and TLS.
 
 
@@ -508,8 +515,7 @@ async def _open_tunnel(sock: socket.socket, stage: _Stage) -> None:
     """Ask the proxy for a tunnel to the upstream (RFC 9110, section 9.3.6)."""
     loop, upstream, proxy = asyncio.get_running_loop(), stage.way.upstream, stage.way.proxy
     assert proxy is not None
-    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-    target = f"{host}:{upstream.port}".encode()
+    target = _host_and_port(upstream).encode()
     request = b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + target + b"\r\n"
     if proxy.authorization is not None:
         request += b"Proxy-Authorization: " + proxy.authorization + b"\r\n"

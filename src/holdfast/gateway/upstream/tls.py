@@ -92,8 +92,13 @@ class TlsSession:
         return printable(said) if said else None
 
 
-def explain(error: ssl.SSLError, host: str, session: TlsSession | None = None) -> tuple[str, str]:
-    """What a TLS error means, and the same with the next thing to try."""
+def explain(
+    error: ssl.SSLError, host: str, session: TlsSession | None = None, *, at: str = ""
+) -> tuple[str, str]:
+    """What a TLS error means, and the same with the next thing to try.
+
+    `at` is `HOST:PORT`, where one can look oneself; without it, `host` says so already.
+    """
     detail = in_one_line(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = printable(error.verify_message)
@@ -118,7 +123,7 @@ def explain(error: ssl.SSLError, host: str, session: TlsSession | None = None) -
             "CLAUDE_CODE_CLIENT_KEY"
         )
     detail = f"TLS with {host} failed: {detail}"
-    return detail, f"{detail}; try `openssl s_client -connect {host}:443` to see what stands there"
+    return detail, f"{detail}; try `openssl s_client -connect {at or host}` to see what stands there"
 
 
 def alert(error: ssl.SSLError) -> str | None:
