@@ -101,6 +101,16 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
         plan(tls_cert=str(tmp_path / "absent.pem"), tls_key=str(tmp_path / "c.pem"))
 
 
+def test_an_empty_upstream_is_refused_and_not_the_default(tmp_path: Path) -> None:
+    """Keys go where it was meant or nowhere: `--upstream "$GATEWAY"` with nothing in it means something else."""
+    with pytest.raises(Misused, match="upstream from --upstream is empty"):
+        plan(upstream="")
+    (tmp_path / "c.toml").write_text('upstream = ""')
+    values = config.gather("serve", {}, NOWHERE, tmp_path / "c.toml")
+    with pytest.raises(Misused, match=r"upstream from .*c\.toml is empty"):
+        serve.make_plan(values, NOWHERE)
+
+
 # -- probes ------------------------------------------------------------------------------------------------
 
 

@@ -256,6 +256,11 @@ def is_loopback(host: str) -> bool:
 
 def parse_upstream(url: str, origin: str, *, allow_plain: bool) -> Upstream:
     """An upstream from its URL. Plain http beyond this machine would send the key readable: it needs a flag."""
+    if not url:
+        raise Misused(
+            f"upstream from {origin} is empty; is that a variable that is not set? Give a base URL such as "
+            "https://api.anthropic.com, or leave it out."
+        )
     try:
         upstream = Upstream.parse(url)
     except ValueError as error:

@@ -95,7 +95,7 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
 
 def _upstream(values: config.Values) -> Upstream:
     chosen = values["upstream"]
-    url = str(chosen.value) if chosen.value else catalogue.DEFAULT_UPSTREAM
+    url = str(chosen.value) if chosen.value is not None else catalogue.DEFAULT_UPSTREAM
     return config.parse_upstream(url, chosen.origin, allow_plain=bool(values["allow-plain-upstream"].value))
 
 
