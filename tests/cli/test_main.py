@@ -135,3 +135,13 @@ def test_a_defect_without_traceback_can_be_told() -> None:
     assert "ValueError" in describe_defect(ValueError("x" * 10_000))
     assert len(describe_defect(ValueError("x" * 10_000))) < 700
     assert time.monotonic() - started < 1
+
+
+def test_a_state_directory_that_cannot_be_named_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is asked for first; not a defect."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", "~no-such-user")
+
+    ended = CliRunner().invoke(main, ["flights"])
+
+    assert ended.exit_code == errors.USAGE
+    assert ended.output.startswith("Error: HOLDFAST_STATE_DIR is '~no-such-user'")

@@ -287,6 +287,14 @@ def test_why_the_gateway_did_not_start_is_said_where_it_can_be_read(
     assert "Traceback" not in (state / "run.log").read_text()
 
 
+def test_a_relative_state_directory_is_one_for_both_processes(run: Run, directory: Path) -> None:
+    """The gateway's working directory is another; its journal is where `flights` will look."""
+    ended = run("pass", HOLDFAST_STATE_DIR="mine")
+
+    assert ended.returncode == 0
+    assert (directory / "mine" / "journal.sqlite").exists()
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors_are_no_obstacle(
     closed: str, environ: dict[str, str], tmp_path: Path

@@ -17,6 +17,22 @@ def test_the_directory_is_where_the_variable_says(tmp_path: Path, monkeypatch: p
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
+def test_a_relative_directory_is_that_of_whoever_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway of `run` lives in another directory, and must not make its own there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", "mine")
+    assert state_path() == tmp_path / "mine"
+
+
+def test_the_home_of_nobody_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~x` where there is no user x."""
+    monkeypatch.setenv("HOLDFAST_STATE_DIR", "~no-such-user")
+    with pytest.raises(StateError, match=r"'~no-such-user'.*write the directory out"):
+        state_path()
+
+
 def test_asking_where_it_is_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A viewing command leaves no empty directory behind."""
     monkeypatch.delenv("HOLDFAST_STATE_DIR", raising=False)

@@ -98,10 +98,19 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             ctx.exit(errors.INTERRUPTED)
         except Exception as defect:
+            if (said := _not_ours(defect)) is not None:
+                raise said from None
             if os.environ.get("HOLDFAST_DEBUG") == "1":
                 raise
             click.echo(describe_defect(defect), err=True)
             ctx.exit(errors.DEFECT)
+
+
+def _not_ours(defect: Exception) -> click.ClickException | None:
+    """What is wrong with the state directory's name comes from wherever it is first asked for."""
+    from holdfast.flight.state import StateError
+
+    return errors.Misused(f"{defect}.") if isinstance(defect, StateError) else None
 
 
 def refuse_unsupported_platform(platform: str) -> None:

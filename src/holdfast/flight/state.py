@@ -64,13 +64,19 @@ class StateError(Exception):
 
 
 def state_path() -> Path:
-    """Where the state directory is or would be; creates nothing."""
+    """Where the state directory is or would be, from the root: gateways live in other directories. Creates nothing.
+
+    Raises `StateError` where `~` names a home that there is not.
+    """
     chosen = os.environ.get("HOLDFAST_STATE_DIR")
-    return (
-        Path(chosen).expanduser()
-        if chosen
-        else Path(platformdirs.user_state_dir("holdfast", appauthor=False))
-    )
+    if not chosen:
+        return Path(platformdirs.user_state_dir("holdfast", appauthor=False)).absolute()
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError:
+        raise StateError(
+            f"HOLDFAST_STATE_DIR is {chosen!r}, and that user's home is not known; write the directory out"
+        ) from None
 
 
 def state_dir() -> Path:
