@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from holdfast.gateway import sockets
-from holdfast.gateway.settings import Keepalive
+from holdfast.gateway.settings import Keepalive, Sockets
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
 
@@ -197,3 +197,13 @@ def test_a_transports_socket_serves_too(loop_factory: type[asyncio.AbstractEvent
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(story())
+
+
+@linux_only
+def test_no_user_timeout_is_too_long_for_the_kernel() -> None:
+    """Probes may be as rare as the system allows: their time altogether has more than 31 bits."""
+    rarest = Sockets(Keepalive(32767, 32767, 127))
+    with socket.socket() as sock:
+        sockets.set_user_timeout(sock, round(rarest.upstream_user_timeout_s * 1000))
+
+        assert sock.getsockopt(socket.IPPROTO_TCP, 18) == 2**31 - 1

@@ -31,6 +31,7 @@ _DARWIN_SO_NWRITE = 0x1024
 _DARWIN_TCP_KEEPALIVE = 0x10
 _DARWIN_TCP_RXT_CONNDROPTIME = 0x80
 _LINUX_TCP_USER_TIMEOUT = 18
+_LONGEST_MS = 2**31 - 1
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _KEEPIDLE = _DARWIN_TCP_KEEPALIVE if DARWIN else getattr(socket, "TCP_KEEPIDLE", 4)
 
@@ -192,7 +193,11 @@ def set_keepalive(sock: SocketLike, keepalive: Keepalive) -> None:
 
 
 def set_user_timeout(sock: SocketLike, milliseconds: int) -> None:
-    """How long our bytes may go unacknowledged before ETIMEDOUT. Upstream only: it kills a reader that merely paused."""
+    """How long our bytes may go unacknowledged before ETIMEDOUT. Upstream only: it kills a reader that merely paused.
+
+    The kernel takes 24 days at most; what is longer counts as those.
+    """
+    milliseconds = min(milliseconds, _LONGEST_MS)
     with contextlib.suppress(OSError, ValueError):
         if LINUX:
             sock.setsockopt(socket.IPPROTO_TCP, _LINUX_TCP_USER_TIMEOUT, milliseconds)
