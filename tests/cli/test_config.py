@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from holdfast.cli import config
@@ -173,6 +174,14 @@ def test_settings_of_the_other_command_are_known_and_left_alone() -> None:
         ("tcp-keepalive = 30", "IDLE/INTERVAL/COUNT"),
         ("ip = 5", "auto, 4, 6"),
         ("drain = ", "is not TOML"),
+        ('keep-turns = "1d"\nkeep_turns = "2d"', "'keep-turns' and 'keep_turns' are the same setting"),
+        ("keepalive = 0", "the least is 100ms"),
+        ('keepalive = "1ms"', "the least is 100ms"),
+        ('tcp-user-timeout = "999d"', "the most is 24d"),
+        ("proxy = 'foo'", "is no proxy's address"),
+        ("host = 'http://x'", "is not a host name"),
+        ("host = ['a.example', 'a b']", "is not a host name"),
+        ("host = 'gateway.example:8811'", "without scheme, port and path"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused(tmp_path: Path, toml: str, complaint: str) -> None:
@@ -183,6 +192,75 @@ def test_a_value_that_cannot_be_meant_is_refused(tmp_path: Path, toml: str, comp
     with pytest.raises(Misused, match=complaint) as raised:
         gather("serve", {}, NOWHERE, file)
     assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["gateway.example", "gateway", "10.0.0.1", "fd00::1", "a.example,b.example"])
+def test_names_that_a_host_header_can_have_are_taken(host: str) -> None:
+    """Addresses too; several with commas between them."""
+    assert gather("serve", {"host": (host,)}, NOWHERE, None)["host"].value == tuple(host.split(","))
+
+
+def test_a_port_has_sixteen_bits() -> None:
+    """What is larger would only fail when it is to be listened on."""
+    assert gather("run", {"port": "65535"}, NOWHERE, None)["port"].value == 65535
+    with pytest.raises(Misused, match=r"--port \(port\): '70000' is out of bounds; the most is 65535"):
+        gather("run", {"port": "70000"}, NOWHERE, None)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["run"]])
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"HOLDFAST_PROXY": "socks5://x"}, "(scheme 'socks5'); give http://host:port"),
+        ({"HOLDFAST_PROXY": "https://x"}, "(scheme 'https'); give http://host:port"),
+        ({"HTTPS_PROXY": "socks5://x"}, "(scheme 'socks5'); give http://host:port"),
+        ({"HOLDFAST_CA_FILE": "/etc/hostname"}, "the CA file /etc/hostname could not be read"),
+        ({"SSL_CERT_FILE": "/etc/hostname"}, "the CA file /etc/hostname could not be read"),
+        ({"HOLDFAST_CLIENT_CERT": "/etc/hostname"}, "the client certificate /etc/hostname with its key"),
+    ],
+)
+def test_what_no_connection_could_be_made_with_is_refused_by_check(
+    command: list[str], said: dict[str, str], complaint: str
+) -> None:
+    """As a wrong setting, in the words of the gateway, before it is started."""
+    more = ["--", "true"] if command == ["run"] else []
+    environ = OTHERS | NOWHERE | said
+
+    ended = CliRunner(env=environ).invoke(
+        main, [*command, "--upstream", "https://a.example", "--check", *more]
+    )
+
+    assert ended.exit_code == 2
+    assert complaint in ended.output
+
+
+def test_certificates_are_not_looked_at_where_upstream_speaks_no_tls() -> None:
+    """They are for other upstreams, and nothing fails for them."""
+    environ = OTHERS | NOWHERE | {"SSL_CERT_FILE": "/etc/hostname"}
+
+    assert (
+        CliRunner(env=environ)
+        .invoke(main, ["serve", "--upstream", "http://127.0.0.1:9", "--check"])
+        .exit_code
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "origin"),
+    [
+        ({"HOLDFAST_STATE_DIR": "/nonexistent/s"}, "HOLDFAST_STATE_DIR"),
+        ({"XDG_STATE_HOME": "/nonexistent/s"}, "XDG_STATE_HOME"),
+        ({}, "default"),
+    ],
+)
+def test_check_says_what_chose_the_state_directory(environ: dict[str, str], origin: str) -> None:
+    """One origin, as for every setting."""
+    unset = OTHERS | dict.fromkeys(("HOLDFAST_STATE_DIR", "XDG_STATE_HOME"))
+
+    printed = CliRunner(env=unset | NOWHERE | environ).invoke(main, ["serve", "--check"]).output
+
+    assert told(printed)["(state directory)"][1] == origin
 
 
 def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
@@ -264,8 +342,8 @@ OTHERS = dict.fromkeys(("https_proxy", "no_proxy", "NO_PROXY", "SSL_CERT_FILE"))
 @pytest.mark.parametrize("command", [["serve", "--check"], ["run", "--check", "--", "true"]])
 def test_check_shows_what_the_environment_adds(tmp_path: Path, command: list[str]) -> None:
     """A proxy or a CA that is in force is not shown as `-`; it has the variable as its origin."""
-    ca = tmp_path / "ca.pem"
-    ca.write_text("x")
+    ca, issued = tmp_path / "ca.pem", trustme.CA()
+    issued.issue_cert("me.example").private_key_and_cert_chain_pem.write_to_path(str(ca))
     environ = NOWHERE | {
         "HTTPS_PROXY": "http://user:hunter2@proxy.example:3128",
         "NODE_EXTRA_CA_CERTS": str(ca),

@@ -263,26 +263,27 @@ def test_a_taken_port_is_named(run: Run) -> None:
     assert "Leave --port out" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("variables", "content", "said"),
-    [
-        ({"HTTPS_PROXY": "socks5://proxy.example"}, b"", "the proxy setting .* give http://host:port"),
-        ({}, b"no database " * 999, "journal.sqlite cannot be used .* move the file away"),
-    ],
-    ids=["proxy", "journal"],
-)
+def test_a_proxy_that_cannot_serve_is_refused_before_anything_is_started(run: Run) -> None:
+    """As every wrong setting: nothing has to be tried to know it."""
+    ended = run("print('never')", HTTPS_PROXY="socks5://proxy.example")
+
+    assert ended.returncode == 2
+    assert re.search("the proxy setting .* give http://host:port", ended.stderr)
+    assert ended.stdout == ""
+
+
 def test_why_the_gateway_did_not_start_is_said_where_it_can_be_read(
-    variables: dict[str, str], content: bytes, said: str, run: Run, environ: dict[str, str]
+    run: Run, environ: dict[str, str]
 ) -> None:
     """With the next thing to try, on the terminal; and the log has no traceback of what is no defect."""
     state = Path(environ["HOLDFAST_STATE_DIR"])
     state.mkdir(mode=0o700)
-    (state / "journal.sqlite").write_bytes(content)
+    (state / "journal.sqlite").write_bytes(b"no database " * 999)
 
-    ended = run("print('never')", **variables)
+    ended = run("print('never')")
 
     assert ended.returncode == 69
-    assert re.search(f"the gateway did not start: .*{said}", ended.stderr)
+    assert re.search("the gateway did not start: .*journal.sqlite cannot be used .* move the", ended.stderr)
     assert ended.stdout == ""
     assert "Traceback" not in (state / "run.log").read_text()
 

@@ -6,6 +6,8 @@ settings file (`drain = "10m"`), the output of `--check`, and the reference page
 
 from __future__ import annotations
 
+import ipaddress
+import math
 import os
 import re
 from collections.abc import Callable
@@ -20,6 +22,10 @@ from holdfast.gateway.settings import Keepalive, Limits, RetryRules, Sockets, Ti
 DEFAULT_UPSTREAM = "https://api.anthropic.com"
 DEFAULT_LISTEN = "127.0.0.1:8484"
 PREFIX = "HOLDFAST_"
+SHORTEST_KEEPALIVE_S = 0.1
+"Ten a second do all that keepalives can do; without a bound, 0 would read as none and 1ms would flood the client."
+LONGEST_USER_TIMEOUT_S = 24 * 86400.0
+"The kernel counts its milliseconds in 31 bits."
 
 ELSEWHERE = {
     "HOLDFAST_STATE_DIR": "where turns and kept answers are, for every command",
@@ -40,6 +46,7 @@ Kind = Literal[
     "paths",
     "names",
     "url",
+    "proxy",
     "address",
     "choice",
     "keepalive",
@@ -62,6 +69,9 @@ class Option:
     secret: bool = False
     field: str = ""
     "The field of `Timeouts`, `Limits`, `RetryRules`, `Sockets` or `Retention` that it sets."
+    least: float = 0
+    most: float = math.inf
+    "Bounds of a number, both allowed."
 
     @property
     def variable(self) -> str:
@@ -78,7 +88,7 @@ _T, _L, _R, _A, _S = Timeouts(), Limits(), Retention(), RetryRules(), Sockets()
 CATALOGUE: tuple[Option, ...] = (
     Option("upstream", "url", None, f"Where requests go: a base URL. [default: {DEFAULT_UPSTREAM}]"),
     Option("listen", "address", DEFAULT_LISTEN, "Address and port to listen on.", "serve"),
-    Option("port", "count", 0, "Loopback port of the gateway; 0 takes a free one.", "run"),
+    Option("port", "count", 0, "Loopback port of the gateway; 0 takes a free one.", "run", most=65535),
     Option("allow-plain-upstream", "flag", False, "Allow http:// to a host that is not this machine."),
     Option("token-file", "path", None, "File with the access token that clients must show.", "serve"),
     Option("tls-cert", "path", None, "Certificate chain (PEM) to serve TLS with.", "serve"),
@@ -122,7 +132,7 @@ CATALOGUE: tuple[Option, ...] = (
     Option("keep-turns", "seconds", _R.turns_s, "How long the record of turns stays.", field="turns_s"),
     Option(
         "proxy",
-        "url",
+        "proxy",
         None,
         "HTTP proxy towards upstream, or 'none'. [default: HTTPS_PROXY, NO_PROXY]",
         secret=True,
@@ -150,8 +160,9 @@ CATALOGUE: tuple[Option, ...] = (
         "keepalive",
         "seconds",
         _T.keepalive_s,
-        "Silence before the client gets a keepalive.",
+        "Silence before the client gets a keepalive; at least 100ms, or 1d for none.",
         field="keepalive_s",
+        least=SHORTEST_KEEPALIVE_S,
     ),
     Option(
         "connect-timeout",
@@ -190,6 +201,7 @@ CATALOGUE: tuple[Option, ...] = (
         "How long bytes to upstream may go unacknowledged; 0 leaves it to the system. "
         "[default: as long as tcp-keepalive takes]",
         field="user_timeout_s",
+        most=LONGEST_USER_TIMEOUT_S,
     ),
     Option("quiet", "seconds", _T.quiet_s, "Silence of upstream before an honest error.", field="quiet_s"),
     Option(
@@ -397,6 +409,32 @@ def _share(text: str) -> float:
     return share
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name) is None and not _is_address(name):
+            raise ValueError(
+                "is not a host name; write it without scheme, port and path, such as gateway.example.com"
+            )
+    return names
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _proxy(text: str) -> str:
+    """The text, if it is `none`, a URL or `HOST:PORT`. What schemes serve is for the gateway to say."""
+    text = text.strip()
+    if text != "none" and "://" not in text and not re.search(r":\d+/?$", text):
+        raise ValueError("is no proxy's address; write one like http://proxy.example.com:3128, or none")
+    return text
+
+
 def _address_text(text: str) -> str:
     read_address(text)
     return text.strip()
@@ -405,6 +443,7 @@ def _address_text(text: str) -> str:
 _READERS: dict[str, Callable[[str], Parsed]] = {
     "text": str,
     "url": str.strip,
+    "proxy": _proxy,
     "flag": read_flag,
     "seconds": read_seconds,
     "bytes": read_bytes,
@@ -414,7 +453,7 @@ _READERS: dict[str, Callable[[str], Parsed]] = {
     "keepalive": lambda text: str(Keepalive.parse(text) or "off"),
     "path": lambda text: Path(text).expanduser().absolute(),
     "paths": lambda text: tuple(Path(p).expanduser().absolute() for p in text.split(os.pathsep) if p),
-    "names": lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+    "names": _names,
 }
 
 
@@ -424,7 +463,13 @@ def read(option: Option, text: str) -> Parsed:
         if text not in option.choices:
             raise ValueError(f"is not known; it may be {', '.join(option.choices)}")
         return text
-    return _READERS[option.kind](text)
+    value = _READERS[option.kind](text)
+    if isinstance(value, int | float) and not option.least <= value <= option.most:
+        bound = f"least is {show(option, option.least)}"
+        if value > option.most:
+            bound = f"most is {show(option, option.most)}"
+        raise ValueError(f"is out of bounds; the {bound}")
+    return value
 
 
 # -- showing -----------------------------------------------------------------------------------------------
@@ -434,7 +479,7 @@ def show(option: Option, value: Parsed) -> str:
     """A value as a person would write it; secrets as `***`."""
     if value is None or value == ():
         return "-"
-    if option.secret and option.kind != "url":
+    if option.secret and option.kind != "proxy":
         return "***"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -442,7 +487,7 @@ def show(option: Option, value: Parsed) -> str:
         return show_seconds(float(value))
     if option.kind == "bytes" and isinstance(value, int):
         return show_bytes(value)
-    if option.kind == "url":
+    if option.kind in ("url", "proxy"):
         return masked_url(str(value)) if value != "none" else "none"
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value)

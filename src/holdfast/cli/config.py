@@ -31,7 +31,7 @@ from holdfast.cli.catalogue import (
 )
 from holdfast.cli.errors import Misused, Unavailable
 from holdfast.flight.journal import Retention
-from holdfast.flight.state import state_path
+from holdfast.flight.state import state_origin, state_path
 from holdfast.gateway.settings import (
     Keepalive,
     Limits,
@@ -102,10 +102,13 @@ def from_file(path: Path) -> Values:
         raise Misused(f"the settings file {path} is not TOML: {error}. Correct that line.") from None
     known = {option.name: option for option in CATALOGUE}
     values: Values = {}
+    spelled: dict[str, str] = {}
     for key, raw in table.items():
         name = key.replace("_", "-")
         if name not in known:
             raise Misused(f"{path}: unknown setting {key!r}.{suggest(name, known)} Correct it or remove it.")
+        if spelled.setdefault(name, key) != key:
+            raise Misused(f"{path}: {spelled[name]!r} and {key!r} are the same setting. Keep one of them.")
         values[name] = _read_from_toml(known[name], raw, str(path))
     return values
 
@@ -226,7 +229,7 @@ def _flag(option: Option) -> Callable[[F], F]:
     metavar = (
         "|".join(option.choices)
         or _METAVARS.get(option.kind)
-        or {"url": "URL", "address": "HOST:PORT"}.get(option.kind)
+        or {"url": "URL", "proxy": "URL", "address": "HOST:PORT"}.get(option.kind)
     )
     many = option.kind in ("paths", "names")
     return click.option(f"--{option.name}", multiple=many, metavar=metavar, help=says)
@@ -235,7 +238,7 @@ def _flag(option: Option) -> Callable[[F], F]:
 def report(values: Values, extra: Iterable[tuple[str, str, str]] = ()) -> str:
     """What `--check` prints: name, value, origin, one setting per line; `extra` rows come first."""
     options = {option.name: option for option in CATALOGUE}
-    state = ("(state directory)", str(state_path()), "HOLDFAST_STATE_DIR, or the user's own")
+    state = ("(state directory)", str(state_path()), state_origin())
     rows = [state, *extra, *((name, show(options[name], v.value), v.origin) for name, v in values.items())]
     name_width = max(len(row[0]) for row in rows)
     value_width = min(48, max(len(row[1]) for row in rows))
@@ -403,8 +406,8 @@ def in_force(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> 
 
 
 def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> Settings:
-    """The part of `Settings` that `run` and `serve` have in common."""
-    return Settings(
+    """The part of `Settings` that `run` and `serve` have in common. Raises `Misused` for what could not work."""
+    settings = Settings(
         upstream=upstream,
         record=str(values["record"].value),
         http2=values["http2"].value is True,
@@ -422,3 +425,17 @@ def common_settings(values: Values, upstream: Upstream, environ: Mapping[str, st
         on_doomed=str(values["on-doomed"].value),
         state_dir=state_path(),
     )
+    if settings.proxy is not None or settings.tls != Tls():
+        _check_way(settings)
+    return settings
+
+
+def _check_way(settings: Settings) -> None:
+    """Refuse a proxy or a certificate that no connection could be made with, in the gateway's own words."""
+    # Much is loaded with it, and mostly there is nothing to check.
+    from holdfast.gateway.upstream.dial import UpstreamError, check_settings
+
+    try:
+        check_settings(settings)
+    except UpstreamError as error:
+        raise Misused(f"{error}.") from None

@@ -246,6 +246,7 @@ def run_behind_gateway(
 def check_text(plan: Plan, environ: Mapping[str, str], templates: Sequence[str]) -> str:
     """What `run --check` prints."""
     seen = claude.trusted_environment(environ, plan.sources)
+    config.common_settings(plan.values, plan.upstream, seen)
     shown = config.in_force(plan.values, plan.upstream, seen) | {
         "upstream": config.Value(plan.upstream.origin + plan.upstream.prefix, plan.upstream_origin),
         "unbuffer": plan.unbuffer,

@@ -141,6 +141,7 @@ def _certificate(values: config.Values) -> tuple[Path, Path] | None:
         return None
     if certificate is None or key is None:
         raise errors.Misused("TLS needs both --tls-cert and --tls-key. Give the other one, too.")
+    server_tls((certificate, key))
     return certificate, key
 
 
@@ -171,7 +172,7 @@ def _check_admin(host: str, token: str | None) -> None:
 
 
 def server_tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
-    """TLS towards clients. HTTP/1.1 is all that is offered. Raises `Unavailable` where the files do not serve."""
+    """TLS towards clients. HTTP/1.1 is all that is offered. Raises `Misused` where the files do not serve."""
     if certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -179,7 +180,7 @@ def server_tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(*certificate)
     except (OSError, ssl.SSLError) as error:
-        raise errors.Unavailable(
+        raise errors.Misused(
             f"the certificate {certificate[0]} with the key {certificate[1]} cannot be used: {error}. "
             "Both must be PEM, belong together, and the key must not have a passphrase."
         ) from None

@@ -79,6 +79,14 @@ def state_path() -> Path:
         ) from None
 
 
+def state_origin() -> str:
+    """What says where it is: a variable's name, or `default`."""
+    if os.environ.get("HOLDFAST_STATE_DIR"):
+        return "HOLDFAST_STATE_DIR"
+    xdg = os.environ.get("XDG_STATE_HOME", "").strip()
+    return "XDG_STATE_HOME" if xdg and state_path() == Path(xdg) / "holdfast" else "default"
+
+
 def state_dir() -> Path:
     """The state directory, made if it is missing. Raises `StateError`."""
     return make_private(state_path())

@@ -580,6 +580,22 @@ def test_a_handshake_that_breaks_says_how(how: str, code: str, run: Run) -> None
     run(story())
 
 
+def test_what_is_no_error_of_the_system_is_not_told_as_the_networks(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that does not fit into a socket option is no missing route."""
+
+    def refuse(*_: object) -> None:
+        raise OverflowError("signed integer is greater than maximum")
+
+    async def story() -> None:
+        monkeypatch.setattr(dialling, "set_user_timeout", refuse)
+        with pytest.raises(OverflowError):
+            await pool_to(unused_port()).connect()
+
+    run(story())
+
+
 def test_where_to_look_with_openssl_has_the_upstreams_port(run: Run) -> None:
     """The port is the one that was asked, not the one that is usual."""
 

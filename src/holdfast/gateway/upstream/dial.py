@@ -106,18 +106,29 @@ class Route:
         return self.proxy is not None and self.context is not None
 
 
+def check_settings(settings: Settings) -> None:
+    """Whether `route` would take them, without the system's trust store, which takes longest. Raises `UpstreamError`."""
+    _chosen_proxy(settings)
+    if settings.upstream.scheme == "https":
+        _add_files(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), settings.tls)
+
+
 def route(settings: Settings) -> Route:
     """Read the settings and the certificate files. Raises `UpstreamError` with advice."""
     upstream = settings.upstream
-    proxy = None
-    if settings.proxy and not is_loopback(upstream.host):
-        proxy = _proxy(settings.proxy)
+    proxy = _chosen_proxy(settings)
     # A forward proxy is asked for plain http in HTTP/1.1, so no HTTP/2 goes through it.
     http2 = settings.http2 and (proxy is None or upstream.scheme == "https")
     if http2:
         import holdfast.gateway.upstream.h2  # noqa: F401 (its library is loaded at the start, and only if wanted)
     context = tls_context(settings.tls, http2=http2) if upstream.scheme == "https" else None
     return Route(upstream, proxy, context, settings.timeouts.connect_s, settings.sockets, http2)
+
+
+def _chosen_proxy(settings: Settings) -> Proxy | None:
+    if not settings.proxy or is_loopback(settings.upstream.host):
+        return None
+    return _proxy(settings.proxy)
 
 
 def _proxy(url: str) -> Proxy:
@@ -145,6 +156,11 @@ def tls_context(tls: Tls, *, http2: bool = False) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # TLS 1.2: a write would have to wait for a read
+    _add_files(context, tls)
+    return context
+
+
+def _add_files(context: ssl.SSLContext, tls: Tls) -> None:
     for path in tls.ca_files:
         try:
             context.load_verify_locations(cafile=path)
@@ -156,7 +172,6 @@ def tls_context(tls: Tls, *, http2: bool = False) -> ssl.SSLContext:
             context.load_cert_chain(tls.client_cert, tls.client_key, password=_no_passphrase)
         except (OSError, ssl.SSLError, ValueError) as error:
             raise _bad_file(what, error, "give PEM files, certificate and matching unencrypted key") from None
-    return context
 
 
 def _trusting_context() -> ssl.SSLContext:
@@ -453,7 +468,9 @@ async def _first_to_connect(
                     for other in done - {task}:
                         other.add_done_callback(_close_late)
                     return task.result()
-                if isinstance(error, OSError) and trouble.errno == errno.EADDRNOTAVAIL:
+                if not isinstance(error, OSError):
+                    raise error  # none of the network's
+                if trouble.errno == errno.EADDRNOTAVAIL:
                     trouble = error
             if not done and not waiting:
                 waiting = _silent(running.values())
