@@ -103,6 +103,7 @@ MAY_WAIT = {
     "cli.beside": {"sqlite3"},
     "cli.capture": {"select", "signal", "subprocess", "threading"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
+    "cli.sent_signals": {"signal", "threading"},
     "cli.demo": {"asyncio"},
     "cli.doctor": {"sqlite3"},
     "cli.doctor_now": {"subprocess"},

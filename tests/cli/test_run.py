@@ -505,6 +505,45 @@ def test_sigterm_for_run_is_for_the_command(terminal: Terminal) -> None:
     assert it.exitstatus == 5
 
 
+COUNTS = (
+    "import os, signal, sys\nheard = []\ndef hear(n, _):\n heard.append(n)\n os.write(1, b'heard')\n"
+    "for name in ('SIGINT', 'SIGQUIT'):\n signal.signal(getattr(signal, name), hear)\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(10 * len(heard) + sum(heard)))\n"
+    "print('waiting', flush=True)\nwhile True: signal.pause()"
+)
+"A command that counts what its keys send, and tells it by its exit code at SIGTERM."
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_key_that_a_program_sends_to_run_alone_reaches_the_command(
+    number: signal.Signals, terminal: Terminal
+) -> None:
+    """An editor or a script that interrupts `run` interrupts the command, as it would without us."""
+    it = terminal(COUNTS)
+    it.expect("waiting")
+    os.kill(pid_of(it), number)
+    it.expect("heard")
+    os.kill(pid_of(it), signal.SIGTERM)
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 10 + number
+
+
+@pytest.mark.parametrize(("key", "number"), [("c", signal.SIGINT), ("\\", signal.SIGQUIT)])
+def test_a_key_of_the_terminal_arrives_once(key: str, number: int, terminal: Terminal) -> None:
+    """It reaches the whole group: nothing is handed on."""
+    it = terminal(COUNTS)
+    it.expect("waiting")
+    it.sendcontrol(key)
+    it.expect("heard")
+    os.kill(pid_of(it), signal.SIGTERM)
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 10 + number
+
+
 def test_nothing_of_ours_is_on_the_screen_while_the_command_lives(terminal: Terminal) -> None:
     """A gateway that crashes and is asked things leaves the screen to the client."""
     it = terminal(f"{ASK}\nprint('before', ask())\ninput()\nprint('after', ask())\n")

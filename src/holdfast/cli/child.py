@@ -1,9 +1,10 @@
 """The supervisor of `run`: one command in the foreground, one gateway process that is never missed for long.
 
 The command shares our process group and terminal, so that Ctrl-C, Ctrl-Z and resizing reach it as if we were
-not there. We survive those signals, and follow it: when it stops, we stop, so that the shell gets its prompt;
-when it ends, we end the same way. The listening socket is ours, so the port outlives a crashed gateway:
-connections wait in its queue for the few hundred milliseconds until the next one accepts them.
+not there. We survive those signals, hand on what another program sends to us alone, and follow the command: when it
+stops, we stop, so that the shell gets its prompt; when it ends, we end the same way. The listening socket is ours, so
+the port outlives a crashed gateway: connections wait in its queue for the few hundred milliseconds until the next one
+accepts them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from holdfast.cli.control import (
     decode_from_gateway,
     encode,
 )
+from holdfast.cli.sent_signals import KEYS, SentSignals
 
 START_S = 15.0
 "For the gateway to be ready the first time."
@@ -64,6 +66,12 @@ _FOLLOWED = (
     signal.SIGTERM,
     signal.SIGHUP,
 )
+
+
+_HANDED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
+"No key of the terminal sends these."
+_SENT = 0x80
+"Added to the number of a signal in the wake-up socket that a process is known to have sent to us alone."
 
 
 class GatewayFailed(Exception):
@@ -288,13 +296,23 @@ class Foreground:
         try:
             process = subprocess.Popen(command, env=dict(environ), close_fds=False)
             self._command = process.pid
-            self._gateway.serves(process.pid)
-            self._watch_control()
-            ended = self._loop(process.pid)
+            sent = SentSignals(self._tell)
+            try:
+                self._gateway.serves(process.pid)
+                self._watch_control()
+                ended = self._loop(process.pid)
+            finally:
+                sent.close()
             process.returncode = ended.code
             return ended
         finally:
             signal.set_wakeup_fd(-1)
+
+    def _tell(self, number: int, pid: int) -> None:
+        """Wake the loop for a signal that a process sent to us alone. What the command sends us it knows of."""
+        if pid != self._command:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_out.send(bytes([number | _SENT]))
 
     def _loop(self, pid: int) -> Ended:
         while True:
@@ -334,9 +352,10 @@ class Foreground:
         """Hand on what only we were sent. What the terminal sends has reached the command already."""
         if number == signal.SIGHUP and self._hung_up() and os.getsid(0) != os.getpid():
             return
-        if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT) and self._command is not None:
+        sent = number & _SENT or (number in KEYS and not has_terminal())
+        if (sent or number in _HANDED_ON) and self._command is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._command, number)
+                os.kill(self._command, number & ~_SENT)
 
     def _hung_up(self) -> bool:
         """Whether the terminal is gone. The kernel then tells the session's leader (a shell, which tells its jobs);
