@@ -241,7 +241,7 @@ MUTATIONS = [
     Mutation("a second reader starts a second generation", around(arrival, "coming_back", _another_generation), (3,)),
     Mutation("twins are taken for retries", around(arrival, "coming_back", _twins_are_retries), (5,)),
     Mutation("the tenant is ignored", instead(sameness, "tenant_of", _same_tenant), (5,)),
-    Mutation("the question is ignored", instead(sameness, "same", lambda first, second: True), (5,)),
+    Mutation("the question is ignored", instead(streamlog.StreamLog, "holds", lambda self, data: True), (5,)),
     Mutation("keepalives stand inside events", _splitter_lets_halves_pass, (1,)),
     Mutation(
         "a null delta follows the stop reason",
