@@ -27,6 +27,7 @@ from holdfast.sessions.facts import (
 )
 from holdfast.sessions.records import (
     HEAD,
+    REFUSED,
     TOO_LONG,
     Dirt,
     Line,
@@ -37,6 +38,7 @@ from holdfast.sessions.records import (
     decode,
     error_object,
     stamp,
+    strictly,
     wall_ms,
 )
 
@@ -193,17 +195,13 @@ class _Reading:
         """Whether it tells a time, or may have told one before it was torn. `place` is where in the piece it begins."""
         facts = self.facts
         try:
-            line, loosely = decode(data)
-        except Dirt as dirt:
-            if not data.strip():
-                return False
-            facts.dirt += 1
-            kind = TOO_LONG if self.given_up else dirt.kind
-            self.given_up = False
-            facts.dirt_kinds[kind] = facts.dirt_kinds.get(kind, 0) + 1
-            facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
-            return True
-        facts.loose += loosely
+            line = strictly(data)
+        except REFUSED:
+            try:
+                line, _ = decode(data)
+            except Dirt as dirt:
+                return self._dirt(data, dirt)
+            facts.loose += 1
         session = line.sessionId
         if session is not None and session != self.session:
             self.session = session
@@ -219,6 +217,18 @@ class _Reading:
             self._tool_errors(line, self.previous[0], place)
         self.first = self.first or line.timestamp
         self.latest = line.timestamp
+        return True
+
+    def _dirt(self, data: bytearray, dirt: Dirt) -> bool:
+        """Whether there is anything in the line at all."""
+        if not data.strip():
+            return False
+        facts = self.facts
+        facts.dirt += 1
+        kind = TOO_LONG if self.given_up else dirt.kind
+        self.given_up = False
+        facts.dirt_kinds[kind] = facts.dirt_kinds.get(kind, 0) + 1
+        facts.first_dirt = facts.first_dirt or (facts.lines, str(dirt)[:120])
         return True
 
     def _user(self, data: bytearray) -> None:
