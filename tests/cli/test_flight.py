@@ -83,6 +83,16 @@ def test_a_line_that_somebody_else_saw_names_its_witness() -> None:
 RAY = "9eea680afe7cbd1f"
 
 
+def test_bytes_that_are_no_text_name_no_turn(tmp_path: Path) -> None:
+    """As Python has them from a command line; not a defect."""
+    recorded(tmp_path, frozen_turn())
+
+    shown = typed(tmp_path, "flight", "\udcff")
+
+    assert shown.exit_code == 1
+    assert "no turn has an id that begins with" in shown.stderr
+
+
 def test_a_turn_is_found_by_its_cf_ray_however_it_was_copied(tmp_path: Path) -> None:
     """With the place of the edge, without it, with another case, and with the header's name before it."""
     recorded(tmp_path, frozen(turn_id="abc123"), short_turn(turn_id="def456"))

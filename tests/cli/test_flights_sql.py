@@ -138,6 +138,7 @@ def test_a_question_sees_the_journal_and_nothing_else(state: Path, tmp_path: Pat
         ("SELECT t.modle FROM turn t", "turn has turn_id, instance_id"),
         ("SELEC 1", "syntax error"),
         ("", "the question is empty"),
+        ("SELECT '\udcff'", "no text in UTF-8"),
         ("SELECT frobnicate(1)", "functions are DuckDB's own"),
         ("SELECT 'x'::INTEGER FROM turn", "Conversion Error"),
     ],

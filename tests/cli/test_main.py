@@ -145,3 +145,17 @@ def test_a_state_directory_that_cannot_be_named_is_a_wrong_setting(monkeypatch: 
 
     assert ended.exit_code == errors.USAGE
     assert ended.output.startswith("Error: HOLDFAST_STATE_DIR is '~no-such-user'")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no device that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["explain"], ["serve", "--check"]])
+def test_a_full_disk_is_no_defect(arguments: list[str], tmp_path: Path) -> None:
+    """It is said once, with what to do, whoever prints."""
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "holdfast", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+
+    assert ran.returncode == errors.FAILED
+    assert ran.stderr == "Error: writing failed: No space left on device. Make room, or write elsewhere.\n"

@@ -7,10 +7,12 @@ Their one-line descriptions are therefore here, in one table.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,8 @@ import click
 from holdfast import __version__
 from holdfast.cli import errors
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"What a full disk or an exhausted quota says."
 REPORT_AT = "the project's issue tracker"
 
 EXIT_CODES = """\
@@ -89,6 +93,21 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click does it; and what cannot be written for want of room is no defect, not even of `--help`."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            if sys.stdout is not None:
+                _give_up_output()
+            with suppress(OSError):
+                click.echo(
+                    f"Error: writing failed: {error.strerror}. Make room, or write elsewhere.", err=True
+                )
+            sys.exit(errors.FAILED)
+
     def invoke(self, ctx: click.Context) -> Any:
         refuse_unsupported_platform(sys.platform)
         try:
@@ -100,10 +119,19 @@ class LazyGroup(click.Group):
         except Exception as defect:
             if (said := _not_ours(defect)) is not None:
                 raise said from None
-            if os.environ.get("HOLDFAST_DEBUG") == "1":
+            if os.environ.get("HOLDFAST_DEBUG") == "1" or getattr(defect, "errno", None) in NO_ROOM:
                 raise
             click.echo(describe_defect(defect), err=True)
             ctx.exit(errors.DEFECT)
+
+
+def _give_up_output() -> None:
+    """Let what cannot be written not fail once more when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 def _not_ours(defect: Exception) -> click.ClickException | None:

@@ -80,7 +80,11 @@ def show(sql: str, *, since_wall_ms: int | None, as_json: bool, as_csv: bool) ->
     from holdfast.telemetry.loading import Span
     from holdfast.telemetry.query import QueryError, asked
 
-    question = sys.stdin.read() if sql.strip() == "-" else sql
+    try:
+        question = sys.stdin.read() if sql.strip() == "-" else sql
+        question.encode()
+    except UnicodeError:
+        raise Failed("the question is no text in UTF-8; write it so, or leave out what is not") from None
     try:
         with (
             opened_library() as library,

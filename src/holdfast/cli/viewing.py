@@ -52,6 +52,7 @@ def the_turn(library: Library, name: str) -> StoredTurn:
     `name` may be pasted as it was logged: `"request-id": "req_..."`, `cf-ray: 9eea680afe7cbd1f-ORD`.
     """
     name = _HEADER.sub("", name.strip()).strip("\"', ")
+    name = name.encode(errors="backslashreplace").decode()  # what is no UTF-8 in a command line names no turn
     found = library.find(name) if name else []
     if not found:
         near = library.near_names(name) if name else []
