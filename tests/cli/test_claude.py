@@ -480,6 +480,23 @@ def test_zero_turns_have_a_reason(
     assert reason in claude.why_nothing(environ, sources, is_claude=is_claude, asked=False)
 
 
+@pytest.mark.parametrize(
+    ("unseen", "said"),
+    [
+        (source("user", ANTHROPIC_BASE_URL=THEIRS), "user.json sets another base URL"),
+        (Source("project", "project.json", {}, "it is a pipe"), "project.json may set another base URL"),
+    ],
+)
+def test_zero_turns_of_a_wrapped_claude_have_their_reason_in_its_settings(unseen: Source, said: str) -> None:
+    """They win over the environment, and a wrapper is not given ours."""
+    told = claude.why_nothing({"HTTPS_PROXY": "p"}, [], is_claude=False, asked=False, unseen=[unseen])
+
+    assert said in told
+    assert "holdfast run -- claude" in told
+    asked = claude.why_nothing({}, [], is_claude=False, asked=True, unseen=[unseen])
+    assert said not in asked
+
+
 def test_the_last_line_says_that_a_turn_was_lost_by_cuts() -> None:
     """Four answers that each ended well, of which the client had nothing, are neither healed nor saved."""
     summary = Summary()

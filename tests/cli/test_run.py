@@ -188,6 +188,19 @@ def test_a_command_that_never_asked_is_told_why_nothing_was_carried(run: Run) ->
     assert "0 requests carried: the command never asked" in run("pass").stderr
 
 
+def test_settings_that_win_are_named_where_claude_may_be_behind_a_wrapper(
+    run: Run, environ: dict[str, str]
+) -> None:
+    """`--env` would not help there."""
+    settings = Path(environ["HOME"]) / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"env": {"ANTHROPIC_BASE_URL": "https://gateway.example"}}')
+
+    ended = run("pass")
+
+    assert f"{settings} sets another base URL, and settings win over the environment" in ended.stderr
+
+
 def test_a_cloud_mode_is_named_as_the_reason(run: Run) -> None:
     """In Bedrock mode no base URL is used, and the last line says so."""
     assert "CLAUDE_CODE_USE_BEDROCK" in run("pass", CLAUDE_CODE_USE_BEDROCK="1").stderr

@@ -410,9 +410,17 @@ def shown_text(text: str) -> str:
 
 
 def why_nothing(
-    environ: Mapping[str, str], sources: Sequence[Source], *, is_claude: bool, asked: bool
+    environ: Mapping[str, str],
+    sources: Sequence[Source],
+    *,
+    is_claude: bool,
+    asked: bool,
+    unseen: Sequence[Source] = (),
 ) -> str:
-    """Why no turn was carried, as far as the environment and the settings tell."""
+    """Why no turn was carried, as far as the environment and the settings tell.
+
+    `unseen`: the settings of a Claude Code that a command unknown to us may have started; ours were not passed to it.
+    """
     if asked:
         return "it sent only requests that are relayed without protection"
     for name, cloud in MODES.items():
@@ -422,6 +430,14 @@ def why_nothing(
     managed = next((s for s in sources if s.kind == "managed" and BASE_URL in s.env), None)
     if is_claude and managed is not None:
         return f"managed settings ({managed.place}) set another base URL, which nothing on the command line can change"
+    past = next((s for s in reversed(unseen) if s.trouble or BASE_URL in s.env), None)
+    if past is not None:
+        sets = "may set" if past.trouble else "sets"
+        return (
+            f"if the command started Claude Code, {shown_text(past.place)} {sets} another base URL, and settings win "
+            "over the environment; name claude itself (holdfast run -- claude ...), and the gateway's wins, or take it "
+            "out of there"
+        )
     no_proxy = next((s for s in reversed(sources) if any(n in s.env for n in NO_PROXY_NAMES)), None)
     proxy = next((f for f in (look_up(n, environ, sources) for n in PROXY_NAMES) if f is not None), None)
     if proxy is not None and (no_proxy is not None or not is_claude):

@@ -326,7 +326,13 @@ def command(
 
 
 def _say(plan: Plan, environ: Mapping[str, str], counts: Counts, restarts: int) -> None:
-    why = claude.why_nothing(environ, plan.sources, is_claude=plan.is_claude, asked=counts.opaque > 0)
+    why = claude.why_nothing(
+        environ,
+        plan.sources,
+        is_claude=plan.is_claude,
+        asked=counts.opaque > 0,
+        unseen=[] if plan.is_claude else claude.read_settings([], environ, Path.cwd(), sys.platform),
+    )
     # After a hang-up there is nobody to tell.
     with suppress(OSError):
         click.echo(summary_line(counts, why_nothing=why, restarts=restarts, log=LOG_NAME), err=True)
