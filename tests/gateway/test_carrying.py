@@ -19,7 +19,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.settings import Settings, Timeouts, Upstream
 from holdfast.lab import script as s
 from holdfast.lab.provider import Provider, Request
-from tests.gateway.bare import UNHEALED
+from tests.gateway.bare import UNHEALED, before, request_of
 from tests.gateway.hosted import HEADERS, Call, body, hosted
 
 QUICK = Timeouts(keepalive_s=0.1, cancel_grace_s=0.3, limit_tolerance_s=0.05, orphan_s=5, unheard_s=5)
@@ -246,3 +246,35 @@ def test_any_other_refusal_of_an_edited_request_passes_through() -> None:
         assert call.hear_all() == told_bytes(provider)
         assert call.response.status == 400
         assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_lines_may_end_in_any_of_the_three_ways(eol: bytes, framing: str) -> None:
+    """The last one too, whatever tells that the body is over: the answer is whole, and nothing is put behind it."""
+    stream = b"".join(
+        b"event: " + name + eol + b"data: " + data + eol + eol
+        for name, data in (
+            (b"message_start", b'{"type":"message_start","message":{"id":"msg_1","content":[]}}'),
+            (b"message_delta", b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{}}'),
+            (b"message_stop", b'{"type":"message_stop"}'),
+        )
+    )
+
+    def upstream(connection: socket.socket) -> None:
+        request_of(connection)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        if framing == "chunked":
+            head += b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(stream), stream)
+        elif framing == "length":
+            head += b"content-length: %d\r\n\r\n" % len(stream) + stream
+        else:
+            head += b"connection: close\r\n\r\n" + stream
+        connection.sendall(head)
+
+    with before(upstream) as gateway:
+        call = Call(gateway.port)
+
+        assert call.hear_all() == stream
+        [ended] = gateway.kept.wait_for(m.TurnEnded)
+        assert ended.ending.completed

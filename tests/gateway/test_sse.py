@@ -41,6 +41,29 @@ def test_what_never_ends_is_the_rest() -> None:
     assert splitter.rest() == b""
 
 
+@pytest.mark.parametrize("blank", [b"\r\r", b"\n\r", b"\r\n\r"])
+def test_a_carriage_return_at_the_end_of_the_data_ends_its_line(blank: bytes) -> None:
+    """Before that it may be the first half of two bytes."""
+    splitter = EventSplitter()
+    event = START.rstrip(b"\n") + blank
+
+    assert splitter.feed(event) == b""
+    assert splitter.ends_with_data()
+    assert splitter.feed(b"") == event
+    assert splitter.notable == [event] and splitter.events == 1
+    assert splitter.rest() == b""
+
+
+@pytest.mark.parametrize("held", [b"", START[:10], START[:-1], START[:-2] + b"\r"])
+def test_the_end_of_the_data_completes_nothing_without_a_blank_line(held: bytes) -> None:
+    """An event that was not ended is known as cut."""
+    splitter = EventSplitter()
+    splitter.feed(held)
+
+    assert not splitter.ends_with_data()
+    assert splitter.rest() == held
+
+
 def test_notable_events_are_those_of_the_last_read_only() -> None:
     """Deltas and pings need no look inside; the others are shown once."""
     splitter = EventSplitter()
@@ -101,10 +124,17 @@ def test_any_cutting_of_any_stream_gives_the_same_bytes_and_the_same_events(
         out += got
         notable += splitter.notable
 
-    assert out + splitter.rest() == stream
-    if eol != b"\r":
-        assert (splitter.events, notable) == (whole.events, whole.notable)
-        assert splitter.events == len(shapes)
+    if splitter.ends_with_data():
+        out += splitter.feed(b"")
+        notable += splitter.notable
+    whole_notable = whole.notable
+    if whole.ends_with_data():
+        whole.feed(b"")
+        whole_notable = whole_notable + whole.notable
+
+    assert out == stream and splitter.rest() == b""
+    assert (splitter.events, notable) == (whole.events, whole_notable)
+    assert splitter.events == len(shapes)
 
 
 @given(st.integers(1, 5), st.integers(0, 60), st.data())

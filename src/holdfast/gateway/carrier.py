@@ -479,6 +479,8 @@ class Carrier:
             return
         if self._suspected and self._refuses_our_edit():
             return
+        if attempt.splitter is not None and attempt.splitter.ends_with_data():
+            self.answer_arrived(attempt, b"")
         if attempt.splitter is not None and self.events.finished:
             self.append(attempt.splitter.rest())
         ending = attempt.answer_ended(

@@ -16,6 +16,8 @@ _ROUTINE = (b"event: content_block_delta\n", b"event: ping\n")
 # A blank line ends an event. The standard knows three line endings and lets them mix.
 # A carriage return at the end of a read decides nothing: a newline may follow in the next.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
+# At the end of the data no newline can follow any more: there it ends its line.
+_BLANK_LINE_TO_THE_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
 LONGEST_HELD = 1024 * 1024
 "A longer event is handed on in pieces: rather a stream without keepalives for a moment than memory without bounds."
@@ -24,11 +26,20 @@ LONGEST_HELD = 1024 * 1024
 class EventSplitter:
     """Feed it what was read; it returns what completes whole events, and holds the rest back."""
 
-    __slots__ = ("_carriage_returns", "_held", "_newline_before", "between_events", "events", "notable")
+    __slots__ = (
+        "_blank_line",
+        "_carriage_returns",
+        "_held",
+        "_newline_before",
+        "between_events",
+        "events",
+        "notable",
+    )
 
     def __init__(self) -> None:
         self._held = b""
         self._carriage_returns = False
+        self._blank_line = _BLANK_LINE
         self._newline_before = False
         self.between_events = True
         "False only while an event too long to hold is being handed on in pieces."
@@ -63,6 +74,11 @@ class EventSplitter:
                 self.notable.append(event + b"\n\n")
         return data[: len(data) - len(held)] if held else data
 
+    def ends_with_data(self) -> bool:
+        """The data is over: whether that completes an event. Then `feed` of nothing returns it."""
+        self._blank_line = _BLANK_LINE_TO_THE_END
+        return self._carriage_returns and self._blank_line.search(self._held) is not None
+
     def rest(self) -> bytes:
         """What is held back and was never completed; the stream has ended."""
         held, self._held = self._held, b""
@@ -88,7 +104,7 @@ class EventSplitter:
     def _feed_any_line_ending(self, data: bytes) -> bytes:
         self.notable = []
         start = 0
-        for blank in _BLANK_LINE.finditer(data):
+        for blank in self._blank_line.finditer(data):
             if blank.start() < start:
                 continue
             event = data[start : blank.end()]
