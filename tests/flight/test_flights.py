@@ -11,7 +11,7 @@ from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
-from holdfast.flight.reading import KINDS, UnknownMoment
+from holdfast.flight.reading import KINDS, StoredTurn, UnknownMoment
 from tests.flight.telling import HUNG_UP, at, end, frozen_turn, short_turn, tell, turn
 
 
@@ -221,6 +221,16 @@ def test_one_line_says_how_it_ended() -> None:
     killed.status = 529
     assert flights.outcome(killed) == "529 interrupted M.died.text"
     assert flights.took_s(running) is None and flights.took_s(running, at(12)) == 12
+
+
+def test_how_long_a_killed_turn_took_is_not_known() -> None:
+    """Only the last sign of life is on record: the turn took at least as long, and no number is made of that."""
+    killed = end(turn(), 3, Ending(Side.MACHINE, Mechanism.PROCESS_ENDED, Phase.IN_TEXT))
+    stored = StoredTurn(killed, "i", "M.died.text", None)
+
+    assert flights.took_s(killed, at(12)) is None
+    assert flights.as_json(stored)["took_s"] is None
+    assert flights.summary(killed).startswith("interrupted M.died.text after at least 3.00 s, ")
 
 
 def test_the_summary_of_a_saved_turn() -> None:

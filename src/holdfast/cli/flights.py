@@ -73,7 +73,8 @@ def command(
 
     ENDED is done, running, waiting for its client (finished and not yet heard), cut (ended early each time, and
     never made whole: the turn was lost), or the code of an ending: holdfast explain C.rst.tool.
-    QUIET is the longest silence of upstream. The story of one turn: holdfast flight TURN.
+    TOOK is not known (-) where the gateway was killed. QUIET is the longest silence of upstream. The story of one
+    turn: holdfast flight TURN.
     Marks (holdfast mark) stand where they fall, and so does what gateways noted about themselves: requests that
     they refused, records that they had to drop. Below the list, requests that came again and ended alike.
     With --add, NOTE says which line of which file saw the turn too, and whether it agrees.

@@ -608,7 +608,7 @@ def outcome(record: TurnRecord, ending_code: str | None = None, row: Row | None 
         word = "waiting for its client" if finished else "running"
     elif record.ending is not None and record.ending.completed:
         word = "cut" if row is not None and row.lost else "done"
-    elif record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED:
+    elif _killed(record):
         word = f"interrupted {code}"
     else:
         word = clean(code if record.ending is None else final(record.ending))
@@ -616,10 +616,27 @@ def outcome(record: TurnRecord, ending_code: str | None = None, row: Row | None 
 
 
 def took_s(record: TurnRecord, now: Instant | None = None) -> float | None:
-    """Seconds from the request to the turn's end; of a turn that goes on, until `now` on the wall clock."""
+    """Seconds from the request to the turn's end; of a turn that goes on, until `now` on the wall clock.
+
+    None where it is not known: of a process that was killed only the last sign of life is on record.
+    """
+    if _killed(record):
+        return None
     if record.ended is not None:
         return record.ended.mono_s - record.started.mono_s
     return (now.wall_ms - record.started.wall_ms) / 1000 if now else None
+
+
+def length_of(record: TurnRecord) -> str:
+    """How long a turn that is over took, or took at least; empty for one that goes on."""
+    if record.ended is None:
+        return ""
+    least = "at least " if _killed(record) else ""
+    return least + duration(record.ended.mono_s - record.started.mono_s)
+
+
+def _killed(record: TurnRecord) -> bool:
+    return record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED
 
 
 def saved(record: TurnRecord, kept_bytes: int | None = None, row: Row | None = None) -> str:
@@ -670,14 +687,9 @@ def longest_quiet_s(record: TurnRecord) -> float:
 
 def summary(record: TurnRecord, row: Row | None = None) -> str:
     """The turn in one sentence, for a log or the end of its story."""
-    took = took_s(record)
-    # Of a process that was killed only its last sign of life is known.
-    killed = record.ending is not None and record.ending.mechanism is Mechanism.PROCESS_ENDED
-    least = "at least " if killed else ""
-    word = outcome(record, row=row)
-    head = f"{word} after {least}{duration(took)}" if took is not None else word
+    word, length = outcome(record, row=row), length_of(record)
     parts = [
-        head,
+        f"{word} after {length}" if length else word,
         f"{counted(record.attempts, 'attempt')} upstream",
         f"{counted(record.readers, 'client connection')}",
         f"{size(record.answer_bytes)} of answer",

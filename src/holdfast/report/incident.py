@@ -133,8 +133,8 @@ def _also(found: Sequence[Break]) -> tuple[str, ...]:
 def _well(turn: StoredTurn, lines: tuple[Line, ...], made_by: str) -> Incident:
     record = turn.record
     over = record.ending is not None or turn.ending_code is not None
-    took = flights.took_s(record)
-    after = f" after {duration(took)}" if took is not None else ""
+    length = flights.length_of(record)
+    after = f" after {length}" if length else ""
     title = f"Nothing broke: the turn ended well{after}" if over else "Nothing has broken: the turn goes on"
     return Incident(
         turn_id=record.turn_id, title=title, well=True, code=turn.ending_code or "", asked=_asked(record),
@@ -215,9 +215,8 @@ def _cost(record: TurnRecord) -> tuple[Fact, ...]:
         facts.append(Fact("generated and heard by nobody", counted(record.wasted_tokens, "token")))
     if record.spared:
         facts.append(Fact("not generated again", counted(record.spared, "request")))
-    took = flights.took_s(record)
-    if took is not None:
-        facts.append(Fact("time", duration(took)))
+    if length := flights.length_of(record):
+        facts.append(Fact("time", length))
     facts.append(
         Fact("billing", "what a provider bills after a break is not documented, and not measured here")
     )
