@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.client
 import json
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from holdfast.flight import flights
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Mechanism
 from holdfast.gateway.dialects import anthropic
@@ -278,3 +280,25 @@ def test_lines_may_end_in_any_of_the_three_ways(eol: bytes, framing: str) -> Non
         assert call.hear_all() == stream
         [ended] = gateway.kept.wait_for(m.TurnEnded)
         assert ended.ending.completed
+
+
+def test_an_answer_that_comes_encoded_is_passed_on_unread_and_its_flight_says_so() -> None:
+    """Nobody between it and its client can find an event in it: the story and the list tell that nothing held it."""
+    packed = gzip.compress(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+
+    def upstream(connection: socket.socket) -> None:
+        request_of(connection)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n"
+        connection.sendall(head + b"content-length: %d\r\n\r\n" % len(packed) + packed)
+
+    with before(upstream) as gateway:
+        heard = Call(gateway.port).hear_all()
+        gateway.kept.wait_for(m.TurnEnded)
+        [record] = gateway.kept.records.values()
+
+    assert heard == packed
+    assert any(
+        "came encoded, unasked: it was passed on unread" in line.text for line in flights.story(record)
+    )
+    assert "came encoded, not protected" in flights.saved(record)
+    assert "came encoded, not protected" in flights.summary(record)

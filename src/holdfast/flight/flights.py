@@ -369,9 +369,12 @@ def _connected(x: m.Connected, _: _Scene) -> str:
 def _headers_arrived(x: m.HeadersArrived, _: _Scene) -> str:
     ids = [f"request id {x.request_id}"] if x.request_id else []
     ids += [f"edge id {x.edge_id}"] if x.edge_id else []
-    return f"Upstream answered attempt {x.attempt} with {x.status}" + (
+    told = f"Upstream answered attempt {x.attempt} with {x.status}" + (
         f" ({', '.join(ids)})." if ids else "."
     )
+    if x.unread:
+        told += " The body came encoded, unasked: it was passed on unread, without keepalives and healing."
+    return told
 
 
 def _first_event(x: m.FirstEventArrived, _: _Scene) -> str:
@@ -663,6 +666,10 @@ def saved(record: TurnRecord, kept_bytes: int | None = None, row: Row | None = N
         parts.append(f"{record.wasted_tokens} tokens unheard")
     if record.kind == "opaque":
         parts.append("carried, not protected")
+    elif any(
+        isinstance(one, m.HeadersArrived) and one.unread and one.status == 200 for _, one in record.moments
+    ):
+        parts.append("came encoded, not protected")
     return ", ".join(parts)
 
 

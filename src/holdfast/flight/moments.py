@@ -72,6 +72,10 @@ class RequestSent(Moment, frozen=True, gc=False):
     body_bytes: int
 
 
+STILL_ENCODED = ", still encoded: no keepalive"
+"Behind the content type of an answer that came compressed although that was not asked for."
+
+
 class HeadersArrived(Moment, frozen=True, gc=False):
     """The upstream's status and headers arrived."""
 
@@ -82,6 +86,11 @@ class HeadersArrived(Moment, frozen=True, gc=False):
     content_type: str
     edge_id: str | None = None
     "`cf-ray` or the like, where the edge named itself."
+
+    @property
+    def unread(self) -> bool:
+        """Whether the body came encoded, so that it was passed on without being read."""
+        return self.content_type.endswith(STILL_ENCODED)
 
 
 class AnswerOpenedEarly(Moment, frozen=True, gc=False):

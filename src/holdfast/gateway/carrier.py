@@ -314,7 +314,7 @@ class Carrier:
         self.record.status = self.record.status or status
         self.record.request_id = h.text(found, b"request-id") or h.text(found, b"x-request-id")
         self.record.edge_id = h.text(found, b"cf-ray")
-        detail = content_type if not encoded else f"{content_type}, still encoded: no keepalive"
+        detail = content_type + m.STILL_ENCODED if encoded else content_type
         self.note(
             m.HeadersArrived(attempt.number, status, self.record.request_id, detail, self.record.edge_id)
         )
