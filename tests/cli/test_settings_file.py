@@ -91,7 +91,16 @@ def test_whatever_the_file_holds_it_holds_afterwards(
     assert edit.on(before) == after and edit.off(after) == before
 
 
+def test_a_byte_order_mark_is_kept() -> None:
+    """Some editors write one, and the client passes over it (measured)."""
+    after = with_env('\ufeff{"env": {"A": "1"}}', ENTRY)
+
+    assert after.startswith('\ufeff{"env": {"A": "1", ')
+    assert json.loads(after[1:])["env"] == {"A": "1", **ENTRY}
+
+
 BROKEN = {
+    '{"a": ' + "1" * 5000 + "}": "change it by hand",
     '{\n  "a" 1\n}': "line 2, column 7",
     '{"a": 1} // mine': "line 1, column 10",
     "[]": "list, not an object",

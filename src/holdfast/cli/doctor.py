@@ -302,7 +302,8 @@ def _settings_path(home: Path, own: bool) -> tuple[Path, bool]:
 def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways:
     from holdfast.diagnosis.fix import Ways
 
-    content = json.loads(place.text) if place.text and place.text.strip() else {}
+    text = (place.text or "").removeprefix(settings_file.MARK)
+    content = json.loads(text) if text.strip() else {}
     mine = claude.Source("user", str(path), content)
     managed = claude.read_settings(("--setting-sources", ""), {"HOME": str(home)}, home, sys.platform)
     environment = dict(os.environ) if own else {}

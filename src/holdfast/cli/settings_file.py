@@ -31,6 +31,7 @@ from holdfast.flight.state import PRIVATE_FILE, SETTINGS, make_private
 
 LONGEST_FILE = 4 * 1024 * 1024
 "Bytes. A larger one is no settings file."
+MARK = "\ufeff"
 LINES = 100
 "Of a difference that are shown."
 
@@ -65,8 +66,10 @@ def with_env(text: str, entries: Mapping[str, str], name: str = "settings.json")
     """`text` with these entries in its `env`; everything else stays as it is, and where it is.
 
     An entry that is there with another value gets the new one, in its place. A text of nothing but white space counts
-    as an empty object. Raises `NotJson` with line and column.
+    as an empty object; a byte order mark stays, which the client passes over. Raises `NotJson` with line and column.
     """
+    if text.startswith(MARK):
+        return MARK + with_env(text[1:], entries, name)
     if not text.strip():
         text = "{}\n"
     content = _parsed(text, name)
@@ -93,6 +96,8 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
             f"{name} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}. "
             "The client ignores all of it as it is; repair that place, and try again"
         ) from None
+    except ValueError as error:
+        raise NotJson(f"{name} cannot be read ({error}); change it by hand") from None
     except RecursionError:
         raise NotJson(f"{name} is nested too deeply to be a settings file") from None
     if not isinstance(content, dict):
@@ -316,7 +321,10 @@ def find(path: Path, home: Path, *, chosen: bool = False) -> Place:
     try:
         text = read_plain(real).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotJson(f"{path} is not UTF-8 (byte {error.start}); the client cannot read it either") from None
+        raise NotJson(
+            f"{path} is not UTF-8 (byte {error.start}); the client reads it with that replaced, and it was left alone. "
+            "Save it as UTF-8, and try again"
+        ) from None
     except OSError as error:
         raise Refused(f"{path} cannot be read ({error.strerror}); nothing was changed") from error
     return Place(path, real, text, stat.S_IMODE(found.st_mode))
