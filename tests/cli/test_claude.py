@@ -423,6 +423,20 @@ def test_an_option_without_its_value_is_left_for_the_client_to_refuse() -> None:
     assert joined == ["claude", "--settings", "z", "-p", "--settings"]
 
 
+@pytest.mark.parametrize("option", ["-w", "--worktree", "--worktree=x", "-pw", "-wx"])
+def test_ours_win_in_a_worktree_too(option: str, project: Path, environ: dict[str, str]) -> None:
+    """Its settings are the repository's, and nothing of them is to be seen yet."""
+    plan = plan_for(["claude", option, "x"], environ, project)
+
+    passed = run_command.settings_passed(plan, OURS, {"NO_PROXY": "corp.example"})
+
+    assert passed is not None
+    assert passed["env"][BASE_URL] == BASE
+    assert passed["env"]["NO_PROXY"] == "corp.example,127.0.0.1,localhost"
+    plain = plan_for(["claude", "-p", "--", option], environ, project)
+    assert run_command.settings_passed(plain, OURS, environ) is None
+
+
 # -- features and timers -----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from there is never taken without being asked for by name.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -293,19 +294,33 @@ def timer_variables(environ: Mapping[str, str], sources: Sequence[Source]) -> di
     return {name: value.value for name, value in found.items() if value is not None}
 
 
+def starts_elsewhere(arguments: Sequence[str]) -> bool:
+    """Whether Claude Code is to change into a worktree of its own, where the repository may bring other settings.
+
+    Measured on all three versions: the settings of the new worktree are in force, not those of the folder it was
+    started in. Letters may stand together (`-pw`); to take too much for it does no harm.
+    """
+    own = itertools.takewhile(lambda word: word != "--", arguments)
+    return any(re.match(r"--worktree(=|$)|-[A-Za-z]*w", word) for word in own)
+
+
 def settings_to_pass(
-    url: str, sources: Sequence[Source], environ: Mapping[str, str] = MappingProxyType({})
+    url: str,
+    sources: Sequence[Source],
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    elsewhere: bool = False,
 ) -> dict[str, Any] | None:
     """The settings for one `--settings` option, so that ours win over files; None if the environment suffices.
 
-    They are needed where a file sets the base URL, or a NO_PROXY list without loopback in it, or where a file could not
-    be read, lest a client read these in it. What the user gave with `--settings` is kept: there can be only one such
-    option. Raises `NotJoined` where that cannot be kept.
+    They are needed where a file sets the base URL, or a NO_PROXY list without loopback in it; where a file could not be
+    read, lest a client read these in it; and where others will be in force than we see (`elsewhere`). What the user gave
+    with `--settings` is kept: there can be only one such option. Raises `NotJoined` where that cannot be kept.
     """
     ours: dict[str, str] = {}
     setting = [source for source in sources if source.kind != "managed"]
     lists = {name: source.env[name] for source in setting for name in NO_PROXY_NAMES if name in source.env}
-    if any(source.trouble for source in setting if source.kind != "--settings"):
+    if elsewhere or any(source.trouble for source in setting if source.kind != "--settings"):
         ours = base_variables(url, {**environ, **lists})
     if any(BASE_URL in source.env for source in setting):
         ours[BASE_URL] = as_base(url)

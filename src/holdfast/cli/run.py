@@ -136,8 +136,9 @@ def write_private(directory: Path, content: bytes) -> Path:
 
 def settings_passed(plan: Plan, url: str, environ: Mapping[str, str]) -> dict[str, Any] | None:
     """The settings that Claude Code is given so that ours win; None where it needs none. Raises `Misused`."""
+    elsewhere = plan.is_claude and claude.starts_elsewhere(plan.command[plan.claude_at :])
     try:
-        return claude.settings_to_pass(url, plan.sources, environ)
+        return claude.settings_to_pass(url, plan.sources, environ, elsewhere=elsewhere)
     except claude.NotJoined as refusal:
         raise errors.Misused(str(refusal)) from None
 
