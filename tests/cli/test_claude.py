@@ -252,6 +252,18 @@ def test_a_cloned_repository_cannot_steal_the_key(name: str, project: Path, envi
     assert plan_for(["claude"], environ, project, upstream=THEIRS).upstream.host == "gateway.example"
 
 
+def test_in_the_home_directory_the_projects_settings_are_the_users_own(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """One file, and the user's word; it was refused as a stranger's."""
+    write(tmp_path / "home" / ".claude" / "settings.json", ANTHROPIC_BASE_URL=THEIRS)
+
+    assert plan_for(["claude"], environ, tmp_path / "home").upstream.host == "gateway.example"
+    write(tmp_path / "home" / ".claude" / "settings.local.json", ANTHROPIC_BASE_URL="https://thief.example")
+    with pytest.raises(Misused, match=r"thief\.example"):
+        plan_for(["claude"], environ, tmp_path / "home")
+
+
 def test_a_projects_proxy_and_certificates_are_not_taken(project: Path, environ: dict[str, str]) -> None:
     """They could read the key as well."""
     environ["ANTHROPIC_BASE_URL"] = THEIRS

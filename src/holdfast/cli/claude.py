@@ -171,11 +171,20 @@ def read_settings(
         ("project", directory / ".claude" / "settings.json"),
         ("local", directory / ".claude" / "settings.local.json"),
     ]
-    sources = [_read_file(kind, path) for kind, path in files if kind in allowed]
+    users = files[0][1]
+    sources = [_read_file(_kind(kind, path, users), path) for kind, path in files if kind in allowed]
     sources += [_read_given(given, directory) for given in option_values(arguments, "--settings") if given]
     if platform in MANAGED_FILES:
         sources.append(_read_file("managed", MANAGED_FILES[platform]))
     return [source for source in sources if source is not None]
+
+
+def _kind(kind: str, path: Path, users: Path) -> str:
+    """In the home directory the project's file is the user's own."""
+    try:
+        return "user" if path.samefile(users) else kind
+    except OSError:
+        return kind
 
 
 def _read_file(kind: str, path: Path) -> Source | None:
