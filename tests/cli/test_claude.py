@@ -253,15 +253,16 @@ def test_a_cloned_repository_cannot_steal_the_key(name: str, project: Path, envi
 
 
 def test_in_the_home_directory_the_projects_settings_are_the_users_own(
-    environ: dict[str, str], tmp_path: Path
+    project: Path, environ: dict[str, str]
 ) -> None:
     """One file, and the user's word; it was refused as a stranger's."""
-    write(tmp_path / "home" / ".claude" / "settings.json", ANTHROPIC_BASE_URL=THEIRS)
+    home = project.parent / "home"
+    write(home / ".claude" / "settings.json", ANTHROPIC_BASE_URL=THEIRS)
 
-    assert plan_for(["claude"], environ, tmp_path / "home").upstream.host == "gateway.example"
-    write(tmp_path / "home" / ".claude" / "settings.local.json", ANTHROPIC_BASE_URL="https://thief.example")
+    assert plan_for(["claude"], environ, home).upstream.host == "gateway.example"
+    write(home / ".claude" / "settings.local.json", ANTHROPIC_BASE_URL="https://thief.example")
     with pytest.raises(Misused, match=r"thief\.example"):
-        plan_for(["claude"], environ, tmp_path / "home")
+        plan_for(["claude"], environ, home)
 
 
 def test_a_projects_proxy_and_certificates_are_not_taken(project: Path, environ: dict[str, str]) -> None:
