@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
@@ -11,9 +12,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -45,6 +47,7 @@ from holdfast.flight.schema import (
     migrate,
     schema_version,
 )
+from holdfast.flight.state import StateError
 from tests.flight.telling import HUNG_UP, NOON, at, end, frozen_turn, short_turn, tell, turn
 
 
@@ -363,10 +366,79 @@ def test_a_row_that_is_not_taken_makes_no_other_tell_its_news_twice(tmp_path: Pa
 def test_a_directory_that_cannot_be_written_is_refused_with_advice(tmp_path: Path) -> None:
     """The gateway learns at its start that nothing can be recorded, and how to help it."""
     (tmp_path / "file").write_text("")
-    from holdfast.flight.state import StateError
-
     with pytest.raises(StateError, match="set HOLDFAST_STATE_DIR"):
         Journal(tmp_path / "file" / "state")
+
+
+@contextlib.contextmanager
+def read_only(state_dir: Path, what: str = "*") -> Iterator[None]:
+    """All of it, or `what` alone, may not be written; root, whom modes do not stop, is somebody else meanwhile."""
+    root, nobody = os.geteuid() == 0, 65534
+    places = [*state_dir.rglob("*"), state_dir]
+    for place in places:
+        if root:
+            os.chown(place, nobody, nobody)
+        if what in ("*", place.name):
+            place.chmod(0o500 if place.is_dir() else 0o400)
+    if root:
+        os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for place in reversed(places):
+            place.chmod(0o700 if place.is_dir() else 0o600)
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that others than the tests' user can get to."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory) / "state"
+
+
+def test_a_journal_that_may_not_be_written_is_read_all_the_same(open_to_all: Path) -> None:
+    """Of an archive or a mount: its turns are told, and nothing is left behind in it."""
+    journal = Journal(open_to_all)
+    journal.changed(short_turn())
+    assert journal.close(20)
+    before = sorted(open_to_all.iterdir())
+
+    with read_only(open_to_all), open_library(open_to_all) as library:
+        assert library is not None
+        told = [stored.record.model for stored in library.recent(5)]
+
+    assert told == [short_turn().model]
+    assert sorted(open_to_all.iterdir()) == before
+
+
+def test_a_log_that_cannot_be_read_is_not_passed_over(open_to_all: Path) -> None:
+    """The latest turns may stand in it alone."""
+    assert Journal(open_to_all).close(20)
+    (open_to_all / "journal.sqlite-wal").write_bytes(b"turns")
+
+    with (
+        read_only(open_to_all),
+        pytest.raises(JournalError, match="copy the directory"),
+        open_library(open_to_all),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("what", ["*", "journal.sqlite"])
+def test_a_journal_that_may_not_be_written_names_the_owner_and_not_the_disk(
+    what: str, open_to_all: Path
+) -> None:
+    """Moving the file away would not help, and lose what is in it."""
+    assert Journal(open_to_all).close(20)
+
+    with read_only(open_to_all, what), pytest.raises((JournalError, StateError)) as refused:
+        Journal(open_to_all)
+
+    assert "HOLDFAST_STATE_DIR" in str(refused.value)
+    assert "move" not in str(refused.value) and "disk" not in str(refused.value)
 
 
 def test_threads_of_the_gateway_may_record_at_once(tmp_path: Path) -> None:

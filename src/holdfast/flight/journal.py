@@ -47,7 +47,7 @@ from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import NOTHING_KNOWN, About, Answer, AnswerLost, TurnRecord, new_turn_id
 from holdfast.flight.redact import clean, safe, scrub, scrub_error_event
-from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction
+from holdfast.flight.schema import TURN_COLUMNS, JournalError, connect, transaction, what_helps
 from holdfast.flight.state import INSTANCES, JOURNAL, locked, make_private
 
 log = logging.getLogger("holdfast.journal")
@@ -285,8 +285,7 @@ class Journal:
             except (OSError, sqlite3.Error) as error:
                 self._connection.close()
                 raise JournalError(
-                    f"the journal in {self.state_dir} cannot be written to ({error}); "
-                    "make room on that disk, or set HOLDFAST_STATE_DIR to another directory"
+                    f"the journal in {self.state_dir} cannot be written to ({error}); {what_helps(error)}"
                 ) from error
 
     def _register(self, kind: str) -> None:

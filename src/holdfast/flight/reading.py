@@ -22,7 +22,7 @@ from holdfast.flight.instant import Instant
 from holdfast.flight.marks import Mark, marks
 from holdfast.flight.moments import Moment
 from holdfast.flight.record import TurnRecord
-from holdfast.flight.schema import TURN_COLUMNS, connect
+from holdfast.flight.schema import TURN_COLUMNS, NotWritableError, connect, connect_to_read
 from holdfast.flight.state import JOURNAL, StateError
 
 KINDS: dict[str, type[Moment]] = {
@@ -278,7 +278,10 @@ def open_library(state_dir: Path) -> Iterator[Library | None]:
     if not there:
         yield None
         return
-    connection = connect(state_dir)
+    try:
+        connection = connect(state_dir)
+    except NotWritableError:
+        connection = connect_to_read(state_dir)
     try:
         with suppress(sqlite3.Error, OSError):
             mark_interrupted(connection, state_dir)

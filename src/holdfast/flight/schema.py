@@ -7,6 +7,7 @@ SQLite's `user_version` and the list `MIGRATIONS`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ WAL_TRIES = 50
 
 class JournalError(Exception):
     """The journal cannot be opened; the text says why and ends with the next thing to try."""
+
+
+class NotWritableError(JournalError):
+    """The journal is there, and this user may not write it."""
 
 
 TURN_COLUMNS = (
@@ -146,17 +151,64 @@ def connect(state_dir: Path) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-        advice = (
-            "another program holds it; try again in a moment"
-            if busy
-            else "if the disk is not full, move the file away and a new one will be made"
-        )
-        raise JournalError(f"the journal {path} cannot be used ({error}); {advice}") from error
+        kind = NotWritableError if is_forbidden(error) else JournalError
+        raise kind(f"the journal {path} cannot be used ({error}); {what_helps(error)}") from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def connect_to_read(state_dir: Path) -> sqlite3.Connection:
+    """Open a journal that may not be written, as it stands. Raises `JournalError`.
+
+    SQLite reads a file with a write-ahead log only where it may make that log's index, unless it is told that nobody
+    writes. So it is told where there is no log: whoever writes has one.
+    """
+    path = state_dir / JOURNAL
+    elsewhere = "copy the directory to where you may write, and set HOLDFAST_STATE_DIR to the copy"
+    try:
+        log = path.with_name(f"{JOURNAL}-wal")
+        if log.exists() and log.stat().st_size:
+            raise JournalError(
+                f"the journal {path} may not be written, and its latest turns are in a log beside it; {elsewhere}"
+            )
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None
+        )
+        found = schema_version(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"the journal {path} cannot be read ({error}); {what_helps(error)}") from error
+    if found != SCHEMA_VERSION:
+        connection.close()
+        raise JournalError(
+            f"the journal {path} was written by another holdfast (schema {found}, this one knows {SCHEMA_VERSION}), "
+            f"and may not be upgraded; {elsewhere}"
+        )
+    return connection
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether it says that this user may not write there."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return _name(error).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"))
+
+
+def what_helps(error: Exception) -> str:
+    """The next thing to try after an error of the journal's file or directory."""
+    name = _name(error)
+    if is_forbidden(error):
+        return "check who owns that directory and its files, or set HOLDFAST_STATE_DIR to one that you may write to"
+    if name.startswith("SQLITE_BUSY"):
+        return "another program holds it; try again in a moment"
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return "it is damaged: move the file away and a new one will be made"
+    return "make room on that disk, or set HOLDFAST_STATE_DIR to another directory"
+
+
+def _name(error: Exception) -> str:
+    return getattr(error, "sqlite_errorname", "")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

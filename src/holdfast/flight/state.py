@@ -143,10 +143,19 @@ def open_private(path: Path) -> None:
 
 @contextmanager
 def locked(directory: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold the directory's lock: shared while a journal is being opened, exclusive while all is erased."""
-    descriptor = os.open(
-        directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
-    )
+    """Hold the directory's lock: shared while a journal is being opened, exclusive while all is erased.
+
+    Raises `StateError` where there can be none.
+    """
+    try:
+        descriptor = os.open(
+            directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
+        )
+    except OSError as error:
+        raise StateError(
+            f"{directory / LOCK} cannot be written ({error.strerror}); "
+            "set HOLDFAST_STATE_DIR to a directory that you can write to"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
