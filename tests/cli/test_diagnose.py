@@ -454,6 +454,19 @@ def test_a_projects_folder_may_be_a_link(home: Path, tmp_path: Path, monkeypatch
     assert json.loads(own.stdout)["failures"] == 24
 
 
+def test_a_link_to_itself_is_named_where_nothing_is_left(home: Path) -> None:
+    """The page without anything to diagnose says what was not read, as the report does."""
+    projects = home / ".claude" / "projects"
+    projects.mkdir(parents=True)
+    (projects / "self").symlink_to("self")
+    assert "not read: self: a link that leads to itself" in diagnosed(home).stdout
+
+    a_month_with_a_limit(home)
+    said = diagnosed(home).stdout
+    assert said.startswith("24 of 156 requests failed")
+    assert "not read: self: a link that leads to itself" in said
+
+
 def test_other_directories_are_another_corpus(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read of the usual ones was not deleted because CLAUDE_CONFIG_DIR names another place now."""
     a_month_with_a_limit(home)

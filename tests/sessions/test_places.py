@@ -41,3 +41,17 @@ def test_a_file_that_is_reachable_twice_is_read_once(tmp_path: Path) -> None:
     found, _ = transcripts(roots(tmp_path))
 
     assert len(found) == 1
+
+
+def test_a_link_to_itself_costs_itself_alone(tmp_path: Path) -> None:
+    """Beside the projects, in one of them, and in the place of a transcript: every other transcript is found."""
+    session = Pen().asks().saved(tmp_path)
+    loops = [session.parents[1] / "self", session.parent / "below", session.with_name("loop.jsonl")]
+    for loop in loops:
+        loop.symlink_to(loop.name)
+
+    found, refused = transcripts(roots(tmp_path))
+
+    assert [one.path for one in found] == [session]
+    assert (loops[0], "a link that leads to itself") in refused
+    assert loops[2] in [path for path, _ in refused]

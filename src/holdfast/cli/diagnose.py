@@ -182,8 +182,10 @@ def _nowhere(diagnosis: Diagnosis, home: Path | None) -> str:
     """Where it was looked, source by source, and what to do, instead of a page of zeros."""
     where = home or Path.home()
     page = [f"There is nothing to diagnose: no client's logs are in {clean(str(where))}.", ""]
+    from holdfast.report.diagnosed import covered
+
     page += [
-        f"  {one.source:<13}{one.count}"
+        f"  {one.source:<13}{covered(one)}"
         for one in diagnosis.coverage
         if one.source not in FOR_OTHER_QUESTIONS
     ]

@@ -8,6 +8,7 @@ workflow folders hold a `journal.jsonl` that is no conversation. So the search i
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,8 +55,7 @@ def transcripts(
     for root in directories:
         projects = root / "projects"
         if projects.is_dir():
-            for entry in _files(projects, refused, None if anywhere else root.resolve()):
-                status = entry.stat(follow_symlinks=False)
+            for entry, status in _files(projects, refused, None if anywhere else root.resolve()):
                 found.setdefault((status.st_dev, status.st_ino), _transcript(entry, status))
     return sorted(found.values(), key=lambda one: (-one.size, one.path)), refused
 
@@ -68,28 +68,38 @@ def _transcript(entry: os.DirEntry[str], status: os.stat_result) -> Transcript:
 
 def _files(
     directory: Path, refused: list[tuple[Path, str]], within: Path | None
-) -> Iterator[os.DirEntry[str]]:
-    waiting = [str(directory)]
+) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """An entry that cannot be looked at, such as a link to itself, costs itself alone."""
+    waiting = [directory]
     while waiting:
         place = waiting.pop()
         try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    if why := _no_transcript(entry):
-                        refused.append((Path(entry.path), why))
-                    elif entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif _is_transcript(entry):
-                        yield entry
-                    elif place == str(directory) and entry.is_symlink() and entry.is_dir():
-                        if within is None or Path(entry.path).resolve().is_relative_to(within):
-                            waiting.append(entry.path)
-                        else:
-                            refused.append(
-                                (Path(entry.path), "a link that leads out of this home, not followed")
-                            )
+            with os.scandir(place) as scan:
+                entries = list(scan)
         except OSError as error:
-            refused.append((Path(place), error.strerror or type(error).__name__))
+            refused.append((place, _reason(error)))
+            continue
+        for entry in entries:
+            try:
+                if why := _no_transcript(entry):
+                    refused.append((Path(entry.path), why))
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif _is_transcript(entry):
+                    yield entry, entry.stat(follow_symlinks=False)
+                elif place == directory and entry.is_symlink() and entry.is_dir():
+                    if within is None or Path(entry.path).resolve().is_relative_to(within):
+                        waiting.append(Path(entry.path))
+                    else:
+                        refused.append((Path(entry.path), "a link that leads out of this home, not followed"))
+            except OSError as error:
+                refused.append((Path(entry.path), _reason(error)))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "a link that leads to itself"
+    return error.strerror or type(error).__name__
 
 
 def _is_transcript(entry: os.DirEntry[str]) -> bool:
