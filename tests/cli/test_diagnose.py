@@ -654,6 +654,37 @@ def test_telemetry_that_could_not_be_sent_tells_what_transcripts_hide(home: Path
     assert "client telemetry" not in [one["source"] for one in before["coverage"]]
 
 
+def test_one_versions_telemetry_compares_no_versions(home: Path) -> None:
+    """Two print-mode versions fail alike, and only the telemetry of one could not be sent: its failures are listed, and no
+    version, hour or project has a rate by them."""
+    for day in range(20):
+        for place, version in enumerate(("2.1.86", "2.1.87")):
+            session = f"{place}{day:07x}-1111-4000-8000-000000000000"
+            at_ms = MORNING_MS + day * DAY_MS + place * 3000
+            pen, unsent = Pen(session, version, at_ms=at_ms), Unsent(session, version)
+            for number in range(12):
+                pen.asks().after(15 + 3.7 * (day % 7))
+                if number in (3, 9):
+                    unsent.at_ms = pen.at_ms - 12_000
+                    unsent.asks().after(2.3 + day % 9).fails(1, status=None, wait_ms=500.0 + day)
+                    unsent.at_ms = pen.at_ms
+                    unsent.answers(f"req_{session}{number}", 2)
+                pen.answers(f"{session}{number}").after(600)
+            pen.saved(home)
+            if version == "2.1.86":
+                unsent.saved(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    [newer] = [one for one in told["prior"] if one["key"] == "H5"]
+
+    assert (told["failures"], told["findings"], newer["verdict"]) == (40, [], "cannot be told here")
+    assert [(row["version"], row["failures"], row["per_1000"]) for row in told["tables"]["by version"]] == [
+        ("2.1.86", 40, None),
+        ("2.1.87", 0, 0.0),
+    ]
+    assert {row["per_1000"] for row in told["tables"]["per hour"] if row["failures"]} == {None}
+    assert any(one.startswith("40 failures are compared with no answers") for one in told["refused"])
+
+
 def test_a_public_report_has_the_requests_of_telemetry_and_no_ids_of_persons(
     home: Path, tmp_path: Path
 ) -> None:

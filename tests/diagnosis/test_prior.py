@@ -318,3 +318,20 @@ def replace_with(weeks: Weeks) -> Weeks:
     made = Weeks(weeks.seed)
     made.answers = list(weeks.answers)
     return made
+
+
+def test_what_telemetry_alone_tells_supports_no_comparison() -> None:
+    """The newer version's failures are known because its telemetry could not be sent, and the older one's went unseen."""
+    weeks = Weeks()
+    weeks.failures = [
+        replace(one, on_record=False) for one in weeks.sometimes(300).failures if one.version == "2.1.104"
+    ]
+    found = {one.key: one for one in prior.held(weeks.diagnosed())}
+
+    assert (found["H5"].verdict, found["H8a"].verdict) == (prior.OPEN, prior.OPEN)
+    assert found["H5"].why == (
+        f"Too little is known to compare: 0 failures and 0 answers. {len(weeks.failures)} failures that telemetry alone "
+        "tells may not be compared."
+    )
+    weeks.failures = [replace(one, on_record=True) for one in weeks.failures]
+    assert weeks.verdict("H5") == prior.SUPPORTED

@@ -65,6 +65,16 @@ def test_what_print_mode_hides_is_a_failure_by_its_telemetry(tmp_path: Path) -> 
     assert (alone.tries, alone.longest_s, alone.request_id, both.sharper) == (2, 7.0, "req_2of529", 0)
 
 
+def test_a_death_on_record_is_no_failure_of_telemetry_alone(tmp_path: Path) -> None:
+    """Print mode logs that it gave up: its tries are telemetry's, and that it failed is on record whatever was sent."""
+    Pen(version="2.1.86").asks().after(20).gives_up("API Error: Connection error.").saved(tmp_path)
+    unsent = Unsent().asks().after(7).fails(1, wait_ms=500).after(12.9).gives_up(2).saved(tmp_path)
+    both = joined(tmp_path)
+
+    assert unsent.exists() and ends(both) == [(1, "died")] and both.alone == ()
+    assert both.error[0]["file"] is not None and both.chain[0]["file"] is not None
+
+
 def test_a_failure_of_both_is_one(tmp_path: Path) -> None:
     """The same waits, to the millisecond, at the same time: the transcript's record, by its own id."""
     pen = Pen().asks().after(300).fails(1, wait_ms=503.1).after(300).fails(2, wait_ms=1012.7)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
@@ -66,6 +66,8 @@ class Failure:
     "The subagent that asked; None is the main conversation."
     request_id: str | None = None
     "The provider's, of the answer with which the client gave up, where it noted one."
+    on_record: bool = True
+    "Whether a transcript tells of it, as transcripts tell of answers; if not, only telemetry that could not be sent does."
 
     @property
     def codes(self) -> set[str]:
@@ -256,6 +258,17 @@ class Case:
     "What the network answered when it was asked; oldest first."
     strains: Sequence[Span] = ()
     "When the system's log says that the machine itself had too little of something."
+
+    @cached_property
+    def compared(self) -> Case:
+        """The same without the failures that telemetry alone tells: what may be compared with requests that went well.
+
+        Those are on record where something kept telemetry from being sent, and the answers of the same cell are on record
+        whatever happened: their number tells of the telemetry.
+        """
+        if all(one.on_record for one in self.failures):
+            return self
+        return replace(self, failures=[one for one in self.failures if one.on_record])
 
     @cached_property
     def active(self) -> tuple[Span, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,7 +132,10 @@ def diagnose(
         counted["tool errors"] = engine.rows(tables.tool_errors(tool_error))
         counted["tool error kinds"] = engine.rows(tables.tool_error_kinds(tool_error))
     if marks:
-        counted["between marks"] = engine.rows(tables.between_marks(sources, marks))
+        counted["between marks"] = _comparable(
+            engine.rows(tables.between_marks(sources, marks)),
+            engine.rows(tables.between_marks(sources.compared(), marks)),
+        )
     case = gather.case(
         engine.rows(sources.error),
         engine.rows(sources.chain),
@@ -147,8 +150,9 @@ def diagnose(
     if case.outages:
         counted["overlap"] = _overlap(case, offsets)
     counted |= together.tables
+    compared = sources if case.compared is case else sources.compared()
     for name, by in RATED.items():
-        counted[name] = _rated(counted[name], by, engine.rows(tables.daily(sources, by, offsets)))
+        counted[name] = _rated(counted[name], by, engine.rows(tables.daily(compared, by, offsets)))
     counted["retries"] = _survival(counted["retries"], case, offsets)
     return Diagnosis(
         failures=len(case.failures),
@@ -272,13 +276,20 @@ def local_day(at_ms: int, offsets: Offsets) -> int:
 def _rated(
     rows: Sequence[Mapping[str, Any]], by: str, daily: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """The rows with `per_1000` and its interval, both None where there is none."""
+    """The rows with `per_1000` and its interval, both None where there is none.
+
+    `daily` has the failures that may be compared. A row with others has no rate: how many of those are on record hangs on
+    what kept telemetry from being sent.
+    """
     days: dict[Any, list[tuple[float, float]]] = defaultdict(list)
+    whole: Counter[Any] = Counter()
     for one in daily:
         days[one["key"]].append((one["failures"], one["failures"] + one["answered"]))
+        whole[one["key"]] += one["failures"]
     told: list[Mapping[str, Any]] = []
     for row in rows:
-        rate = row["failures"] * 1000.0 / (row["failures"] + row["answered"]) if row["answered"] else None
+        rated = row["answered"] and row["failures"] == whole[row[by]]
+        rate = row["failures"] * 1000.0 / (row["failures"] + row["answered"]) if rated else None
         found = ratio(days[row[by]]) if rate is not None else None
         told.append(
             {
@@ -289,6 +300,16 @@ def _rated(
             }
         )
     return told
+
+
+def _comparable(
+    rows: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The rows, without a rate where they have failures that may not be compared."""
+    return [
+        row if row["failures"] == other["failures"] else {**row, "per_1000": None}
+        for row, other in zip(rows, compared, strict=True)
+    ]
 
 
 def _survival(rows: Sequence[Mapping[str, Any]], case: Case, offsets: Offsets) -> list[Mapping[str, Any]]:
@@ -345,10 +366,16 @@ def _refusals(
             f"No trend is drawn: the client deletes sessions after {DELETED_AFTER_DAYS} days without use, so of older "
             "days only sessions that were still in use later are left."
         )
-    unrated = [row["version"] for row in counted["by version"] if row["failures"] and row["per_1000"] is None]
+    unrated = [row["version"] for row in counted["by version"] if row["failures"] and not row["answered"]]
     if unrated:
         said.append(
             f"No rate for version {', '.join(unrated[:5])}: no answered request of it is on record to compare with."
+        )
+    if apart := len(case.failures) - len(case.compared.failures):
+        them = "1 failure is" if apart == 1 else f"{apart:,} failures are"
+        said.append(
+            f"{them} compared with no answers, and rows with one have no rate: telemetry alone tells of them, and only "
+            "where something kept it from being sent."
         )
     if (
         case.failures

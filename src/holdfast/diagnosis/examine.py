@@ -9,7 +9,8 @@ gains nothing, unless it explains it better; and those that would do as well in 
 Failures that are alike for a reason of their own prove less than as many that are not (`Hypothesis.units` and `likeness`): a
 cause's gain is counted by their effective number. To which cause each failure belongs is another question, and there
 every failure counts for itself. What could not have been a cause's whatever is true counts nothing for or against it
-(`Hypothesis.bears`).
+(`Hypothesis.bears`). What telemetry alone tells is on record by its outcome: it says nothing of a cause that compares
+failures with answers (`Hypothesis.compares`).
 
 What probes answered is added once to a cause's gain (`asked`), in bits as well.
 
@@ -93,9 +94,13 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
     if not failures:
         return Examination((), (), (), tuple((one.name, 0.0) for one in hypotheses))
     known = {one.name: one for one in hypotheses}
-    ratios = {name: np.array(one.ratios(case), dtype=np.float64) for name, one in known.items()}
+    views = {name: case.compared if one.compares else case for name, one in known.items()}
+    ratios = {name: _whole(one.ratios(views[name]), views[name], case, 1.0) for name, one in known.items()}
     counted = {
-        name: np.array(weights(one.units(case), one.likeness, one.bears(case))) for name, one in known.items()
+        name: _whole(
+            weights(one.units(views[name]), one.likeness, one.bears(views[name])), views[name], case, 0.0
+        )
+        for name, one in known.items()
     }
     prices = {name: max(one.price_bits, 0.5 * math.log2(len(failures))) for name, one in known.items()}
     told = {name: weigh(one, case, [float(ratio) for ratio in ratios[name]]) for name, one in known.items()}
@@ -113,7 +118,7 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
         share = float((parts[place] * (ratios[name] != 1)).mean())
         if mine:
             group = [known[name], *(known[rival] for rival in rivals)]
-            found = _finding(group, gains[name], mine, share, case)
+            found = _finding(group, gains[name], mine, share, views[name])
             findings.append(replace(found, brief=_with(found.brief, told[name])))
     findings.sort(key=lambda finding: (-round(finding.share, 2), -finding.bits))
     explained = {key for finding in findings for key in finding.explains}
@@ -123,6 +128,14 @@ def examine(case: Case, hypotheses: Sequence[Hypothesis]) -> Examination:
         tuple(failure.id for failure in failures if failure.id not in explained),
         tuple(sorted(gains.items(), key=lambda item: -item[1])),
     )
+
+
+def _whole(told: Sequence[float], view: Case, case: Case, other: float) -> Row:
+    """What is told of the failures of a view, for all failures of the case: `other` of those that are not in it."""
+    if view is case:
+        return np.array(told, dtype=np.float64)
+    known = {failure.id: one for failure, one in zip(view.failures, told, strict=True)}
+    return np.array([known.get(failure.id, other) for failure in case.failures], dtype=np.float64)
 
 
 def _finding(

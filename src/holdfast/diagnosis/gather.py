@@ -113,6 +113,7 @@ def _failure(chain: Row, rows: list[Row], ends: dict[End, Row], heard: Mapping[s
         text=end["text"] if end is not None else "",
         agent=first["agent"],
         request_id=end.get("request_id") if end is not None else None,
+        on_record=chain["file"] is not None,
     )
 
 

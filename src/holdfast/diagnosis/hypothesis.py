@@ -72,6 +72,8 @@ class Hypothesis:
     "What its free choices cost: the logarithm of how many places it could have looked in. One bit for being there."
     likeness: float = 1.0
     "How much alike failures of one unit are anyway, from 0 to 1. Of 1, ten prove as much as one."
+    compares: ClassVar[bool] = False
+    "Whether it sets failures against requests that went well: then it is shown those failures only that it may."
     rivals: ClassVar[Mapping[str, str]] = {}
     "Other hypotheses that predict the same features -> the observation that tells the two apart."
 

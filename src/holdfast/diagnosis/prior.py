@@ -5,6 +5,7 @@ with what the data of this home says: supported, contradicted, or cannot be told
 are not weighed as causes: `ours` names the causes that are (`holdfast explain NAME`), and where one of those is claimed,
 the suspicion is supported. Elsewhere failures are compared with the answered requests of the same home: a mark that
 failures bear no more often than answers do has not brought them about.
+Failures that telemetry alone tells are in no such comparison (`Case.compared`).
 """
 
 from __future__ import annotations
@@ -156,13 +157,14 @@ def _compared(
 
     None of a failure or an answer is not known.
     """
-    marks = [(one, mark) for one in data.case.failures if (mark := failed(one)) is not None]
+    marks = [(one, mark) for one in data.case.compared.failures if (mark := failed(one)) is not None]
     usual = [mark for one in data.case.answers if (mark := answered(one)) is not None]
     hits = sum(mark for _, mark in marks)
     if len(marks) < ENOUGH or len(usual) < ENOUGH_ANSWERS:
         return _Share(
             OPEN,
-            f"Too little is known to compare: {counted(len(marks), 'failure')} and {counted(len(usual), 'answer')}.",
+            f"Too little is known to compare: {counted(len(marks), 'failure')} and {counted(len(usual), 'answer')}."
+            f"{_apart(data)}",
         )
     expected = sum(usual) / len(usual)
     if expected > TOO_COMMON:
@@ -185,6 +187,12 @@ def _compared(
     if high < twice or (hits <= expected * len(marks) and high < FEW):
         return _Share(CONTRADICTED, said, expected)
     return _Share(OPEN, f"{said} That decides nothing yet.")
+
+
+def _apart(data: _Data) -> str:
+    """What was left out of a comparison, as a sentence behind another; empty where nothing was."""
+    apart = len(data.case.failures) - len(data.case.compared.failures)
+    return f" {counted(apart, 'failure')} that telemetry alone tells may not be compared." if apart else ""
 
 
 def _range(data: _Data, marks: Sequence[tuple[Failure, bool]]) -> tuple[float, float]:
@@ -407,8 +415,8 @@ def _newer_version(data: _Data) -> _Told:
     claim, share = data.claimed("client-version"), _newer_side(data)
     if claim is None:
         return _decided(share)
-    version = suspect(data.case) or ""
-    days = beside_newer(data.case, version)
+    version = suspect(data.case.compared) or ""
+    days = beside_newer(data.case.compared, version)
     if not days:
         return _with_claim(claim, share)
     failures, newer, expected = (sum(told) for told in zip(*days, strict=True))
@@ -437,7 +445,7 @@ def _newer_side(data: _Data) -> _Share:
         used[local_day(one.at_ms, offsets)][release(one.version)] += 1
     days: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
     compared = 0
-    for failure in data.case.failures:
+    for failure in data.case.compared.failures:
         day = local_day(failure.at_ms, offsets)
         versions, mine = used[day], release(failure.version)
         others = versions.total() - versions[mine]
@@ -447,7 +455,7 @@ def _newer_side(data: _Data) -> _Share:
             days[day][1] += others / versions.total()
             compared += 1
     answers = sum(used[day].total() for day in days)
-    if not days:
+    if not days and all(len(versions) < 2 for versions in used.values()):
         return _Share(
             OPEN,
             "No two versions were used on the same day, and versions of different days cannot be compared.",
@@ -455,7 +463,8 @@ def _newer_side(data: _Data) -> _Share:
     if compared < ENOUGH or answers < ENOUGH_ANSWERS:
         return _Share(
             OPEN,
-            f"Too little is known to compare: {counted(compared, 'failure')} and {counted(answers, 'answer')}.",
+            f"Too little is known to compare: {counted(compared, 'failure')} and {counted(answers, 'answer')}."
+            f"{_apart(data)}",
         )
     newer, pairs = (sum(told) for told in zip(*days.values(), strict=True))
     said = (

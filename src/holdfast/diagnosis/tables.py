@@ -97,6 +97,12 @@ class Sources:
             tool_error=None if self.tool_error is None else cut(self.tool_error),
         )
 
+    def compared(self) -> Sources:
+        """Without the failures that telemetry alone tells, which have no part in rates: their rows have no file."""
+        return replace(
+            self, error=self.error.filter(_.file.notnull()), chain=self.chain.filter(_.file.notnull())
+        )
+
 
 # ----- the unit
 

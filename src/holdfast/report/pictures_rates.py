@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from holdfast.diagnosis import intervals
-from holdfast.diagnosis.diagnosis import Diagnosis
+from holdfast.diagnosis.diagnosis import Diagnosis, local_day
 from holdfast.report import plots_counts
 from holdfast.report.plots import Figure
 from holdfast.report.plots_counts import Rate, Row
@@ -33,15 +33,19 @@ def per_weekday(diagnosis: Diagnosis) -> Figure | None:
     days = diagnosis.tables["per day"]
     if not days or not diagnosis.failures:
         return None
-    rows = []
+    case, rows = diagnosis.case, []
+    unsent = {local_day(one.at_ms, diagnosis.offsets) for one in case.failures if not one.on_record}
     for weekday, name in enumerate(_WEEKDAYS):
         mine = [row for row in days if (row["day"] + 3) % 7 == weekday]
         failures, requests = sum(row["failures"] for row in mine), sum(row["answered"] for row in mine)
+        if not requests or any(row["day"] in unsent for row in mine):
+            rows.append((name, {"failures": failures, "answered": requests, "per_1000": None}))
+            continue
         within = intervals.ratio([(row["failures"], row["failures"] + row["answered"]) for row in mine])
         row = {
             "failures": failures,
             "answered": requests,
-            "per_1000": failures * 1000 / (failures + requests) if requests else None,
+            "per_1000": failures * 1000 / (failures + requests),
             "per_1000_low": within.low * 1000 if within else None,
             "per_1000_high": within.high * 1000 if within else None,
         }

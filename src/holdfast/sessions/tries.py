@@ -8,6 +8,9 @@ conversation's or a subagent's; failed requests for a title or a summary are nob
 Telemetry names no conversation within a session. An end says how long ago its request was first asked, and so which tries
 were its own; of tries at the same time in one session, by subagents, one may be put to another's request, which makes
 neither more nor fewer failures.
+
+Rows of a failure that no transcript tells have no `file`. Telemetry that could be sent is gone, so those are on record by
+their outcome, and have no part in a rate whose answers transcripts tell.
 """
 
 from __future__ import annotations
@@ -375,7 +378,7 @@ class _Joining:
             "max_attempts": None,
             "model": before["model"] if before is not None else first.model or None,
             "context_tokens": before["context_tokens"] if before is not None else None,
-            "file": None,
+            "file": end["file"] if end is not None else None,
             "line": None,
             "scan": None,
         }
@@ -392,7 +395,7 @@ class _Joining:
             "tries": len(tries),
             "outcome": told.outcome,
             "ended_ms": ended["at_ms"] if ended is not None else told.end.at_ms if told.end else None,
-            "file": None,
+            "file": base["file"],
             "scan": None,
         }
         if end is not None:

@@ -76,3 +76,26 @@ def test_what_fails_is_no_part_of_what_a_version_is_used() -> None:
     found = tried(range(4, 9), bad=NEW, elsewhere=0).finding("client-version")
 
     assert "by its part of each day's requests 6.7 were to be expected" in said(found)
+
+
+def test_failures_that_telemetry_alone_tells_compare_no_versions() -> None:
+    """Two versions fail alike, and the telemetry of one could not be sent: of the other's failures nothing is on record."""
+    story = tried(range(4, 14), bad=NEW, elsewhere=0)
+    story.failures = [replace(one, on_record=False) for one in story.failures]
+
+    assert story.names() == [] and len(story.found().unexplained) == 40
+    story.failures = [replace(one, on_record=True) for one in story.failures]
+    assert story.names() == ["client-version"]
+
+
+def test_failures_of_a_telemetry_do_not_thin_out_what_is_compared() -> None:
+    """The newer version's failures are on record whatever happened; the older one's by telemetry stand beside them."""
+    story = tried(range(4, 9), bad=NEW, elsewhere=0)
+    for number in range(40):
+        day = 4 + number % 5
+        story.fails(day, 5 + 8 * (number // 5), age_s=6.0 + 1.7 * number, session=f"s{day}-{number % 2 * 2}")
+        story.failures[-1] = replace(story.failures[-1], on_record=False)
+    found = story.finding("client-version")
+
+    assert len(found.explains) == 20
+    assert "20 of 20 failures came with 2.1.107" in said(found)

@@ -33,6 +33,7 @@ class Compared(Hypothesis):
     """A cause that struck requests which went by one thing, and not those of the same days that went by another."""
 
     likeness = 0.1
+    compares = True
     kinds: tuple[str, ...]
     "Fields of a trip in which it may be found."
 

@@ -25,6 +25,7 @@ class Crowd(Hypothesis):
     """A cause that is told by how many others are at work."""
 
     likeness = 0.25
+    compares = True
     of: str
     "What is counted, in a sentence."
 

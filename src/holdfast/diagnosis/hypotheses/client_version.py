@@ -31,6 +31,7 @@ class ClientVersion(Hypothesis):
         "Use another version of the client for a week; behind holdfast run its breaks are healed meanwhile."
     )
     likeness = 0.1
+    compares = True
     falsifier = "two versions, side by side on the same day, fail alike"
 
     def __init__(self) -> None:

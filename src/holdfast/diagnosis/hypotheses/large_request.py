@@ -32,7 +32,7 @@ def by_prompt(case: Case) -> list[float] | None:
         0.0
         if failure.statuses
         else 1.0
-        if failure.context_tokens is None
+        if failure.context_tokens is None or not failure.on_record
         else min((failure.context_tokens / middle) ** POWER / usual, MOST)
         for failure in case.failures
     ]
@@ -50,6 +50,7 @@ class LargeRequest(Hypothesis):
     title = "Large prompts failed more often than small ones"
     remedy = "Compact before long work (/compact), and begin a new session for a new task, so that prompts stay small."
     likeness = 0.1
+    compares = True
     falsifier = "the failure rate per request is the same at every context size"
 
     def ratios(self, case: Case) -> Sequence[float]:
