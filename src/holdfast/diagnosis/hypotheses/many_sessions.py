@@ -14,7 +14,8 @@ class ManySessions(Crowd):
     that limits connections, or retries of all of them at once that make it worse.
 
     It predicts: failures grow with the number of other sessions that are answered in the same minute, against the requests
-    that were answered with as many; alone, nothing fails. A refusal by the account's limit is told apart: it says 429.
+    that were answered with as many; alone, nothing fails,
+    and two at work are no crowd. A refusal by the account's limit is told apart: it says 429.
     """
 
     name = "many-sessions"
