@@ -14,6 +14,7 @@ from holdfast.cli import doctor
 from holdfast.diagnosis.fix import NOTE, Setting, Ways, choose
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.witnessed import witnesses
+from tests.sessions.unsent import Unsent
 from tests.sessions.written import MORNING_MS, Pen
 
 DAY_MS = 86_400_000
@@ -122,6 +123,80 @@ def test_a_watchdog_that_the_user_armed_is_given_more_patience(home: Path) -> No
     )
 
     assert "900 s instead of 90 s" in " ".join(run(home, code=1).stdout.split())
+
+
+def a_week_of_late_answers(home: Path, version: str, age_s: int, *, whole: bool = False) -> None:
+    """On each day the client's own time is up for one request, and the turn dies of it; unsent telemetry has the age."""
+    for day in range(8):
+        session, at_ms = f"{day:08x}-1111-4000-8000-000000000000", MORNING_MS + day * DAY_MS
+        pen = Pen(session, version=version, at_ms=at_ms).asks().after(5).answers(f"msg_{day}").after(5).asks()
+        pen.after(age_s + 40 * whole).gives_up("API Error: Request timed out.").saved(home)
+        told = Unsent(session, version=version, at_ms=at_ms + 10_000).asks()
+        told = told.after(40).falls_back() if whole else told
+        told.after(age_s).gives_up(1, kind="api_timeout", took_ms=age_s * 1000).saved(home)
+
+
+def the_fix(home: Path, **env: str) -> dict[str, Any]:
+    """What is proposed behind a base URL."""
+    settings(home).write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": "http://gate"} | env}))
+    result = CliRunner().invoke(doctor.command, ["--home", str(home), "--json"])
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+def test_the_limit_that_was_met_is_moved_and_no_other(home: Path) -> None:
+    """A request without streaming has a total time, which the patience for a silent stream does not move."""
+    a_week_of_late_answers(home, "2.1.329", 300, whole=True)
+    told = the_fix(home)
+
+    assert told["env"] == {"API_TIMEOUT_MS": "900000"}
+    assert "a request without streaming), 900 s instead of 300 s (API_TIMEOUT_MS)" in told["says"]
+    assert "its limit of 360 s for those stays" in told["says"]
+    assert "RST at 300.0 s of total time" in told["measured"]
+
+
+@pytest.mark.parametrize(
+    ("env", "moves"),
+    [
+        ({}, {"API_TIMEOUT_MS", "CLAUDE_STREAM_IDLE_TIMEOUT_MS"}),
+        ({"CLAUDE_STREAM_IDLE_TIMEOUT_MS": "900000"}, {"API_TIMEOUT_MS"}),
+    ],
+)
+def test_every_limit_below_the_age_that_was_met_is_moved(
+    home: Path, env: dict[str, str], moves: set[str]
+) -> None:
+    """At ten minutes the time of a request ended it; the shorter wait for headers would end the next one before that."""
+    a_week_of_late_answers(home, "2.1.329", 600)
+    told = the_fix(home, **env)
+
+    assert set(told["env"]) == moves
+    assert all(int(value) > 600_000 for value in told["env"].values())
+
+
+def test_the_new_limit_is_longer_than_the_age_that_was_met(home: Path) -> None:
+    """A request that had twenty minutes is not helped by fifteen."""
+    a_week_of_late_answers(home, "2.1.114", 1200)
+    told = the_fix(home, API_TIMEOUT_MS="1200000")
+
+    assert told["env"] == {"API_TIMEOUT_MS": "1800000"}
+
+
+@pytest.mark.parametrize(
+    ("version", "age_s", "why"),
+    [
+        ("2.1.329", 450, "no limit of 2.1.329 was measured that ends a request after 450 s"),
+        ("2.1.86", 600, "nothing was measured to move what ends a request after 600 s there"),
+        ("2.1.86", 300, "nothing was measured to move what ends a request after 300 s there"),
+        ("2.1.200", 600, "no setting was measured to lengthen the patience of the versions in use (2.1.200)"),
+    ],
+)
+def test_a_limit_that_was_not_measured_is_not_guessed(home: Path, version: str, age_s: int, why: str) -> None:
+    """No setting, the reason, and a line to type."""
+    a_week_of_late_answers(home, version, age_s)
+    told = the_fix(home)
+
+    assert (told["kind"], told["env"], told["line"]) == ("line", {}, "holdfast run -- claude")
+    assert why in " ".join(told["instead"])
 
 
 def test_a_fix_that_is_no_setting_is_a_line(home: Path) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 "Of --json; raised when a name in it changes its meaning or goes."
-LONGER_MS = 900_000
-"""The patience that is proposed. It was measured with 420000 that the limits follow the variable (420.05 s, 480.4 s before
-the headers), and with 900000 on another limit; the client's own cap is twice as much."""
 IN_USE = 20
 "Sessions, the latest ones, whose versions count as in use."
 IN_USE_DAYS = 14
@@ -141,6 +138,7 @@ def _refusals() -> Iterator[None]:
 
 def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     from holdfast.diagnosis.fix import NOTHING, SETTING, choose
+    from holdfast.diagnosis.own_limits import of_the_first_advice
 
     diagnosis = _diagnosis(home)
     where = home or Path.home()
@@ -148,7 +146,9 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     place = settings_file.find(path, where, chosen=chosen)
     # Whatever the fix is: a settings file that the client cannot read is found out here.
     settings_file.with_env(place.text or "", {}, str(path))
-    fix = choose(diagnosis, _ways(where, home is None, path, place), sys.platform)
+    fix = choose(
+        diagnosis, _ways(where, home is None, path, place, of_the_first_advice(diagnosis)), sys.platform
+    )
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": fix.kind,
@@ -299,7 +299,10 @@ def _settings_path(home: Path, own: bool) -> tuple[Path, bool]:
 # ----- what this machine and these versions allow
 
 
-def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways:
+def _ways(
+    home: Path, own: bool, path: Path, place: settings_file.Place, met: Sequence[Mapping[str, Any]]
+) -> Ways:
+    from holdfast.cli.patience import by_patience
     from holdfast.diagnosis.fix import Ways
 
     text = (place.text or "").removeprefix(settings_file.MARK)
@@ -309,7 +312,7 @@ def _ways(home: Path, own: bool, path: Path, place: settings_file.Place) -> Ways
     environment = dict(os.environ) if own else {}
     versions = _versions(home, environment)
     gateway, no_gateway, made = _by_gateway(mine, managed, environment, own, path)
-    patience, no_patience = _by_patience(versions, mine, managed, environment, path)
+    patience, no_patience = by_patience(met, versions, mine, managed, environment, path)
     return Ways(gateway, no_gateway, patience, no_patience, made)
 
 
@@ -452,75 +455,6 @@ def _made(found: claude.Found, url: str, upstream: str, path: Path) -> Made:
         "what failed since:",
         f"holdfast diagnose --since {local_time(at_ms, '%Y-%m-%dT%H:%M')}",
     )
-
-
-def _by_patience(
-    versions: list[str],
-    mine: claude.Source,
-    managed: list[claude.Source],
-    environment: Mapping[str, str],
-    path: Path,
-) -> tuple[Setting | None, str]:
-    """A longer limit of the client's own, where each version in use was measured to follow the variable."""
-    from holdfast.cli.doctor_now import profile_of
-    from holdfast.diagnosis.fix import Setting
-    from holdfast.gateway.profiles import limits_for
-
-    if not versions:
-        return None, "which versions of the client are in use is not known"
-    sources = [mine, *managed]
-    if claude.look_up(claude.BASE_URL, environment, sources) is None:
-        return None, (
-            "the client's limits were measured behind a base URL only, and yours has none: straight at the API another "
-            "one may end first"
-        )
-    seen = {**environment, **claude.timer_variables(environment, sources)}
-    for variable in ("CLAUDE_STREAM_IDLE_TIMEOUT_MS", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS"):
-        if any(variable in source.env for source in managed):
-            continue
-        already = claude.look_up(variable, environment, sources)
-        if already is not None and already.value.isdigit() and int(already.value) >= LONGER_MS:
-            return None, _waits_already(variable, already, path)
-        raised = []
-        for version in versions:
-            profile = profile_of(version)
-            before = _silence_s(limits_for(profile, {}, seen, True))
-            after = _silence_s(limits_for(profile, {}, {**seen, variable: str(LONGER_MS)}, True))
-            if not profile.measured or before is None or after is None or after <= before:
-                break
-            raised.append((version, before, after))
-        else:
-            _, before, after = min(raised, key=lambda one: one[1])
-            says = (
-                f"let the client wait longer in a silent stream, {after:.0f} s instead of {before:.0f} s ({variable}). "
-                "A connection that is dead is then noticed as much later."
-            )
-            told = (
-                f"on {', '.join(versions)}, behind a base URL as yours, that the limit follows this variable: set to "
-                f"420 s, 420 s were waited out. {LONGER_MS / 1000:.0f} s were not tried."
-            )
-            return Setting({variable: str(LONGER_MS)}, says, told), ""
-    return None, (
-        f"no setting was measured to lengthen the patience of the versions in use ({clean(', '.join(versions))})"
-    )
-
-
-def _waits_already(variable: str, found: claude.Found, path: Path) -> str:
-    """Why it is not proposed again, and how to see what came of it."""
-    said = f"the longer patience is set already: {variable}={found.value} ({clean(found.place)})"
-    made = [one for one in settings_file.made(state_path(), path) if variable in one.added]
-    if not made:
-        return f"{said}; what failed before it was set stays in the record"
-    at = local_time(made[0].at_ms, "%Y-%m-%dT%H:%M")
-    return (
-        f"{said}, by the doctor, on {local_time(made[0].at_ms, '%Y-%m-%d %H:%M')}. What failed before stays in the "
-        f"record; what failed since: holdfast diagnose --since {at}"
-    )
-
-
-def _silence_s(limits: tuple[Any, ...]) -> float | None:
-    """The shortest limit of a silence in the stream."""
-    return min((one.seconds for one in limits if one.clock in ("bytes", "events")), default=None)
 
 
 # ----- now

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.diagnosis import gather, tables
+from holdfast.diagnosis import gather, own_limits, tables
 from holdfast.diagnosis.beside import Beside, joined
 from holdfast.diagnosis.case import Case, Coverage
 from holdfast.diagnosis.clock import ahead_ms
@@ -150,6 +150,8 @@ def diagnose(
     if case.outages:
         counted["overlap"] = _overlap(case, offsets)
     counted |= together.tables
+    if limits := own_limits.met(case):
+        counted[own_limits.TABLE] = limits
     compared = sources if case.compared is case else sources.compared()
     for name, by in RATED.items():
         counted[name] = _rated(counted[name], by, engine.rows(tables.daily(compared, by, offsets)))

@@ -31,6 +31,7 @@ TITLES: Mapping[str, str] = {
     "seen by others": "Ends that added files saw at the time of a failure",
     "stalls": "Stalls that left no error record (inferred)",
     "told by telemetry": "Failures that no transcript tells, by the client's unsent telemetry",
+    "client limits": "Requests whose time was up, by the client's own word",
     "client logs": "What the client's versions log, and what they hide",
     "link now": "How this machine's link is now",
     "commands": "What was not looked at, and the line to type",

@@ -59,6 +59,7 @@ IN_TIME = frozenset(
         "bursts",
         "stalls",
         "told by telemetry",
+        "client limits",
         "overlap",
         "between marks",
         "reset requests",
