@@ -685,6 +685,28 @@ def test_one_versions_telemetry_compares_no_versions(home: Path) -> None:
     assert any(one.startswith("40 failures are compared with no answers") for one in told["refused"])
 
 
+def test_a_source_that_knows_failures_only_tells_no_share(home: Path, tmp_path: Path) -> None:
+    """Telemetry of eight requests that were cut and answered after all, and no transcript: how many went well, and in how
+    many projects, nobody knows."""
+    for day in range(8):
+        unsent = Unsent(f"{day:08x}-1111-4000-8000-000000000000", "2.1.329", at_ms=MORNING_MS + day * DAY_MS)
+        unsent.asks().after(300).fails(1, wait_ms=500, took_ms=300_000).after(20.5)
+        unsent.answers(f"req_{day}", 2, took_ms=20_000).saved(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    diagnosed(home, "--format", "html", "--out", str(tmp_path / "page.html"))
+    page = " ".join((tmp_path / "issue.md").read_text().replace("\\", "").split())
+
+    assert told["headline"].startswith(
+        "8 requests failed (no answered one is on record); no turn died of it."
+    )
+    assert "(300 s), or something that looks like it: 8 failed requests, 0 turns died" in page
+    assert "Failures came in 8 sessions, 1 version. Of 8 failures the project is not known." in page
+    assert "How often is not known; it does not fail on demand." in page
+    assert "100%" not in page and "8 requests failed, 0 answered" in page
+    assert "of 8 requests failed" not in (tmp_path / "page.html").read_text()
+
+
 def test_a_public_report_has_the_requests_of_telemetry_and_no_ids_of_persons(
     home: Path, tmp_path: Path
 ) -> None:

@@ -65,6 +65,14 @@ class Diagnosis:
     "Hypothesis -> where its share of the failures may well lie; those that days cannot carry are left out."
 
     @property
+    def rate(self) -> float | None:
+        """The share of the requests that failed; None where none that was answered is on record to compare with, or where
+        telemetry alone tells of some of those that failed."""
+        if self.requests <= self.failures or self.case.compared is not self.case:
+            return None
+        return self.failures / self.requests
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         return self.examination.findings
 

@@ -136,19 +136,32 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
             "The client's logs tell of no failure" if flights_alone(diagnosis.tables) else "Nothing is wrong"
         )
         return f"{right}: {_requests(diagnosis)} on record, and none failed."
-    of = f"{diagnosis.failures:,} of {_requests(diagnosis)} failed"
-    share = f" ({percent(diagnosis.failures / diagnosis.requests)})"
+    of = failed(diagnosis)
     turns = "1 turn" if diagnosis.died == 1 else f"{diagnosis.died:,} turns"
     died = f", and {turns} died of it" if diagnosis.died else "; no turn died of it"
     if more := open_ends(diagnosis):
         them = "1 more was" if more == 1 else f"{more:,} more were"
         died += f" ({them} left or ended out of sight: lost or not, nothing tells)"
     if not diagnosis.findings:
-        return f"{of}{share}{died}. No cause explains enough of them to be named."
+        return f"{of}{died}. No cause explains enough of them to be named."
     explained = len(diagnosis.examination.explained)
     causes = counted(len(diagnosis.findings), "cause")
     verb = "explains" if len(diagnosis.findings) == 1 else "explain"
-    return f"{of}{share}{died}. {causes} {verb} {explained:,} of the {diagnosis.failures:,}."
+    return f"{of}{died}. {causes} {verb} {explained:,} of the {diagnosis.failures:,}."
+
+
+def failed(diagnosis: Diagnosis) -> str:
+    """`6 of 400 requests failed (1.5%)`; where there is no share `6 requests failed (394 answered ones are on record)`."""
+    if (rate := diagnosis.rate) is not None:
+        return f"{diagnosis.failures:,} of {_requests(diagnosis)} failed ({percent(rate)})"
+    answered = diagnosis.requests - diagnosis.failures
+    beside = (
+        f"{answered:,} answered ones are"
+        if answered > 1
+        else f"{'one' if answered else 'no'} answered one is"
+    )
+    one = "1 request" if diagnosis.failures == 1 else f"{diagnosis.failures:,} requests"
+    return f"{one} failed ({beside} on record)"
 
 
 def open_ends(diagnosis: Diagnosis) -> int:

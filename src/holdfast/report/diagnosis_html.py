@@ -242,7 +242,9 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     lost = diagnosis.tables["lost"][0]
     least, most = lost["turns_least"] or 0, lost["turns_most"] or 0
     return [
-        (percent(diagnosis.failures / diagnosis.requests), f"of {diagnosis.requests:,} requests failed"),
+        (f"{diagnosis.failures:,}", "requests failed")
+        if (rate := diagnosis.rate) is None
+        else (percent(rate), f"of {diagnosis.requests:,} requests failed"),
         (f"{least}" if least == most else f"{least} to {most}", "turns lost"),
         (diagnosed.waited(lost["minutes"] or 0), "waited for what failed"),
         (f"{len(diagnosis.examination.explained)} of {diagnosis.failures}", "failures explained"),

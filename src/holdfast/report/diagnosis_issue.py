@@ -396,13 +396,16 @@ def _field(name: str) -> list[str]:
 
 
 def _title(diagnosis: Diagnosis, public: _Public) -> str:
-    share = percent(diagnosis.failures / diagnosis.requests)
+    rate = diagnosis.rate
+    share = counted(diagnosis.failures, "failed request")
+    if rate is not None:
+        share = f"{percent(rate)} of requests fail"
     if diagnosis.findings:
         first, limit = diagnosis.findings[0], _limit(diagnosis)
         at = f" ({limit:.0f} s)" if limit is not None and first.hypothesis in _OF_AGE else ""
         alike = diagnosed.ALIKE if first.rivals else ""
-        return f"{public.text(first.title)}{at}{alike}: {share} of requests fail, {diagnosis.died} turns died"
-    return f"{share} of requests fail, {diagnosis.died} turns died, cause unknown"
+        return f"{public.text(first.title)}{at}{alike}: {share}, {diagnosis.died} turns died"
+    return f"{share}, {diagnosis.died} turns died, cause unknown"
 
 
 def _seen(diagnosis: Diagnosis) -> str:
@@ -440,11 +443,19 @@ def _spread(diagnosis: Diagnosis) -> str:
     case = diagnosis.case
     failed = {one.session for one in case.failures}
     every = failed | {one.session for one in case.answers}
-    wide = [f"{len(failed)} of {counted(len(every), 'session')}"]
+    spread = [(len(failed), len(every), "session")]
     for name, what in (("by project", "project"), ("by version", "version")):
-        rows = diagnosis.tables[name]
-        wide.append(f"{sum(row['failures'] > 0 for row in rows)} of {counted(len(rows), what)}")
+        rows = [row for row in diagnosis.tables[name] if row[what] not in ("", "not known")]
+        spread.append((sum(row["failures"] > 0 for row in rows), len(rows), what))
+    # Where only failures are on record, all of them have some.
+    wide = [
+        f"{having} of {counted(whole, what)}" if case.answers else counted(having, what)
+        for having, whole, what in spread
+        if whole
+    ]
     told = f"Failures came in {', '.join(wide)}."
+    if nowhere := sum(not one.project for one in case.failures):
+        told += f" Of {counted(nowhere, 'failure')} the project is not known."
     lost = diagnosis.tables["lost"][0] if diagnosis.tables["lost"] else {}
     least, most = lost.get("turns_least") or 0, lost.get("turns_most") or 0
     if most:
@@ -566,14 +577,18 @@ def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
 
 
 def _steps(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    every = diagnosis.requests / diagnosis.failures
     sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
     size = f", with prompts of about {sizes[len(sizes) // 2]:,} tokens" if sizes else ""
     steps = [f"Work with Claude Code in the usual way{size}."]
     limit = _limit(diagnosis)
     if limit is not None:
         steps.append(f"Ask for something that takes longer than {limit:.0f} s to answer, or to think about.")
-    steps.append(f"Of {every:,.0f} requests about one fails; it does not fail on demand.")
+    often = (
+        f"Of {1 / rate:,.0f} requests about one fails"
+        if (rate := diagnosis.rate)
+        else "How often is not known"
+    )
+    steps.append(f"{often}; it does not fail on demand.")
     return [*(f"{number}. {step}" for number, step in enumerate(steps, 1)), ""]
 
 
@@ -607,6 +622,8 @@ def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list
         return ["Not known.", ""]
     told = [
         f"- {words(str(row[column]))}: {row['failures']} of {row['failures'] + row['answered']:,} requests failed"
+        if row["per_1000"] is not None
+        else f"- {words(str(row[column]))}: {counted(row['failures'], 'request')} failed, {row['answered']:,} answered"
         for row in rows
     ]
     return [*told, ""]

@@ -104,7 +104,8 @@ def listed_rates(
             row.get("per_1000_low"),
             row.get("per_1000_high"),
             f"{row['failures']:,} of {row['failures'] + row['answered']:,}"
-            + ("" if row["per_1000"] is not None else ", no rate"),
+            if row["per_1000"] is not None
+            else f"{row['failures']:,} failed, no rate",
         )
         for row in used[:12]
     ]
