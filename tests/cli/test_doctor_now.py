@@ -274,6 +274,17 @@ def test_a_silence_began_before_it_was_noticed() -> None:
     assert doctor_now._told(StoredTurn(record, "i", None, None), 1_018_500).silent_s == 18.5
 
 
+@pytest.mark.parametrize(
+    ("profile", "measured"), [("claude-code 2.1.329", True), ("unknown", False), ("unknown (bun)", False)]
+)
+def test_a_turn_says_whether_its_client_was_measured(profile: str, measured: bool) -> None:
+    """By its profile: what becomes of the turn when the client goes depends on it."""
+    record = TurnRecord("0h1", Instant(100.0, 1_000_000), "turn", "POST", "/v1/messages", profile=profile)
+    told = doctor_now._told(StoredTurn(record, "i", None, None), 1_018_500)
+
+    assert (told.measured, told.cancel_s) == (measured, 2.0)
+
+
 def test_the_turn_on_its_own_connection_tells_its_session(tmp_path: Path) -> None:
     """Behind a gateway of ours: whoever else wrote in that folder, the flight knows who asked."""
     home = tmp_path / "home"

@@ -369,6 +369,24 @@ ROWS: dict[str, tuple[Scene, str, str, str]] = {
 }
 
 
+@pytest.mark.parametrize("upstream", [conn(peer="192.0.2.9"), VANISHING, None])
+@pytest.mark.parametrize("away", ["", "its name is not resolved"])
+def test_no_patience_is_promised_for_a_client_that_nobody_measured(
+    upstream: LiveSocket | None, away: str
+) -> None:
+    """Its limit is not known, and its going is a cancel: whoever reads "wait" learns what that may cost."""
+    turn = replace(TURN, measured=False, cancel_s=2.0, away=away)
+    held = scene(tail(ASKED), conn(acked_ago_s=0.1), gateway=True, turn=turn, upstream=upstream)
+    told = judge(held).do
+
+    assert "will not hang up" not in told and "kept if it does" not in told and "kept meanwhile" not in told
+    assert "taken for a cancel" in told and "2.00 s later" in told and "its answer is not kept" in told
+    if upstream is not VANISHING and not away:
+        assert "how long this client does so by itself is not known" in told
+    measured = judge(replace(held, turn=replace(turn, measured=True))).do
+    assert "is kept" in measured and "cancel" not in measured
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row(name: str) -> None:
     """Verdict, grade, and the words that carry it; whoever is told something is told what to do."""

@@ -433,6 +433,8 @@ def _told(turn: StoredTurn, now_ms: int) -> OpenTurn:
         keepalives=record.keepalives,
         away=away,
         quiet_limit_s=Timeouts().quiet_s,
+        measured=not record.profile.startswith("unknown"),
+        cancel_s=Timeouts().cancel_grace_s,
     )
 
 

@@ -91,6 +91,10 @@ class OpenTurn:
     "Why upstream cannot be reached at the moment; empty where it can."
     quiet_limit_s: float | None = None
     "After which silence of upstream the gateway itself ends the turn, unless it was told otherwise."
+    measured: bool = True
+    "Whether somebody measured what its client does. Of one that nobody did, going is taken for a cancel."
+    cancel_s: float | None = None
+    "How long after a cancel the gateway ends the request upstream, unless it was told otherwise."
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ def _away(scene: Scene) -> Verdict | None:
         if scene.network is False:
             pro.append("there is no route to it")
         return Verdict(
-            AWAY, STRONG, said, f"{do}Leave the client alone: its turn is kept meanwhile.", tuple(pro)
+            AWAY, STRONG, said, f"{do}Leave the client alone: its {_meanwhile(scene.turn)}", tuple(pro)
         )
     if scene.network is not False or _works_here(scene):
         return None
@@ -354,7 +358,7 @@ def _dead(scene: Scene) -> Verdict | None:
             WAIT,
             STRONG if strong else SUSPECTED,
             "The path from the gateway to the API is dead; the gateway is about to notice, and asks again by itself.",
-            "Wait about 90 seconds: the client's turn is kept meanwhile.",
+            f"Wait about 90 seconds: the client's {_meanwhile(scene.turn)}",
             tuple(pro),
             tuple(con),
             f"holdfast flight {scene.turn.turn_id}" if scene.turn else "",
@@ -479,10 +483,12 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
             if limit
             else ""
         )
+        stays = "Wait: the client will not hang up, and its turn is kept if it does."
+        if not scene.turn.measured:
+            stays = f"Wait; how long this client does so by itself is not known. {_if_it_goes(scene.turn)}"
         return (
             f"{quiet}. The gateway holds the client{_held(scene)}.",
-            f"Wait: the client will not hang up, and its turn is kept if it does.{ends} "
-            f"Follow it: holdfast flight {scene.turn.turn_id}",
+            f"{stays}{ends} Follow it: holdfast flight {scene.turn.turn_id}",
         )
     if clock is not None:
         gone, limit, name = clock
@@ -499,6 +505,22 @@ def _waiting(scene: Scene, clock: tuple[float, float, str] | None, held: bool) -
             "Wait as long as you think the answer may take, then press Esc and ask again.",
         )
     return f"{quiet}.", "Wait; how long this client does so by itself is not known."
+
+
+def _if_it_goes(turn: OpenTurn) -> str:
+    """What becomes of this turn when its client hangs up, where no limit of the client's was measured."""
+    when = f"{duration(turn.cancel_s)} later (the default; `cancel-grace`)" if turn.cancel_s else "soon after"
+    return (
+        "If it hangs up, that is taken for a cancel, unless its request told a limit that runs out just then: "
+        f"{when} the request upstream is ended, and its answer is not kept."
+    )
+
+
+def _meanwhile(turn: OpenTurn | None) -> str:
+    """What the gateway does with the turn while it waits."""
+    if turn is None or turn.measured:
+        return "turn is kept meanwhile."
+    return f"turn goes on while it stays. {_if_it_goes(turn)}"
 
 
 def _silence_s(scene: Scene) -> float | None:
