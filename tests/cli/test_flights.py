@@ -57,6 +57,23 @@ def test_a_terminal_of_80_columns_shows_each_turn_unbroken(
     assert "sonnet" in _line(rows[1], widths)
 
 
+def test_what_does_not_fit_gives_way_the_client_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of one short word makes room for a long ending; a long one is cut; no line is ever wrapped."""
+    ended = "502 P.refused.connect!"
+    short = ("1m8sh3wwc57vvp", "11-21 22:10:03", "unknown", "claude-sonnet-4-5", ended, "1.20 s", "-", "")
+    long = (*short[:2], "claude-code 2.1.114 (sdk)", *short[3:7], "word " * 30)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for room in (60, 80, 100):
+        monkeypatch.setenv("COLUMNS", str(room))
+        for cells in (short, long):
+            widths = [max(len(one) for one in pair) for pair in zip(HEAD, cells, strict=True)]
+            said = [_line(HEAD, [*widths[:-1], 0]), _line(cells, [*widths[:-1], 0])]
+            assert all(len(line) <= room for one in said for line in one.splitlines())
+            assert room == 60 or ended in said[1]
+            assert room == 60 or ("unknown" in said[1]) == (cells is short)
+            assert "ENDED" in said[0] and said[0].index("ENDED") == said[1].index("502")
+
+
 def test_json_is_one_object_per_line(tmp_path: Path) -> None:
     """A program reads what a person reads, with numbers."""
     recorded(tmp_path, short_turn(turn_id="aaa"), frozen_turn(at(60), turn_id="bbb"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from holdfast.cli.errors import FAILED, Failed
 from holdfast.cli.going_on import cut_off, note, thinking_only, why_nothing
 from holdfast.cli.kept import Contents, File, Text, ToolCall, as_json, files_of, read_answer, safe_name
 from holdfast.cli.saving import saved
-from holdfast.cli.viewing import columns, json_line, local_time, opened_library
+from holdfast.cli.viewing import columns, indented, json_line, local_time, opened_library, page_width
 from holdfast.flight import flights
 from holdfast.flight.attic import KeptAnswer
 from holdfast.flight.reading import Library
 from holdfast.flight.redact import clean
+
+NARROW = 5
+"So many of the columns stand in a row on a terminal that all of them do not fit into; the others below it."
 
 
 @click.group("attic")
@@ -65,7 +68,17 @@ def list_command(as_json: bool) -> None:
             ("TURN", "KEPT", "SIZE", "ANSWER", "HANDED OVER", "WRITING", "FROM"),
             *(_row(library, one) for one in answers),
         ]
-        click.echo("\n".join(columns(rows)))
+        click.echo("\n".join(_lines(rows)))
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The rows; on a terminal that one does not fit into, what was written and by whom stands below it."""
+    room, whole = page_width(), columns(rows)
+    if room is None or all(len(line) <= room for line in whole):
+        return whole
+    heads = columns([row[:NARROW] for row in rows])
+    below = ["", *(", ".join(cell for cell in row[NARROW:] if cell != "-") for row in rows[1:])]
+    return [line for head, more in zip(heads, below, strict=True) for line in (head, *indented(more, room))]
 
 
 def _as_json(answer: KeptAnswer) -> dict[str, Any]:

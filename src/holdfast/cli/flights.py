@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import click
 from holdfast.cli import add as adding
 from holdfast.cli.errors import FAILED
 from holdfast.cli.sql import asks_in_sql
-from holdfast.cli.viewing import columns, json_line, local_time, opened_library, page_width, when
+from holdfast.cli.viewing import columns, indented, json_line, local_time, opened_library, page_width, when
 from holdfast.diagnosis import loops
 from holdfast.flight import cuts, flights, instant, marks
 from holdfast.flight.instant import Instant
@@ -23,10 +22,13 @@ from holdfast.flight.reading import Library, StoredTurn
 from holdfast.flight.redact import clean
 
 HEAD = ("TURN", "WHEN", "CLIENT", "MODEL", "ENDED", "TOOK", "QUIET", "NOTE")
-LEAST = (14, 14, 20, 18, 8, 7, 7, 0)
-"Widths of the columns; the same for every line of `--follow`, wider where the first lines need it."
+LEAST = (14, 14, 20, 18, 22, 7, 7, 0)
+"Widths of the columns under `--follow`, where later lines stand below the first: wider where the first need it."
 NARROW = (0, 1, 2, 4, 5)
 "Columns on a terminal that all of them do not fit into: no model, and silence and note in a line below."
+CLIENT, ENDED = 2, 4
+GIVES_WAY = ((CLIENT, 6), (ENDED, 8))
+"Which columns are cut where a terminal is too narrow for their values, the first first, and to what width."
 POLL_S = 1.0
 SEEN = 1000
 "So many of the newest turns are compared with those before, a look."
@@ -107,10 +109,10 @@ def command(
             click.echo("No turn is recorded" + (" since then." if since else " yet."), err=True)
             raise SystemExit(FAILED)
         beside = adding.look(add, turns, clock) if add else None
-        widths = _widths(turns)
+        cut = _cuts(turns)
+        widths = _widths(turns, LEAST if follow else None, cut)
         if not as_json:
             click.echo(_line(HEAD, widths))
-        cut = _cuts(turns)
         _show(turns, widths, as_json, cut, beside, noted)
         if not as_json:
             _loops(turns, cut)
@@ -137,10 +139,12 @@ def _oldest_running(turns: list[StoredTurn], otherwise: int) -> int:
     return min((t.record.started.wall_ms for t in turns if t.ending_code is None), default=otherwise)
 
 
-def _widths(turns: list[StoredTurn]) -> list[int]:
+def _widths(turns: list[StoredTurn], least: Sequence[int] | None, cut: Mapping[str, cuts.Row]) -> list[int]:
+    """Columns as wide as their values, and never below `least`; the note is as long as it likes."""
     now = instant.now()
-    rows = [HEAD, *(row(turn, now) for turn in turns)]
-    return [max(least, *(len(cells[i]) for cells in rows)) if least else 0 for i, least in enumerate(LEAST)]
+    rows = [HEAD, *(row(turn, now, cut=cut.get(turn.record.turn_id)) for turn in turns)]
+    needed = [max(len(cells[i]) for cells in rows) for i in range(len(HEAD) - 1)]
+    return [*(max(pair) for pair in zip(needed, least or needed, strict=False)), 0]
 
 
 def _show(
@@ -166,13 +170,40 @@ def _show(
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """A turn's line, or two lines on a narrow terminal."""
-    if not sys.stdout.isatty() or sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
-        return columns([cells], widths)[0]
-    first = columns([[cells[i] for i in NARROW]], [widths[i] for i in NARROW])[0]
-    quiet, note = cells[6:]
-    below = ", ".join(part for part in ("" if quiet == "-" else f"silent for {quiet}", note) if part)
-    return f"{first}\n  {below}" if below and cells is not HEAD else first
+    """A turn's line; on a terminal that it does not fit into, what was saved stands in lines below."""
+    room = page_width()
+    whole = columns([cells], widths)[0]
+    if room is None:
+        return whole
+    if sum(widths) + 2 * len(widths) <= room:
+        shown, quiet = tuple(range(len(HEAD) - 1)), "-"
+        if len(whole) <= room:
+            return whole
+    else:
+        shown, quiet = NARROW, cells[6]
+    fitted = _fitted(widths, shown, room)
+    first = columns([[_within(cells[i], fitted[i]) for i in shown]], [fitted[i] for i in shown])[0]
+    below = ", ".join(part for part in ("" if quiet == "-" else f"silent for {quiet}", cells[7]) if part)
+    return "\n".join((first, *indented(below, room))) if below and cells is not HEAD else first
+
+
+def _fitted(widths: Sequence[int], shown: Sequence[int], room: int) -> list[int]:
+    """The widths of the columns that are shown, so that a line of them fits: what gives way is cut."""
+    fitted = list(widths)
+    for column, least in GIVES_WAY:
+        over = sum(fitted[i] for i in shown) + 2 * (len(shown) - 1) - room
+        fitted[column] = max(fitted[column] - max(over, 0), min(fitted[column], least))
+    return fitted
+
+
+def _within(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _told(text: str) -> str:
+    """A sentence below the list, wrapped on a terminal."""
+    room = page_width()
+    return text if room is None else "\n".join(textwrap.wrap(text, room, break_on_hyphens=False))
 
 
 class Noted(NamedTuple):
@@ -194,7 +225,12 @@ def _noted(library: Library, since_ms: int, marks_since_ms: int) -> list[Noted]:
 
 
 def _note(one: Noted, widths: list[int]) -> str:
-    return columns([(clean(one.name), local_time(one.wall_ms), clean(one.text))], [*widths[:2], 0])[0]
+    head = columns([(clean(one.name), local_time(one.wall_ms), "")], [*widths[:2], 0])[0]
+    room = page_width()
+    text = clean(one.text)
+    if room is None or len(head) + 2 + len(text) <= room:
+        return f"{head}  {text}"
+    return "\n".join((head, *indented(text, room)))
 
 
 def _cuts(turns: list[StoredTurn]) -> dict[str, cuts.Row]:
@@ -204,9 +240,10 @@ def _cuts(turns: list[StoredTurn]) -> dict[str, cuts.Row]:
 def _loops(turns: list[StoredTurn], found: Mapping[str, cuts.Row]) -> None:
     """Answers that never became whole, and requests that came again and ended alike: one finding each, below the list."""
     for row in {id(row): row for row in found.values() if row.lost}.values():
-        click.echo(f"\n{row.sentence()} The last: holdfast flight {row.turn_ids[-1]}")
+        click.echo("\n" + _told(f"{row.sentence()} The last: holdfast flight {row.turn_ids[-1]}"))
     for loop in loops.found(turns):
-        click.echo(f"\n{clean(loop.sentence(), limit=None)} The first: holdfast flight {loop.turn_ids[0]}")
+        said = f"{clean(loop.sentence(), limit=None)} The first: holdfast flight {loop.turn_ids[0]}"
+        click.echo("\n" + _told(said))
 
 
 def _notes(beside: adding.Beside, turns: list[StoredTurn], as_json: bool) -> None:

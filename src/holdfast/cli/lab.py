@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.errors import Failed, Misused, Unavailable
+from holdfast.cli.viewing import listed, page_width
 from holdfast.flight import flights
 from holdfast.flight.endings import Ending
 from holdfast.flight.flights import counted, duration, size
@@ -46,11 +47,10 @@ def scenarios(name: str | None) -> None:
     """List the scenarios of the provider, or show one."""
     if name is not None:
         row = CATALOGUE.get(name)
-        click.echo("\n".join(ending_page(ending_named(name)) if row is None else page(row)))
+        click.echo("\n".join(_within_page(ending_page(ending_named(name)) if row is None else page(row))))
         return
-    width = max(map(len, CATALOGUE))
-    for scenario in CATALOGUE.values():
-        click.echo(f"{scenario.name:<{width}}  {scenario.story.partition('. ')[0].removesuffix('.')}.")
+    rows = [(one.name, f"{one.story.partition('. ')[0].removesuffix('.')}.") for one in CATALOGUE.values()]
+    click.echo("\n".join(listed(rows, page_width())))
 
 
 @command.command(
@@ -113,7 +113,8 @@ async def _serve(
             "Give another --listen, or port 0 to take a free one."
         ) from error
     click.echo(f"listening on {lab.url}")
-    click.echo("\n".join(page(scenario, speed) if isinstance(scenario, Scenario) else ending_page(scenario)))
+    told = page(scenario, speed) if isinstance(scenario, Scenario) else ending_page(scenario)
+    click.echo("\n".join(_within_page(told)))
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -175,6 +176,19 @@ def page(scenario: Scenario, speed: float = 1.0) -> list[str]:
     ]
 
 
+def _within_page(lines: Sequence[str]) -> list[str]:
+    """A scenario's page, wrapped on a terminal: a sentence goes on below itself, not below its name."""
+    room = page_width()
+    if room is None:
+        return list(lines)
+    wrapped = []
+    for line in lines:
+        name, colon, _ = line.partition(":  ")
+        by = len(line) - len(line[len(name) + 1 :].lstrip()) if colon else 2
+        wrapped += textwrap.wrap(line, room, subsequent_indent=" " * by, break_on_hyphens=False) or [""]
+    return wrapped
+
+
 def named(name: str) -> Scenario | EndingScenario:
     """The scenario of this name that a provider can serve alone."""
     if name in CATALOGUE:
@@ -209,9 +223,8 @@ def _told(row: EndingScenario) -> Rule:
 @command.command("endings", epilog="Example: holdfast lab endings")
 def endings_command() -> None:
     """List the endings that can be played: their codes, their names, and what happens."""
-    codes, names = (max(map(len, words)) for words in ([row.code for row in ENDINGS.values()], ENDINGS))
-    for row in ENDINGS.values():
-        click.echo(f"{row.code:<{codes}}  {row.name:<{names}}  {_first_sentence(row.story)}")
+    rows = [(row.code, row.name, _first_sentence(row.story)) for row in ENDINGS.values()]
+    click.echo("\n".join(listed(rows, page_width())))
 
 
 def _first_sentence(story: str) -> str:

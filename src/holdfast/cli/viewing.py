@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -22,6 +23,8 @@ from holdfast.flight.redact import clean
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
 
+LEAST_SENTENCE = 30
+"A sentence narrower than this is not read but spelled."
 NOTHING_YET = "nothing is recorded yet in {}; carry a turn first, for example with: holdfast run -- claude"
 
 
@@ -129,6 +132,28 @@ def columns(rows: Sequence[Sequence[str]], widths: Sequence[int] | None = None) 
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def indented(text: str, room: int, by: int = 2) -> list[str]:
+    """A text below a row, wrapped."""
+    blank = " " * by
+    return textwrap.wrap(text, room, initial_indent=blank, subsequent_indent=blank, break_on_hyphens=False)
+
+
+def listed(rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
+    """Rows whose last cell is a sentence: wrapped under itself, or below the row where too little is left for it."""
+    if room is None:
+        return columns(rows)
+    heads = columns([row[:-1] for row in rows])
+    left = max(map(len, heads), default=0) + 2
+    lines = []
+    for head, row in zip(heads, rows, strict=True):
+        if room - left < LEAST_SENTENCE:
+            lines += [head, *indented(row[-1], room)]
+        else:
+            said = indented(row[-1], room, left) or [""]
+            lines += [f"{head:<{left}}{said[0].lstrip()}", *said[1:]]
+    return lines
 
 
 def write_private(path: Path, text: str) -> None:
