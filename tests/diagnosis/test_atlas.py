@@ -97,7 +97,34 @@ def test_a_timer_of_one_version_is_not_laid_on_another() -> None:
     assert node.belongs_to("claude-code 2.1.86") and not node.belongs_to("claude-code 2.1.114")
     assert watchdog.belongs_to("claude-code 2.1.329") and watchdog.belongs_to("claude-code 2.1.114") is False
     assert watchdog.belongs_to("unknown") is None and watchdog.belongs_to("") is None
-    assert watchdog.belongs_to("curl 8.7") is None and watchdog.belongs_to("openai-python 3.52.0") is False
+    assert watchdog.belongs_to("teapot/1.0") is None and watchdog.belongs_to("openai-python 3.52.0") is False
+
+
+@pytest.mark.parametrize(
+    ("agent", "known"),
+    [
+        ("curl/8.5.0", "curl 8.5.0"),
+        ("Python-urllib/3.11", "urllib 3.11"),
+        ("Python/3.12 aiohttp/3.9.1", "aiohttp 3.9.1"),
+        ("okhttp/4.12.0", "okhttp 4.12.0"),
+        ("node", "node"),
+        ("node-fetch/1.0", "node-fetch/1.0"),
+        ("claude-code 2.1.329", "claude-code 2.1.329"),
+    ],
+)
+def test_a_library_is_known_by_its_user_agent(agent: str, known: str) -> None:
+    """Whose timer is another library's is not its own."""
+    [okhttp] = atlas.find("okhttp_read")
+    assert atlas.known_as(agent) == known
+    if known != "node-fetch/1.0":
+        assert okhttp.belongs_to(agent) is known.startswith("okhttp")
+
+
+def test_no_timer_fires_before_its_time() -> None:
+    """Late by up to a second, early by what two clocks differ by."""
+    [okhttp] = atlas.find("okhttp_read")
+    assert okhttp.window_s(0.02, 1.0) == (9.95, 11.0)
+    assert okhttp.window_s(0, 0) == (10.0, 10.0)
 
 
 def test_every_rule_of_a_row_can_be_read() -> None:

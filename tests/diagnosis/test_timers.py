@@ -41,6 +41,23 @@ def test_a_client_that_resets_after_300_s_of_silence_is_named_by_side_and_mechan
     assert repr(found.candidates[0]) == "<Candidate cc_byte_watchdog_gateway named, idle 300.2 of 300 s>"
 
 
+@pytest.mark.parametrize(
+    ("agent", "names"), [("okhttp/4.12.0", True), ("", True), ("curl/8.5.0", False), ("teapot/1.0", False)]
+)
+def test_a_library_is_named_only_where_the_client_may_be_built_on_it(agent: str, names: bool) -> None:
+    """Ten seconds of silence are OkHttp's; a client that is another, or that nobody knows, did not hang up by them."""
+    left = Seen(Side.CLIENT, Mechanism.FIN, Phase.IN_TEXT, idle_s=10.2, wall_s=12.0, agent=agent)
+    found = candidates(left)
+
+    assert ("okhttp_read" in [one.timer.id for one in found.named]) is names
+    if agent == "curl/8.5.0":
+        assert why_not(found, "okhttp_read") == "it is no timer of curl 8.5.0"
+    if agent == "teapot/1.0":
+        assert not found.named and "which its agent does not say" in found.candidates[0].sentence()
+    early = candidates(replace(left, idle_s=9.2))
+    assert "okhttp_read" not in {*ids(early), *(one.timer.id for one in early.excluded)}
+
+
 def test_a_number_alone_names_nobody() -> None:
     """Three hundred seconds has many owners; what is said is how many."""
     found = candidates(Seen(idle_s=300.0))
@@ -129,14 +146,14 @@ def test_an_ending_brings_its_own_numbers() -> None:
 
 
 def test_chance_is_reckoned_from_the_rows_and_not_quoted() -> None:
-    """At 5% about half of the silences from 30 to 900 s lie near some number; ours at 2% are told with every ranking."""
+    """At 5% some three in ten silences of 30 to 900 s have some number; ours at 2% are told with every ranking."""
     numbers = [replace(timer, from_s=None, to_s=None) for timer in atlas.timers()]
-    assert 0.44 <= chance(numbers, share=0.05, least_s=0) < 0.55
+    assert 0.25 <= chance(numbers, share=0.05, least_s=0) < 0.35
     assert chance(numbers) < chance(atlas.timers())  # a span that is wide matches more
-    assert chance([replace(numbers[0], seconds=300.0)], share=0.05, least_s=0) == pytest.approx(30 / 870)
+    assert chance([replace(numbers[0], seconds=300.0)], share=0.05, least_s=0) == pytest.approx(16.5 / 870)
     found = candidates(CLIENT_RESET)
     assert 0 < found.chance_left < found.chance < 1
-    assert f"in {found.chance:.0%} of cases (within 2% or 1 s)" in found.chance_sentence()
+    assert f"in {found.chance:.0%} of cases (up to 2% or 1 s late)" in found.chance_sentence()
     assert chance([], share=0.05) == 0.0
 
 

@@ -297,6 +297,21 @@ def test_tokens_of_an_answer_that_broke_are_at_least_so_many() -> None:
     assert cost["generated"] == "at least 1 token; the answer broke before upstream said how many"
 
 
+@pytest.mark.parametrize("agent", ["Python-urllib/3.11", "curl/8.5.0", "teapot/1.0", ""])
+@pytest.mark.parametrize("silent_s", [9.2, 10.2])
+def test_no_librarys_timer_is_likely_in_a_client_that_does_not_name_it(agent: str, silent_s: float) -> None:
+    """A person's Ctrl-C after ten seconds is not OkHttp's limit, and no issue says so."""
+    left = Ending(
+        Side.CLIENT, Mechanism.FIN, Phase.IN_TEXT, "",
+        {"since_request_s": 14.0, "since_byte_s": silent_s, "since_event_s": silent_s},
+    )  # fmt: skip
+    record = tell(began(), (14.0, m.ReaderLeft(1, "cancelled", "", None, left)))
+    record.profile, record.agent = "unknown", agent
+    timer = examine(stored(end(record, 14.1, left))).timer
+
+    assert timer is not None and timer.grade is Grade.CANNOT_TELL and not timer.text.startswith("Suspected")
+
+
 def test_the_limit_that_a_client_told_is_not_said_to_be_measured() -> None:
     """Of a client that nobody knows only its own word is known."""
     record = frozen(comes_back=False)

@@ -165,18 +165,48 @@ class Timer:
         return self.counts == "packets"
 
     def window_s(self, share: float, least_s: float) -> tuple[float, float] | None:
-        """Between which silences it can have fired, give or take `share` of its length, or `least_s` if that is more."""
+        """Between which silences it can have fired: up to `share` of its length late, or `least_s` if that is more.
+
+        It never fires before its time; how much earlier it may seem to is what two clocks differ by.
+        """
         if self.seconds is None:
             return None
-        slack = max(least_s, share * self.seconds)
-        return (self.from_s or self.seconds) - slack, (self.to_s or self.seconds) + slack
+        late = max(least_s, share * self.seconds)
+        early = min(late, max(EARLY_S, EARLY_SHARE * self.seconds))
+        return (self.from_s or self.seconds) - early, (self.to_s or self.seconds) + late
 
     def belongs_to(self, agent: str) -> bool | None:
-        """Whether it is a timer of this client (`claude-code 2.1.329`); None where that is not known."""
-        program, _, version = agent.partition(" ")
-        if not self.programs or program not in programs():
+        """Whether it is a timer of this client (`claude-code 2.1.329`, or a User-Agent); None where that is not known."""
+        program, _, version = known_as(agent).partition(" ")
+        known = program in programs() or program in dict(_LIBRARIES).values()
+        if not self.programs or not known:
             return None  # what an unknown client is built on is not known either
         return any(_fits(rule, program, version) for rule in self.programs)
+
+
+EARLY_S = 0.05
+"By so much a timer may seem to have fired before its time: event loops read their clock once a round."
+EARLY_SHARE = 0.005
+"The same as a share of its length, for a byte is counted from when it came, not from when it was sent."
+
+_LIBRARIES = (
+    ("python-urllib", "urllib"), ("python-requests", "requests"), ("python-httpx", "httpx"), ("aiohttp", "aiohttp"),
+    ("go-http-client", "go"), ("okhttp", "okhttp"), ("bun", "bun"), ("node", "node"), ("undici", "node"), ("curl", "curl"),
+    ("wget", "wget"),
+)  # fmt: skip
+"How HTTP libraries and programs name themselves in their User-Agent -> what they are called here."
+
+
+_PRODUCT = re.compile(r"([A-Za-z-]+)/([\d.]*)")
+
+
+def known_as(agent: str) -> str:
+    """`curl 8.5.0` for the User-Agent `curl/8.5.0`; what names no such library or program stays as it is."""
+    names = dict(_LIBRARIES)
+    for product, version in _PRODUCT.findall(agent):
+        if name := names.get(product.lower()):
+            return f"{name} {version}".rstrip()
+    return names.get(agent.lower(), agent)
 
 
 _RULE = re.compile(r"([a-z-]+)(?:(>=|<=|>|<)([\d.]+))?")

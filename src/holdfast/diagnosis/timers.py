@@ -24,11 +24,11 @@ from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 
 SHARE = 0.02
 LEAST_S = 1.0
-"""How exact a timer is taken to be: 2% of its length, and at least a second. Timers in event loops fire up to a second
-late, and what is compared was measured at the other end; the gateway judges its clients by the same two numbers."""
+"""How late a timer may fire: 2% of its length, and at least a second, as event loops do; the gateway judges its clients by
+the same two numbers. How early it may seem to is far less: `atlas.EARLY_S`."""
 
 REPEATS = 3
-"So many endings at the same number are no chance: twice happens to one pair of silences in fifteen."
+"So many endings at the same number are no chance; two may be."
 
 RANDOM_S = (30.0, 900.0)
 "The silences that chance is reckoned over: shorter ones are nobody's trouble, longer ones rare."
@@ -79,7 +79,8 @@ class Seen:
     status: int | None = None
     "The HTTP status, for an ending by `http`."
     agent: str = ""
-    "The client's profile (`claude-code 2.1.329`); empty where it is not known."
+    """The client's profile (`claude-code 2.1.329`) or User-Agent; empty where neither was looked at. One that was and is
+    not known names no library: that a program's timer has the number does not make it this client's."""
 
     @classmethod
     def of(cls, ending: Ending, **clocks: Any) -> Seen:
@@ -228,10 +229,10 @@ class Ranking:
 
     def chance_sentence(self) -> str:
         """What the number alone is worth."""
-        exact = f"{self.share:.0%} or {self.least_s:g} s"
+        exact = f"up to {self.share:.0%} or {self.least_s:g} s late"
         return (
             f"By chance alone a silence of {RANDOM_S[0]:g} to {RANDOM_S[1]:g} s has a timer of the atlas in "
-            f"{self.chance:.0%} of cases (within {exact}), and one that could end it like this in {self.chance_left:.0%}."
+            f"{self.chance:.0%} of cases ({exact}), and one that could end it like this in {self.chance_left:.0%}."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -380,6 +381,8 @@ def _weigh(timer: Timer, seen: Seen) -> _Verdict:
     side, where, reason = _side(timer, seen.side, shown)
     if reason is not None:
         return _Verdict(reason=reason)
+    if side and seen.agent and timer.programs and timer.belongs_to(seen.agent) is None:
+        side, where = None, "only if this client is built on it, which its agent does not say"
     mechanism, reason = _mechanism(timer, seen, shown)
     return _Verdict(side, mechanism, reason, where)
 
@@ -410,7 +413,7 @@ def _wrong_phase(timer: Timer, phase: Phase | None) -> str | None:
 
 
 def _wrong_program(timer: Timer, agent: str) -> str | None:
-    return f"it is no timer of {agent}" if timer.belongs_to(agent) is False else None
+    return f"it is no timer of {atlas.known_as(agent)}" if timer.belongs_to(agent) is False else None
 
 
 def _held_off(timer: Timer, seen: Seen) -> str | None:

@@ -40,7 +40,7 @@ def timer(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Claim | None,
         headers_s=clock.headers_s,
         age_s=clock.age_s,
         status=_status(main.ending),
-        agent=record.profile if main.met == CLIENT and record.profile != "unknown" else "",
+        agent=_agent(record) if main.met == CLIENT else "",
     )
     if seen.idle_s is None and seen.wall_s is None and seen.age_s is None:
         return Claim(
@@ -67,6 +67,13 @@ def timer(record: TurnRecord, main: Break, clock: Clocks) -> tuple[Claim | None,
     return Claim(
         "timer", ranking.sentence(), grade, fits, against, settle if ranking.candidates else ()
     ), others
+
+
+def _agent(record: TurnRecord) -> str:
+    """The client as the atlas may know it: by its profile, else by its User-Agent; never empty."""
+    if record.profile and not record.profile.startswith("unknown"):
+        return record.profile
+    return record.agent or "unknown"
 
 
 _NO_TIMER = frozenset(
