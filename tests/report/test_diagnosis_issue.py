@@ -308,6 +308,41 @@ def test_a_regression_is_claimed_with_its_numbers() -> None:
     assert "in 2.1.99 61.5 failures were to be expected at the rate of 2.1.104" in page
 
 
+def test_a_size_stands_with_its_own_rate() -> None:
+    """Of all requests one in seven fails here, of those of the size that is named one in three; without a rate, no size."""
+    diagnosis, found = a_month()
+    known = [replace(one, context_tokens=116_163) for one in diagnosis.case.failures]
+    row = {"from_tokens": 100_000, "to_tokens": 150_000, "failures": 24, "answered": 48, "per_1000": 333.3}
+    small = row | {"from_tokens": 0, "to_tokens": 100_000, "failures": 0, "answered": 84, "per_1000": 0.0}
+
+    def steps(*rows: dict[str, Any]) -> str:
+        tables = dict(diagnosis.tables) | {"by context": rows}
+        sized = replace(diagnosis, case=replace(diagnosis.case, failures=known), tables=tables)
+        return field(issue(sized, Around(), found, Names()), "Steps to reproduce")
+
+    told = steps(small, row)
+    assert (
+        "with prompts of 100,000 to 150,000 tokens." in told and "Of 3 such requests about one fails;" in told
+    )
+    untold = steps(small, row | {"per_1000": None})
+    assert "tokens" not in untold and "Of 6 requests about one fails;" in untold
+
+
+@pytest.mark.parametrize(("largest", "asks", "alike"), [(150_000, 0, 0), (250_000, 1, 0), (450_000, 1, 1)])
+def test_what_is_of_larger_prompts_stands_where_there_were_some(largest: int, asks: int, alike: int) -> None:
+    """The question about the large tier, and the report on prompts of more than 420,000 tokens."""
+    diagnosis, found = a_month()
+    case = replace(diagnosis.case, failures=[replace(diagnosis.case.failures[0], context_tokens=largest)])
+    cause = replace(
+        diagnosis.findings[0], hypothesis="large-request", rivals=(), explains=(case.failures[0].id,)
+    )
+    large = replace(diagnosis, examination=replace(diagnosis.examination, findings=(cause,)), case=case)
+    page = issue(large, Around(), found, Names())
+
+    assert page.count("Does the large context tier go by") == asks
+    assert page.count("prompts of more than 420,000 tokens") == alike
+
+
 @pytest.mark.parametrize("sessions", [1_500, 20_000])
 def test_it_fits_and_says_what_was_left_out(sessions: int) -> None:
     """The longest tables go first; verdict, causes, questions and limits stay."""

@@ -350,7 +350,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
             for word, told in (known := legend(name, rows, said)):
                 page += paragraph(f"{word}: {told}", width, "  ", "    ")
             said |= set(known)
-    if others := alike(diagnosis.findings):
+    if others := alike(diagnosis):
         page += ["", lookalikes.TITLE, *paragraph(lookalikes.HOW_ALIKE, width, "  ", "  ")]
         for other in others:
             page += paragraph(f"{other.reference}: {other.title}", width, "  ", "    ")
@@ -675,7 +675,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             if known := legend(name, rows, said):
                 page += [*(f"- {markdown.words(word)}: {markdown.words(told)}" for word, told in known), ""]
                 said |= set(known)
-    if others := lookalike_rows(diagnosis.findings):
+    if others := lookalike_rows(diagnosis):
         page += [f"## {lookalikes.TITLE}", "", lookalikes.HOW_ALIKE, "", *others, ""]
     if held := prior.held(diagnosis, around.environment):
         page += [f"## {PRIOR}", "", WHOSE, ""]
@@ -702,12 +702,12 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     return page
 
 
-def lookalike_rows(findings: Sequence[Finding]) -> list[str]:
+def lookalike_rows(diagnosis: Diagnosis) -> list[str]:
     """Reports of others, each with its address, as a Markdown table; empty where there is none."""
     return markdown.table(
         ("report", "about", "signature"),
         [
             (markdown.link(one.reference, one.url), markdown.words(one.title), markdown.words(one.signature))
-            for one in alike(findings)
+            for one in alike(diagnosis)
         ],
     )

@@ -177,7 +177,7 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         since=around.since_lines(),
         alike_title=TITLE,
         alike_how=HOW_ALIKE,
-        alike=alike(diagnosis.findings),
+        alike=alike(diagnosis),
         prior_title=diagnosed.PRIOR,
         prior_whose=diagnosed.WHOSE,
         prior=[

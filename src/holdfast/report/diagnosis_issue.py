@@ -7,6 +7,7 @@ ids stay, since they are what a vendor can look up. The private sheet leads back
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from holdfast.flight.endings import Ending
 from holdfast.flight.flights import code_sentence, counted, ending_sentence, percent
 from holdfast.report import diagnosed, stalled
 from holdfast.report.issue import LONGEST
-from holdfast.report.lookalikes import HOW_ALIKE, TITLE
+from holdfast.report.lookalikes import HOW_ALIKE, TITLE, largest_prompt
 from holdfast.report.markdown import block, code, table, words
 
 MESSAGES = 8
@@ -577,19 +578,35 @@ def _ids(diagnosis: Diagnosis, public: _Public) -> list[str]:
 
 
 def _steps(diagnosis: Diagnosis, public: _Public) -> list[str]:
-    sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
-    size = f", with prompts of about {sizes[len(sizes) // 2]:,} tokens" if sizes else ""
+    size, such, rate = "", "", diagnosis.rate
+    if row := _usual_size(diagnosis):
+        least, most = row["from_tokens"], row["to_tokens"]
+        span = f"{least:,} tokens or more" if most is None else f"{least:,} to {most:,} tokens"
+        size, such = f", with prompts of {span}", "such "
+        rate = row["failures"] / (row["failures"] + row["answered"])
     steps = [f"Work with Claude Code in the usual way{size}."]
     limit = _limit(diagnosis)
     if limit is not None:
         steps.append(f"Ask for something that takes longer than {limit:.0f} s to answer, or to think about.")
-    often = (
-        f"Of {1 / rate:,.0f} requests about one fails"
-        if (rate := diagnosis.rate)
-        else "How often is not known"
-    )
+    often = "How often is not known"
+    if rate:
+        often = (
+            f"Of {1 / rate:,.0f} {such}requests about one fails"
+            if rate < 2 / 3
+            else f"Most {such}requests fail"
+        )
     steps.append(f"{often}; it does not fail on demand.")
     return [*(f"{number}. {step}" for number, step in enumerate(steps, 1)), ""]
+
+
+def _usual_size(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
+    """The row of prompts' sizes that the median failure is in; None where that has no rate."""
+    sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
+    middle = sizes[len(sizes) // 2] if sizes else -1
+    for row in diagnosis.tables.get("by context", ()):
+        if row["from_tokens"] <= middle < (row["to_tokens"] or math.inf):
+            return row if row["failures"] and row["per_1000"] is not None else None
+    return None
 
 
 _OF_AGE = frozenset({"fixed-limit", "silence-limit", "nat-timeout", "client-limit", "edge-timeout"})
@@ -807,7 +824,8 @@ def _general(diagnosis: Diagnosis) -> Iterator[str]:
             f"Log which context tier a request asks for: {large:,} answered prompts here were beyond {prior.LARGE_TIER:,} "
             "tokens, and of smaller ones the tier is not on record."
         )
-    if any(one.hypothesis == "large-request" for one in diagnosis.findings):
+    beyond = largest_prompt(diagnosis.case) > prior.LARGE_TIER
+    if beyond and any(one.hypothesis == "large-request" for one in diagnosis.findings):
         yield "Does the large context tier go by other limits of time, size or connections than the standard one?"
 
 
@@ -883,7 +901,7 @@ def _times(diagnosis: Diagnosis, keys: Collection[str]) -> str:
 
 
 def _lookalikes(diagnosis: Diagnosis) -> list[str]:
-    rows = diagnosed.lookalike_rows(diagnosis.findings)
+    rows = diagnosed.lookalike_rows(diagnosis)
     return [f"#### {TITLE}", "", HOW_ALIKE, "", *rows, ""] if rows else []
 
 

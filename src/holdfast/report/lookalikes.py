@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from holdfast.diagnosis.examine import Finding
+from holdfast.diagnosis.case import Case
+from holdfast.diagnosis.diagnosis import Diagnosis
 
 LIST = Path(__file__).with_name("lookalikes.toml")
 TITLE = "Reports of others that look alike"
@@ -27,6 +27,8 @@ class Lookalike:
     signature: str
     found_as: tuple[str, ...]
     "Findings of which it may be a case."
+    beyond_tokens: int
+    "It tells of prompts beyond so many tokens alone; 0 where it does not say."
 
     @property
     def reference(self) -> str:
@@ -43,12 +45,30 @@ def lookalikes() -> tuple[Lookalike, ...]:
     """The whole list."""
     told = tomllib.loads(LIST.read_text(encoding="utf-8"))
     return tuple(
-        Lookalike(told["tracker"], one["number"], one["title"], one["signature"], tuple(one["found_as"]))
+        Lookalike(
+            told["tracker"],
+            one["number"],
+            one["title"],
+            one["signature"],
+            tuple(one["found_as"]),
+            one.get("beyond_tokens", 0),
+        )
         for one in told["lookalike"]
     )
 
 
-def alike(findings: Iterable[Finding]) -> list[Lookalike]:
-    """Those that may be cases of these findings, or of what these may be as well."""
-    found = {name for one in findings for name in (one.hypothesis, *one.rivals)}
-    return [one for one in lookalikes() if found.intersection(one.found_as)]
+def alike(diagnosis: Diagnosis) -> list[Lookalike]:
+    """Those that may be cases of its findings, or of what these may be as well, and whose prompts are on record here."""
+    found = {name for one in diagnosis.findings for name in (one.hypothesis, *one.rivals)}
+    largest = largest_prompt(diagnosis.case)
+    return [
+        one
+        for one in lookalikes()
+        if found.intersection(one.found_as) and (not one.beyond_tokens or largest > one.beyond_tokens)
+    ]
+
+
+def largest_prompt(case: Case) -> int:
+    """Tokens of the largest prompt on record, answered or failed; 0 where none is known."""
+    failed = (one.context_tokens or 0 for one in case.failures)
+    return max(max(failed, default=0), max((one.context_tokens for one in case.answers), default=0))
