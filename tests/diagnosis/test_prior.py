@@ -111,7 +111,7 @@ def test_each_is_documented(one: prior.Prior) -> None:
 
 
 def test_limits_and_sizes() -> None:
-    """H1: supported by a limit that only it can be, or by size; open where the same age has other owners; else not so."""
+    """H1: size alone decides nothing of a limit; open too where the same age has other owners; of young failures not so."""
     cut = Weeks().sometimes(10)
     for one in cut.draw.sample(cut.answers, 30):
         cut.fails(one, age_s=300.0 + cut.draw.uniform(-0.5, 0.5))
@@ -120,7 +120,11 @@ def test_limits_and_sizes() -> None:
     large = Weeks().sometimes(10)
     for one in sorted(large.answers, key=lambda one: -one.context_tokens)[:40]:
         large.fails(one)
-    assert (large.verdict("H1"), large.verdict("H8a")) == (prior.SUPPORTED, prior.SUPPORTED)
+    assert (large.verdict("H1"), large.verdict("H8a")) == (prior.OPEN, prior.SUPPORTED)
+    at_once = Weeks().sometimes(10, age_s=5.0)
+    for one in sorted(at_once.answers, key=lambda one: -one.context_tokens)[:40]:
+        at_once.fails(one, age_s=5.0)
+    assert (at_once.verdict("H1"), at_once.verdict("H8a")) == (prior.CONTRADICTED, prior.SUPPORTED)
 
     early = Weeks().sometimes(150, age_s=2.0)
     assert (early.verdict("H1"), early.verdict("H2"), early.verdict("H8a")) == (prior.CONTRADICTED,) * 3
