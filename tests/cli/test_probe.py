@@ -314,7 +314,10 @@ def test_the_status_page_is_named_before_it_is_asked(home: Path) -> None:
     assert [(one.name, one.target) for one in kept.read(home / "state")] == [
         ("status", "gateway.example:443")
     ]
-    assert "holdfast probe status --page URL" in " ".join(alone.stdout.split())
+    assert "holdfast probe status gateway.example --page URL" in " ".join(alone.stdout.split())
+    named = " ".join(typed(home, "status", "http://127.0.0.1:9", "--no-keep").stdout.split())
+    assert "holdfast probe status http://127.0.0.1:9 --page URL" in named
+    assert named.startswith("status not measured here because no status page")
 
 
 def test_all_questions_go_to_the_page_where_one_is_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

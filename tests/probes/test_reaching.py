@@ -162,6 +162,8 @@ def test_a_closed_port_is_refused_and_not_slow() -> None:
 
     assert found.grade is Grade.BROKEN and "0 of 2 connected, else ECONNREFUSED (refused)" in found.verdict
     assert found.facts["IPv6"] is None
+    assert found.says.startswith("That nothing there took a connection") and "greet" not in found.says
+    assert found.says.endswith("holdfast probe path.")
 
 
 def test_a_broken_family_beside_a_good_one_is_suspected() -> None:

@@ -39,6 +39,8 @@ ON_CONSENT = frozenset({"egress"})
 "Tells a service of somebody else's of this machine, so never asked among others, and only on a yes."
 ASK_FROM_BYTES = 1_000_000
 ASK_FROM_S = 60.0
+NOT_MEASURED = "not measured"
+"The grade, which a verdict that begins with the same words does not repeat."
 BEHIND_TLS = frozenset(("edge", "mtu", "upload", "trickle", "idle"))
 "Not asked where the handshake found that no TLS is spoken: each would only say so again."
 SHORT_TRICKLE_S = 20.0
@@ -429,7 +431,10 @@ def _show(result: Result, as_json: bool, *, whole: bool) -> None:
         click.echo(line(result))
         return
     told = as_dict(result)
-    lines = _row(f"{result.name:<9}  {result.grade.value:<12}", clean(told["verdict"], limit=None))
+    verdict = clean(told["verdict"], limit=None)
+    if result.grade.value == NOT_MEASURED:
+        verdict = verdict.removeprefix(f"{NOT_MEASURED} ")
+    lines = _row(f"{result.name:<9}  {result.grade.value:<12}", verdict)
     if whole:
         lines += ["", *_row("  shows  ", told["says"]), *_row("  not    ", told["does_not_say"])]
         lines += ["", *(clean(one, limit=reading_width()) for one in _facts(told["facts"]))]

@@ -147,7 +147,7 @@ def labelled(
         ended.mono_s - began.mono_s,
         finding.grade,
         verdict,
-        question.SAYS,
+        question.SAYS if finding.says is None else finding.says.format(target=target.typed),
         limits,
         facts,
         finding.complete and not stopped and not slept and cut_s is None,

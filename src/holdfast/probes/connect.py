@@ -16,6 +16,12 @@ ASKS = "Whether TCP connects, by IPv4 and IPv6, how fast, and whether the addres
 SAYS = (
     "That this machine and what stands at the other end (an edge, or the proxy) greet each other, just now."
 )
+SAYS_BROKEN = (
+    "That nothing there took a connection, just now. Refused: nobody listens on that port, or a firewall says so in "
+    "its name; no answer: a firewall, or no way there. Check host and port and whether it is running, then the way "
+    "to it: holdfast probe path{target}."
+)
+"""What no connection at all shows, and what to do next."""
 DOES_NOT_SAY = "Anything about what lies behind that end, nor about streams: a connection of seconds meets no idle timer."
 ROUNDS = 5
 SYN_AGAIN_S = 0.9
@@ -104,7 +110,9 @@ def verdict(tries: list[Try]) -> Finding:
     if any(grade is not Grade.BROKEN for grade in grades):
         # One family alone is enough to work, and a broken one costs every connection a wait.
         grades = [Grade.SUSPECTED if grade is Grade.BROKEN else grade for grade in grades]
-    return Finding(worst(grades), ". ".join(parts), facts)
+    return Finding(
+        worst(grades), ". ".join(parts), facts, says=SAYS_BROKEN if worst(grades) is Grade.BROKEN else None
+    )
 
 
 _ORDER = (Grade.NOT_MEASURED, Grade.FINE, Grade.NOTED, Grade.SUSPECTED, Grade.BROKEN)

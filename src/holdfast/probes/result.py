@@ -70,6 +70,8 @@ class Finding:
     verdict: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = True
+    says: str | None = None
+    "What this outcome shows, where it is not what the question shows at its best; `{target}` is as it was typed."
 
 
 def as_dict(result: Result) -> dict[str, Any]:

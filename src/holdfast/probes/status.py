@@ -109,7 +109,8 @@ def cost(target: Target, options: Options) -> Cost:
 def ask(target: Target, options: Options, stop: Stop) -> Finding:
     page = options.page
     if page is None:
-        why = f"no status page of {target.host} is known; name it, if it has one: holdfast probe status --page URL"
+        name_it = f"holdfast probe status{target.typed} --page URL"
+        why = f"no status page of {target.host} is known; name it, if it has one: {name_it}"
         return Finding(Grade.NOT_MEASURED, not_here(why))
     known = page_of(target.host)
     serves = known.serves if known is not None and known.url.endswith(f"//{page.host}") else ()

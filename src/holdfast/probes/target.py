@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -58,6 +59,16 @@ class Target:
         """For a person: with the proxy where one stands between."""
         through = f" through the proxy {self.proxy.name}" if self.proxy is not None else ""
         return clean(f"{self.authority}{through}")
+
+    @property
+    def typed(self) -> str:
+        """What stands behind a command that asks the same target: ` http://127.0.0.1:9`; nothing for the own upstream."""
+        if self.chosen_by != "TARGET":
+            return ""
+        whole = f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
+        return " " + clean(
+            shlex.quote(whole if not self.tls or self.prefix else self.host_header), limit=None
+        )
 
     @property
     def nearest(self) -> tuple[str, int]:
