@@ -119,7 +119,8 @@ def test_the_screen_fits_a_small_terminal(over: bool, monkeypatch: pytest.Monkey
     shown = console.export_text().splitlines()
 
     assert len(shown) <= demo.SCREEN_LINES
-    assert max(map(len, shown)) <= 80
+    assert max(map(len, shown)) <= 80 and "…" not in "".join(shown)
+    assert " ".join(" ".join(shown).split()).count("longer than the terminal is wide.") % 3 == 0
     assert (shown[-1] == f"The real thing:  {demo.REAL_THING}") is over
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -169,7 +170,16 @@ _EVIDENCE = re.compile(r" \[[^\]]*\](?=\.$)")
 def screen(acts: Sequence[Act], speed: float, width: int, height: int) -> RenderableType:
     """Everything, for a terminal of 80x24 and more; a higher one shows every story, not only the latest."""
     begun = [act for act in acts if act.provider is not None]
-    parts: list[RenderableType] = [Text(line, style="dim") for line in introduction(speed)]
+    over = all(act.over for act in acts)
+    carried = [act for act in begun if act.carried]
+    left = height - 1 - SCREEN_LINES
+    stories = carried[-1 - max(0, left // (STORY_LINES + 2)) :]
+    spare = max(0, left - (STORY_LINES + 2) * (len(stories) - 1))
+    first = [Text(line, style="dim") for line in introduction(speed)]
+    if over and spare < len(first):  # what was played is known by now, and what came of it needs the lines
+        spare += len(first) + 1
+        first = []
+    parts: list[RenderableType] = [*first]
     table = Table(box=None, pad_edge=False, expand=False, padding=(0, 3, 0, 0))
     table.add_column("")
     for act in acts:
@@ -179,12 +189,10 @@ def screen(acts: Sequence[Act], speed: float, width: int, height: int) -> Render
         styled = [Text(cell, style=_style(name, fact)) for cell, fact in zip(cells, facts, strict=True)]
         table.add_row(Text(name, style="dim"), *styled, *([""] * (len(acts) - len(begun))))
     parts.append(table)
-    carried = [act for act in begun if act.carried]
-    room_for = 1 + max(0, (height - 1 - SCREEN_LINES) // (STORY_LINES + 2))
-    for told in carried[-room_for:]:
-        parts += [Text(), Text(story_title(told), style="dim")]
-        parts += [_story_line(line, width) for line in short_story(told.story())]
-    if all(act.over for act in acts):
+    for told in stories:
+        parts += [Text()] * (told is not stories[0] or bool(first)) + [Text(story_title(told), style="dim")]
+        parts += _story_lines(short_story(told.story()), width, STORY_LINES + spare // len(stories))
+    if over:
         parts.append(Text.assemble("The real thing:  ", (REAL_THING, "bold")))
     return Group(*parts)
 
@@ -202,10 +210,22 @@ def story_title(act: Act) -> str:
     return f"What the flight of the turn says (client: {' '.join(HEADS[act.part.name][1:])}):"
 
 
-def _story_line(line: Line, width: int) -> Text:
-    text = Text(f"{line.at_s:6.2f} s  {line.text}", no_wrap=True, overflow="ellipsis")
-    text.truncate(width - 1, overflow="ellipsis")
-    return text
+def _story_lines(story: Sequence[Line], width: int, most: int) -> list[Text]:
+    """The latest moments, each whole and wrapped under itself, in so many lines."""
+    told: list[Text] = []
+    for line in reversed(story):
+        stamp = f"{line.at_s:6.2f} s  "
+        wrapped = textwrap.wrap(
+            line.text,
+            width - 1,
+            initial_indent=stamp,
+            subsequent_indent=" " * len(stamp),
+            break_on_hyphens=False,
+        )
+        if len(told) + len(wrapped) > most:
+            break
+        told = [*map(Text, wrapped), *told]
+    return told
 
 
 # --- without a screen ------------------------------------------------------------------------------------
