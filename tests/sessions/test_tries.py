@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from holdfast.sessions.client_telemetry import files
 from holdfast.sessions.corpus import update, update_unsent
 from holdfast.sessions.frames import told_together
@@ -73,6 +75,35 @@ def test_a_death_on_record_is_no_failure_of_telemetry_alone(tmp_path: Path) -> N
 
     assert unsent.exists() and ends(both) == [(1, "died")] and both.alone == ()
     assert both.error[0]["file"] is not None and both.chain[0]["file"] is not None
+
+
+@pytest.mark.parametrize("how", ["died", "recovered", "abandoned"])
+def test_telemetry_closes_a_chain_that_the_transcript_left_open(tmp_path: Path, how: str) -> None:
+    """A copy was made after the first try. The second one's failure and the end are telemetry's, and it is one failure."""
+    Pen(version="2.1.114").asks().after(60).fails(1, wait_ms=503.1).saved(tmp_path)
+    unsent = Unsent(version="2.1.114").asks().after(60).fails(1, wait_ms=503.1, took_ms=60_000)
+    unsent.after(60).fails(2, wait_ms=1000, took_ms=59_000).after(60)
+    match how:
+        case "died":
+            unsent.gives_up(3, took_ms=59_000)
+        case "recovered":
+            unsent.answers("req_1", 3, took_ms=59_000)
+        case _:
+            unsent.is_stopped()
+    unsent.saved(tmp_path)
+    both = joined(tmp_path)
+
+    assert ends(both) == [(2, how)] and (both.alone, both.sharper) == ((), 1)
+    assert both.chain[0]["ended_ms"] == MORNING_MS + 180_000
+
+
+def test_an_end_on_record_is_not_told_anew(tmp_path: Path) -> None:
+    """The transcript knows that it was answered; that telemetry has another end at a later time changes nothing of it."""
+    Pen(version="2.1.114").asks().after(60).fails(1, wait_ms=503.1).after(5).answers("msg_1").saved(tmp_path)
+    unsent = Unsent(version="2.1.114").asks().after(60).fails(1, wait_ms=503.1, took_ms=60_000)
+    unsent.after(60).gives_up(2, took_ms=59_000).saved(tmp_path)
+
+    assert ends(joined(tmp_path)) == [(1, "recovered")]
 
 
 def test_a_failure_of_both_is_one(tmp_path: Path) -> None:

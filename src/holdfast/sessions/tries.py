@@ -273,6 +273,7 @@ class _Joining:
             self._sharpen_end(end, told.end, chain["chain"] if chain is not None else end["uuid"])
         if chain is not None:
             self._complete(session, chain, told, known)
+            self._close(chain, told, end)
         elif end is None or (session, end["at_ms"]) not in self.with_tries:
             self._new(session, told, end)
 
@@ -339,6 +340,16 @@ class _Joining:
             else:
                 self._sharpen(row, one, age_ms, waited, name)
             waited = one.wait_ms or 0.0
+
+    def _close(self, chain: dict[str, Any], told: _Told, end: dict[str, Any] | None) -> None:
+        """An end that the transcript left open, as that of a copy which was made meanwhile; `end` is its own giving up.
+
+        The giving up is no further try, as it is none where a transcript tells it.
+        """
+        if chain["outcome"] == "unknown" and told.end is not None:
+            chain["outcome"] = told.outcome
+            chain["ended_ms"] = end["at_ms"] if end is not None else told.end.at_ms
+            self.sharpened.add(chain["chain"])
 
     def _sharpen(
         self, row: dict[str, Any], one: Event, age_ms: float | None, waited: float, chain: str
