@@ -173,7 +173,10 @@ def test_the_headline_tells_of_the_turns_whose_end_nothing_tells() -> None:
     lost = {"turns_least": 24, "turns_most": 31, "minutes": 0.4, "tokens": None}
     found = replace(EMPTY, died=24, tables={"lost": [lost]})
 
-    assert "24 turns died of it (7 more were left or ended out of sight" in diagnosed.verdict(found)
+    said = "24 turns died of it (7 more were left or ended out of sight: lost or not, nothing tells, so 24 to 31 lost turns)"
+    assert said in diagnosed.verdict(found)
+    none = replace(found, died=0, tables={"lost": [lost | {"turns_least": 0, "turns_most": 3}]})
+    assert "no turn died of it, but 3 were left or ended out of sight: lost or not" in diagnosed.verdict(none)
     many = replace(found, failures=5_100, requests=31_620, died=2_004)
     assert diagnosed.verdict(many).startswith(
         "5,100 of 31,620 requests failed (16%), and 2,004 turns died of it"

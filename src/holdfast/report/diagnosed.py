@@ -140,8 +140,10 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
     turns = "1 turn" if diagnosis.died == 1 else f"{diagnosis.died:,} turns"
     died = f", and {turns} died of it" if diagnosis.died else "; no turn died of it"
     if more := open_ends(diagnosis):
-        them = "1 more was" if more == 1 else f"{more:,} more were"
-        died += f" ({them} left or ended out of sight: lost or not, nothing tells)"
+        verb = "was" if more == 1 else "were"
+        out = f"{verb} left or ended out of sight: lost or not, nothing tells"
+        most = f"{diagnosis.died:,} to {diagnosis.died + more:,} lost turns"
+        died += f" ({more:,} more {out}, so {most})" if diagnosis.died else f", but {more:,} {out}"
     if not diagnosis.findings:
         return f"{of}{died}. No cause explains enough of them to be named."
     explained = len(diagnosis.examination.explained)
