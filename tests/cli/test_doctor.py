@@ -136,6 +136,28 @@ def a_week_of_late_answers(home: Path, version: str, age_s: int, *, whole: bool 
         told.after(age_s).gives_up(1, kind="api_timeout", took_ms=age_s * 1000).saved(home)
 
 
+def test_the_clock_of_a_copied_home_is_the_one_that_is_said(home: Path) -> None:
+    """As in the report itself: an assumed one is told of, and a wrong name is refused."""
+    a_month_of_giving_up(home, "2.1.86")
+    log = home / "Library" / "Logs" / "Claude" / "main.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-04-14 09:00:00 [info] Starting app\n")
+    assumed = json.loads(run(home, "--json").stdout)
+    said = json.loads(run(home, "--json", "--timezone", "America/Chicago").stdout)
+
+    assert "for want of another" in assumed["clock"] and said["clock"] is None
+    assert "say --timezone" in " ".join(run(home).stdout.split())
+    run(home, "--timezone", "Nowhere/AtAll", code=2)
+    assert run(home, "--until", "2020-01-01").stdout.startswith("There is nothing to diagnose")
+
+
+@pytest.mark.parametrize("option", ["--timezone", "--since", "--until"])
+def test_the_same_of_a_freeze_is_refused(option: str) -> None:
+    """It goes on now, and no log is weighed."""
+    result = CliRunner().invoke(doctor.command, ["--now", option, "UTC"])
+    assert result.exit_code == 2 and "leave the other options out" in result.output
+
+
 def the_fix(home: Path, **env: str) -> dict[str, Any]:
     """What is proposed behind a base URL."""
     settings(home).write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": "http://gate"} | env}))
@@ -329,7 +351,7 @@ def test_failures_without_a_lost_turn_get_the_next_step_too(
 ) -> None:
     """Resets of unclear cause are what holdfast run helps with: it finds out who, and nothing false is said of it."""
     told = {"failures": 18, "requests": 258, "advice": [], "findings": findings}
-    monkeypatch.setattr(doctor, "_diagnosis", lambda _: told)
+    monkeypatch.setattr(doctor, "_diagnosis", lambda *_: told)
     said = " ".join(run(home).output.split())
 
     assert says in said

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ import click
 
 from holdfast.cli.add import adds
 from holdfast.cli.errors import Failed, Misused
-from holdfast.cli.homes import diagnosed
+from holdfast.cli.homes import asked_of, diagnosed
 from holdfast.cli.viewing import must_be_new, page_width, when, write_private
 from holdfast.cli.zones import zone
 from holdfast.flight.extras import install_line
@@ -134,7 +136,10 @@ def command(
 
         now_ms = round(time.time() * 1000)
         where = home or Path.home()
-        beside = around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms)
+        beside = replace(
+            around(found.diagnosis, found.store, where, clock_zone, own=home is None, now_ms=now_ms),
+            asked=shlex.join(asked_of(home, timezone, since, until, add, clock)),
+        )
         if form == "issue" and out is not None:
             if not found.diagnosis.failures and not silences(found.diagnosis.tables):
                 raise Failed(

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import claude, settings_file
+from holdfast.cli.add import adds
 from holdfast.cli.catalogue import DEFAULT_LISTEN, DEFAULT_UPSTREAM
 from holdfast.cli.errors import FAILED, Failed, Misused
+from holdfast.cli.homes import asked_of
 from holdfast.cli.viewing import json_line, local_time
 from holdfast.flight.flights import counted, duration
 from holdfast.flight.instant import now
@@ -52,6 +54,11 @@ SAME_START_MS = 2000
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Diagnose this home's logs, and change its settings, instead of yours.",
 )
+@click.option("--since", metavar="TIME", help="Weigh only failures since then: 7d, 24h, 2026-03-01.")
+@click.option("--until", metavar="TIME", help="Weigh only failures before then.")
+@click.option(
+    "--timezone", metavar="NAME", help="The clock of that machine, such as Europe/Paris [this one's]."
+)
 @click.option("--yes", is_flag=True, help="Make the change without asking.")
 @click.option("--undo", is_flag=True, help="Take the last change back, exactly.")
 @click.option(
@@ -65,14 +72,20 @@ SAME_START_MS = 2000
     help="With --now: look again, so often, until the client ends or you press Ctrl-C.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For a program; asks nothing.")
+@adds
 def command(
     home: Path | None,
+    since: str | None,
+    until: str | None,
+    timezone: str | None,
     yes: bool,
     undo: bool,
     right_now: bool,
     pid: int | None,
     watch: float | None,
     as_json: bool,
+    add: tuple[Path, ...],
+    clock: float | None,
 ) -> None:
     """Name the one fix that would have helped most, show it, and make it if you say yes.
 
@@ -96,6 +109,7 @@ def command(
     Exit codes: 0 nothing to change, changed, or (--now) told; 1 not changed: declined, no answer to the question, or
     refused; or (--now) no client, or several; 2 it could not look, or the settings file is not valid JSON.
     """
+    asked = asked_of(None, timezone, since, until, add, clock)
     if right_now:
         if yes or undo:
             raise click.UsageError("--now changes nothing; use --yes and --undo without it")
@@ -103,6 +117,10 @@ def command(
             raise click.UsageError(
                 "--home has somebody's logs, and a frozen client runs here: --now finds its home by itself; leave "
                 "--home out"
+            )
+        if asked:
+            raise click.UsageError(
+                "--now looks at this moment, and weighs no logs: leave the other options out"
             )
         _now(Path.home(), pid, watch, as_json)
         return
@@ -112,7 +130,7 @@ def command(
         if undo:
             _undo(as_json)
         else:
-            _fix(home, yes, as_json)
+            _fix(home, asked, yes, as_json)
 
 
 @contextlib.contextmanager
@@ -136,11 +154,11 @@ def _refusals() -> Iterator[None]:
 # ----- the fix
 
 
-def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
+def _fix(home: Path | None, asked: list[str], yes: bool, as_json: bool) -> None:
     from holdfast.diagnosis.fix import NOTHING, SETTING, choose
     from holdfast.diagnosis.own_limits import of_the_first_advice
 
-    diagnosis = _diagnosis(home)
+    diagnosis = _diagnosis(home, asked)
     where = home or Path.home()
     path, chosen = _settings_path(where, home is None)
     place = settings_file.find(path, where, chosen=chosen)
@@ -166,9 +184,11 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
         "path": str(path) if fix.kind == SETTING else None,
         "diff": [],
         "applied": False,
+        "clock": _clock(diagnosis, assumed=home is not None and "--timezone" not in asked) or None,
     }
+    by = ["", told["clock"]] if told["clock"] else []
     if fix.kind != SETTING:
-        _say(told, as_json, _lines(fix) if fix.kind != NOTHING else [fix.says])
+        _say(told, as_json, [*(_lines(fix) if fix.kind != NOTHING else [fix.says]), *by])
         return
     text = settings_file.with_env(place.text or "", fix.env or {}, str(path))
     if text == place.text:
@@ -182,7 +202,7 @@ def _fix(home: Path | None, yes: bool, as_json: bool) -> None:
     if not as_json:
         hidden = any(settings_file.HIDDEN in line for line in told["diff"])
         note = ["", f"{settings_file.HIDDEN} stands for a value that may be a key; none of them changes."]
-        _say(told, False, [*_lines(fix), "", *told["diff"], *(note if hidden else [])])
+        _say(told, False, [*_lines(fix), *by, "", *told["diff"], *(note if hidden else [])])
     if not (
         yes
         or (
@@ -271,19 +291,29 @@ def _width() -> int:
     return min(WIDEST, max(60, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
-def _diagnosis(home: Path | None) -> dict[str, Any]:
-    """What `holdfast diagnose --format json` says."""
+def _diagnosis(home: Path | None, asked: list[str]) -> dict[str, Any]:
+    """What `holdfast diagnose --format json` says, with these options beside the home."""
     from holdfast.cli import diagnose
 
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         diagnose.command.main(
-            [*(["--home", str(home)] if home else []), "--format", "json"],
+            [*(["--home", str(home)] if home else []), *asked, "--format", "json"],
             prog_name="holdfast diagnose",
             standalone_mode=False,
         )
     told: dict[str, Any] = json.loads(said.getvalue())
     return told
+
+
+def _clock(diagnosis: Mapping[str, Any], *, assumed: bool) -> str:
+    """By which clock the desktop app's log was read, where nobody said it and there is one; else empty."""
+    from holdfast.cli.homes import read_as
+
+    logs = [
+        one for one in diagnosis.get("coverage", ()) if one["source"] == "desktop log" and one["first_ms"]
+    ]
+    return f"Desktop log: {read_as(diagnosis['zone'], assumed=True)}." if logs and assumed else ""
 
 
 def _settings_path(home: Path, own: bool) -> tuple[Path, bool]:

@@ -232,8 +232,32 @@ def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.D
     first = min(log.first_ms for log in logs if log.first_ms is not None)
     last = max(log.last_ms for log in logs if log.last_ms is not None)
     watched_h = sum(ended - begun for log in logs for begun, ended in log.spans) / HOUR_MS
-    read_as = f"local times read as {zone_name(zone)}"
-    if assumed:
-        read_as += " for want of another (where that machine's clock was elsewhere, its outages are missed: say --timezone)"
-    told = f"{counted(lines_read, 'line')}, covers {watched_h:,.0f} h in all; {read_as}"
+    by = read_as(zone_name(zone), assumed=assumed)
+    told = f"{counted(lines_read, 'line')}, covers {watched_h:,.0f} h in all; {by}"
     return logs, Coverage("desktop log", told, first, last, tuple(unread))
+
+
+def read_as(zone: str, *, assumed: bool) -> str:
+    """By which clock a home's local times were read; `assumed`: nobody said that it is that home's."""
+    told = f"local times read as {zone}"
+    if assumed:
+        told += " for want of another (where that machine's clock was elsewhere, its outages are missed: say --timezone)"
+    return told
+
+
+# ----- the same of another command
+
+
+def asked_of(
+    home: Path | None,
+    timezone: str | None,
+    since: str | None,
+    until: str | None,
+    add: Sequence[Path],
+    clock_s: float | None,
+) -> list[str]:
+    """The options that make another command look at the same, as words of a shell's line before they are quoted."""
+    told = {"--home": home, "--timezone": timezone, "--since": since, "--until": until}
+    words = [word for option, value in told.items() if value is not None for word in (option, str(value))]
+    words += [word for path in add for word in ("--add", str(path))]
+    return [*words, f"--clock={clock_s}s"] if clock_s is not None else words

@@ -24,6 +24,13 @@ class Around:
     since: Since | None = None
     when: str = ""
     "When the earlier report was made, in words of the local clock."
+    asked: str = ""
+    "The options, as they are typed, that make another command look at the same home and time."
+
+    @property
+    def doctor(self) -> str:
+        """The line that shows the first change of this very report."""
+        return f"holdfast doctor {self.asked}".rstrip()
 
     def since_lines(self) -> list[str]:
         """What came since the last report, in sentences; empty for a first one."""
