@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.flight.record import About
-from holdfast.gateway.about import about, last_call, request_key
+from holdfast.gateway.about import about, last_call
+from holdfast.gateway.about import request_key as key_of
 from holdfast.gateway.sameness import HeadKey
 from holdfast.gateway.streamlog import MemoryBudget, StreamLog
 from tests.cli.viewed import call, event, stream, text
@@ -122,6 +124,7 @@ def test_no_bytes_make_it_raise(data: bytes) -> None:
 def test_the_key_of_a_request_is_its_retry_s_too_and_means_nothing_elsewhere() -> None:
     """The same under another process's tenant and as a fallback; other by session, words or salt."""
     salt = bytes(32)
+    request_key = partial(key_of, falls_back=True)
     key = request_key(head(), BODY, salt)
     assert key == request_key(head(tenant="run:2"), BODY, salt) and len(key) == 24
     assert key == request_key(head(), BODY.replace(b'"stream": true, ', b""), salt)
@@ -129,3 +132,11 @@ def test_the_key_of_a_request_is_its_retry_s_too_and_means_nothing_elsewhere() -
     assert len({key, *(request_key(other, BODY, salt) for other in others)}) == 4
     assert key != request_key(head(), BODY.replace(b"Bash", b"Bush"), salt)
     assert key != request_key(head(), BODY, b"\x01" * 32)
+
+
+def test_with_and_without_streaming_are_two_requests_of_a_client_that_does_not_fall_back() -> None:
+    """A program may ask both ways on purpose; its own retries ask as before."""
+    whole = BODY.replace(b'"stream": true, ', b"")
+    keys = [key_of(head(), one, bytes(32), falls_back=False) for one in (BODY, whole)]
+    assert whole != BODY and keys[0] != keys[1]
+    assert keys[1] == key_of(head(tenant="run:2"), whole, bytes(32), falls_back=False)

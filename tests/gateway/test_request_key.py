@@ -58,6 +58,20 @@ def test_the_same_request_that_breaks_each_time_has_the_same_key(tmp_path: Path)
     assert len(loop.tries) == 3 and loop.code == "P.rst.text" and loop.by == "key"
 
 
+def test_asked_with_and_without_streaming_is_no_loop_of_a_client_nobody_measured(tmp_path: Path) -> None:
+    """Two requests with the same content, asked both ways on purpose; each of them asked again is the same."""
+    with before(BREAKS, tmp_path) as gateway:
+        for number, stream in enumerate((True, None, True), 1):
+            call = Call(gateway.port, body("Say it.", stream=stream), {"user-agent": "nobody-measured/1.0"})
+            call.hear_all()
+            call.leave()
+            gateway.kept.wait_for(m.TurnEnded, number)
+        records = list(gateway.kept.records.values())
+    streamed, whole, again = [record.request_key for record in records]
+    assert streamed == again and None not in (streamed, whole) and streamed != whole
+    assert loops.found(records[:2]) == []
+
+
 def test_an_undisturbed_turn_has_no_key(tmp_path: Path) -> None:
     """Nothing is hashed and no salt is made for turns that went well."""
     with before(answer(text("All is well.")), tmp_path) as gateway:

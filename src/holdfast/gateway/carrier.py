@@ -88,6 +88,7 @@ class Carrier:
         "ending",
         "engine",
         "events",
+        "falls_back",
         "head_key",
         "healing",
         "heard_by",
@@ -143,6 +144,8 @@ class Carrier:
         "Whether the log holds an event stream, or is going to: a broken attempt's, even where the present one's is none."
         self.ending: Ending | None = None
         self.heard_by: Reader | None = None
+        self.falls_back = False
+        "Whether the client that asked was measured to ask the same again without streaming."
         self.kept = False
         self.saved_from: str | None = None
         "A break that this turn has survived and its client alone would not have."
@@ -807,6 +810,7 @@ class Carrier:
         """Let this client connection follow the answer, from its first byte on; a former one is let go."""
         now = self.now()
         former, self.reader = self.reader, reader
+        self.falls_back = reader.profile.fallback
         if former is not None and not former.gone:
             self._note_left(former, "superseded", None, Mechanism.SUPERSEDED, {})
             self.record.keepalives += former.keepalives

@@ -238,14 +238,15 @@ class Engine:
     def request_key(self, carrier: Carrier) -> str | None:
         """What a journal is to know a disturbed turn's request by, when it comes again; None where it cannot be had."""
         with suppress(SpoolError):
-            return self._key_of(carrier.head_key, carrier.body.whole()) if carrier.body_complete else None
+            if carrier.body_complete:
+                return self._key_of(carrier.head_key, carrier.body.whole(), carrier.falls_back)
         return None
 
-    def _key_of(self, key: sameness.HeadKey, body: bytes) -> str | None:
+    def _key_of(self, key: sameness.HeadKey, body: bytes, falls_back: bool) -> str | None:
         if self._salt is None or self.settings.record == "none":
             return None
         with suppress(OSError, StateError):
-            return request_key(key, body, self._salt())
+            return request_key(key, body, self._salt(), falls_back=falls_back)
         return None
 
     def doomed_answer(self, verdict: Verdict, profile: Profile, turn_id: str) -> DoomedAnswer:
@@ -269,7 +270,7 @@ class Engine:
         record.request_bytes, record.readers, record.status = len(body), 1, answer.status
         record.note(instant_now(), m.AnsweredLocally(answer.status, verdict.why))
         record.ending = Ending(Side.GATEWAY, Mechanism.DOOMED, Phase.AWAITING_HEADERS, verdict.why)
-        record.request_key = self._key_of(asker.key, body)
+        record.request_key = self._key_of(asker.key, body, asker.profile.fallback)
         at = record.ended = instant_now()
         record.note(at, m.TurnEnded(record.ending))
         turn = b"holdfast-turn: %b\r\n" % record.turn_id.encode()
