@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.catalogue import CATALOGUE as SETTINGS
+from holdfast.cli.catalogue import Option
 from holdfast.cli.explain import remedy_pages
 from holdfast.diagnosis.hypotheses import catalogue
 from holdfast.diagnosis.hypothesis import Hypothesis
@@ -179,3 +181,12 @@ def test_a_client_s_sentence_about_its_token_maximum_is_explained(tmp_path: Path
     copied = "Claude's response exceeded the 64000 output token maximum."
     said = " ".join(typed(tmp_path, "explain", *copied.split()).stdout.split())
     assert "output token maximum" in said and "never whole" in said
+
+
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
+def test_a_setting_is_explained_in_the_words_of_its_help(tmp_path: Path, option: Option) -> None:
+    """With and without its dashes, and where it can be written."""
+    for name in (option.name, f"--{option.name}"):
+        found = typed(tmp_path, "explain", "--", name)
+        said = " ".join(found.stdout.split())
+        assert found.exit_code == 0 and " ".join(option.says.split()) in said and option.variable in said

@@ -10,7 +10,7 @@ from itertools import groupby
 
 import click
 
-from holdfast.cli.catalogue import CATALOGUE
+from holdfast.cli.catalogue import CATALOGUE, show
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns
 from holdfast.flight.endings import Mechanism, Phase, taken_apart
@@ -30,6 +30,7 @@ _HEADINGS = {
     "moment": "Moments: what a flight is made of",
     "remedy": "Remedies: what is done when an answer breaks (the healing table)",
     "cause": "Causes: what diagnose weighs",
+    "setting": "Settings: what holdfast run and serve can be told",
     "scenario": "Scenarios: what the built-in provider can do wrong (holdfast lab)",
 }
 
@@ -37,7 +38,7 @@ _HEADINGS = {
 @click.command("explain")
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a term, a code, a scenario.
+    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a setting, a term, a code, a scenario.
 
     Without NAME, list all.
 
@@ -60,7 +61,7 @@ def command(name: tuple[str, ...]) -> None:
     if not pages and len(name) > 1:
         pages = [page for single in name for page in found(single)]
     if not pages:
-        near = close_to(word, among=(*all_pages(), *remedy_pages(), *cause_pages(), *scenario_pages()))
+        near = close_to(word, among=_everything())
         raise Failed(
             f"{word!r} is no word of ours; "
             + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
@@ -74,7 +75,8 @@ def found(word: str) -> list[Page]:
     name = word.lower()
     if "output token maximum" in name:  # the client's whole sentence, as it was copied
         name = word = "output token maximum"
-    others = (*remedy_pages(), *cause_pages())
+    name = name.removeprefix("--")
+    others = (*remedy_pages(), *cause_pages(), *setting_pages())
     pages = [*map(with_play, look_up(word)), *(page for page in others if name in (page.name, *page.aliases))]
     return pages or [page for page in scenario_pages() if page.name == word]
 
@@ -161,6 +163,22 @@ def cause_pages() -> list[Page]:
     ]
 
 
+def setting_pages() -> list[Page]:
+    """The settings, in the words of their own help, and where each can be written."""
+    whose = {"both": "holdfast run and holdfast serve", "run": "holdfast run", "serve": "holdfast serve"}
+    pages = []
+    for option in CATALOGUE:
+        default = "" if "[default" in option.says else f" [default: {show(option, option.default)}]"
+        where = f"Of {whose[option.where]}: --{option.name}, {option.variable}, or {option.name} in the settings file."
+        off = (f"no-{option.name}",) if option.kind == "flag" else ()
+        pages.append(Page(option.name, "setting", f"{option.says}{default}\n\n{where}", off))
+    return pages
+
+
+def _everything() -> tuple[Page, ...]:
+    return (*all_pages(), *remedy_pages(), *cause_pages(), *setting_pages(), *scenario_pages())
+
+
 def flowing(text: str) -> str:
     """Paragraphs as one line each, to be wrapped once, at the reader's width; what is indented or listed stays."""
     joined: list[str] = []
@@ -194,8 +212,7 @@ def scenario_pages() -> list[Page]:
 def listing(width: int) -> list[str]:
     """All words with their first lines, by kind."""
     page: list[str] = []
-    everything = (*all_pages(), *remedy_pages(), *cause_pages(), *scenario_pages())
-    for kind, group in groupby(everything, key=lambda one: one.kind):
+    for kind, group in groupby(_everything(), key=lambda one: one.kind):
         rows = [(f"  {one.name}", one.first_line) for one in group]
         page += [
             _HEADINGS[kind],
