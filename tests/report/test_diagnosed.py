@@ -213,6 +213,16 @@ def test_an_interval_without_width_is_not_shown() -> None:
     assert told == "It broke: 2 of 4 failures, 50% (30% to 62%)"
 
 
+def test_the_share_stands_with_what_of_it_is_beyond_chance() -> None:
+    """What a version would have had anyway is no part of its fault, wherever the number is shown."""
+    found = replace(
+        EMPTY, examination=Examination((replace(LIMIT, brief=Brief(excess=1)),), ("1", "2"), (), ())
+    )
+    for page in (diagnosed.text(found, None), diagnosed.as_markdown(found)):
+        told = [line for line in page if "about 1 of these 2 are beyond what was to be expected" in line]
+        assert len(told) == 2
+
+
 LIMIT = Finding(
     hypothesis="fixed-limit",
     title="Requests were cut at a fixed age",

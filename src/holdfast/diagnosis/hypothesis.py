@@ -45,6 +45,8 @@ class Brief:
     con: tuple[Evidence, ...] = ()
     settle: str = ""
     "The command that would tell, and what it would show either way."
+    excess: int | None = None
+    "How many came beyond what was to be expected, where that is fewer than are put to it."
 
 
 @dataclass(frozen=True, slots=True)

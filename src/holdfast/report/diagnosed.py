@@ -257,7 +257,14 @@ def finding_line(finding: Finding, of: int, within: Interval | None = None) -> s
     told = f"{titled(finding)}: {len(finding.explains)} of {counted(of, 'failure')}"
     if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
         told += f", {len(finding.explains) / of:.0%} ({within.low:.0%} to {within.high:.0%})"
-    return told
+    return told + excess(finding)
+
+
+def excess(finding: Finding) -> str:
+    """`; about 42 of these 122 are beyond what was to be expected`; empty where all are, or nothing is to be expected."""
+    if finding.brief.excess is None:
+        return ""
+    return f"; about {finding.brief.excess:,} of these {len(finding.explains):,} are beyond what was to be expected"
 
 
 @cache
@@ -284,7 +291,7 @@ def overview(diagnosis: Diagnosis) -> list[tuple[str, int, str]]:
         (
             one.grade,
             len(one.explains),
-            titled(one),
+            titled(one) + excess(one),
         )
         for one in diagnosis.findings
     ]
@@ -655,7 +662,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         page += [f"## {markdown.words(titled(finding))}", ""]
         page += [
             f"**{finding.grade}** ({GRADES[finding.grade]}): {len(finding.explains)} of "
-            f"{counted(diagnosis.failures, 'failure')}.",
+            f"{counted(diagnosis.failures, 'failure')}{excess(finding)}.",
             "",
         ]
         page += [f"- {word}: {markdown.words(told)}" for word, told in local_reasons(finding, diagnosis)]

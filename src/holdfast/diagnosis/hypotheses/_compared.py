@@ -88,8 +88,9 @@ class Compared(Hypothesis):
             f"them {expected:.1f} were to be expected."
         )
         unknown = len(case.failures) - len(known)
-        con = []
+        con, excess = [], None
         if told := beyond(len(mine), own, expected):
+            excess = max(round(own - expected), 0)
             con.append(Evidence(told, self._source(case)))
         if len(known) - len(there):
             con.append(
@@ -103,7 +104,7 @@ class Compared(Hypothesis):
                     f"Of {counted(unknown, 'failure')} nothing tells which way they went.", self._source(case)
                 )
             )
-        return Brief((Evidence(said, self._source(case)),), tuple(con), self.settle(mark))
+        return Brief((Evidence(said, self._source(case)),), tuple(con), self.settle(mark), excess)
 
     @abstractmethod
     def by(self, mark: Mark) -> str:

@@ -72,8 +72,9 @@ class ClientVersion(Hypothesis):
             f"{self.version}; by its part of each day's requests {expected:.1f} were to be expected."
         )
         other = len([one for one in case.failures if one.version == self.version]) - own
-        con = []
+        con, excess = [], None
         if told := beyond(len(mine), own, expected):
+            excess = max(round(own - expected), 0)
             con.append(Evidence(told, "transcripts"))
         if other:
             con.append(
@@ -82,7 +83,7 @@ class ClientVersion(Hypothesis):
                 )
             )
         settle = f"another version for a week (holdfast mark 'left {self.version}'), then: holdfast diagnose"
-        return Brief((Evidence(said, "transcripts"),), tuple(con), settle)
+        return Brief((Evidence(said, "transcripts"),), tuple(con), settle, excess)
 
 
 def suspect(case: Case) -> str | None:

@@ -69,5 +69,5 @@ class EdgeLocation(Compared):
         others = {name for own, name in met if not own}
         if networks and others and not networks & others:
             said = "They came on another network than the other failures: that network may be at fault, and not the place."
-            return Brief(brief.pro, (*brief.con, Evidence(said, "flights")), brief.settle)
+            return Brief(brief.pro, (*brief.con, Evidence(said, "flights")), brief.settle, brief.excess)
         return brief
