@@ -431,6 +431,15 @@ def test_a_home_without_logs_says_where_it_looked_and_what_to_do(home: Path) -> 
     assert json.loads(diagnosed(home, "--format", "json").stdout)["failures"] == 0
 
 
+def test_one_home_in_three_spellings_is_read_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another directory, by a way round, or by a link: nothing is new, and nothing was deleted."""
+    Pen("00000001-0000-4000-8000-000000000000").asks().answers("msg_1").saved(home)
+    monkeypatch.chdir(home.parent)
+    (home.parent / "link").symlink_to(home)
+    for spelled in (home, Path("home"), home / ".." / "home", Path("link")):
+        assert "  transcripts   1 session and 0 subagents" in diagnosed(spelled).stdout
+
+
 def test_the_clients_own_directory_is_no_home(home: Path) -> None:
     """Easily typed, and it would hold nothing; the right line is said."""
     a_month_with_a_limit(home)

@@ -79,11 +79,12 @@ def diagnosed(
         from holdfast.diagnosis.engine import Engine
         from holdfast.sessions.frames import frames
 
-    where, own = home or Path.home(), home is None
-    if not own and where.resolve().name == ".claude":
+    where = home.resolve() if home is not None else Path.home()  # one home, however it is spelled
+    own = home is None
+    if not own and where.name == ".claude":
         raise Misused(
             f"{clean(str(where))} is the client's directory itself; name the home that it is in: "
-            f"--home {clean(shlex.quote(str(where.resolve().parent)))}"
+            f"--home {clean(shlex.quote(str(where.parent)))}"
         )
     places = roots(where, os.environ if own else None)
     found, refused = transcripts(places, anywhere=own)
