@@ -280,7 +280,10 @@ def _long_and_large(data: _Data) -> _Told:
     con += [early] if young else []
     if _few(data, [(one, age >= OLD_S) for one, age in ages]):
         old = sum(age >= OLD_S for _, age in ages)
-        late = f"{old} of {counted(len(ages), 'failure')} broke after a minute or more: the others were no long answer."
+        late = (
+            f"{old} of {counted(len(ages), 'failure')} broke after a minute or more, and an answer that breaks sooner is no "
+            "long one."
+        )
         return _Told(CONTRADICTED, late, con=(late, *con))
     large = data.claimed("large-request")
     if large is not None:
