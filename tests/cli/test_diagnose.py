@@ -68,7 +68,9 @@ def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
         and "holdfast run" in lines[begin + 1]
         and lines[begin + 1].endswith("(12 turns; they hang on an either)")
     )
-    assert lines[begin + 2] == f"  To see and make the change: holdfast doctor --home {home} --timezone UTC"
+    assert (
+        lines[begin + 2] == f"  The first of them, made ready: holdfast doctor --home {home} --timezone UTC"
+    )
     cut = lines.index(
         "either     Requests were cut at a fixed age, or something that looks like it: 12 of 24 failures"
     )

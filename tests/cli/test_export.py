@@ -204,3 +204,10 @@ def test_the_kind_of_a_note_is_no_persons_name() -> None:
     found = dict(zip(source.names, told, strict=True))
 
     assert found["name"] == "mark" and found["text"] != "Mark"
+
+
+def test_it_asks_where_to(tmp_path: Path) -> None:
+    """With the line to type, as nothing is written where nobody said."""
+    result = typed(tmp_path, "export")
+
+    assert result.exit_code == 2 and "holdfast export --parquet out/" in result.output

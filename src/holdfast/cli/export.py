@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,15 +14,11 @@ from holdfast.flight.flights import size
 from holdfast.flight.redact import clean
 from holdfast.flight.state import JOURNAL, state_path
 
-if TYPE_CHECKING:
-    pass
-
 
 @click.command("export")
 @click.option(
     "--parquet",
     "directory",
-    required=True,
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the files go; made if it is missing, for your user alone.",
@@ -61,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="What was written, as one JSON object.")
 def command(
-    directory: Path,
+    directory: Path | None,
     which: str,
     since: int | None,
     until: int | None,
@@ -98,6 +94,8 @@ def command(
     \b
     Exit codes: 0 done, 1 nothing recorded or nothing written, 2 wrong usage.
     """
+    if directory is None:
+        raise click.UsageError("say where to, for example: holdfast export --parquet out/")
     if since is not None and until is not None and until <= since:
         raise click.UsageError("--until is not after --since; exchange them")
     if which == "sessions" and (public or force):

@@ -326,7 +326,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
         page += ["", "What to do, and how many lost turns it would have saved"]
         for number, one in enumerate(diagnosis.advice, 1):
             page += paragraph(f"{one.remedy} {saves(one)}", width, f"  {number}. ", "     ")
-        page.append(f"  To see and make the change: {clean(around.doctor)}")
+        page.append(f"  The first of them, made ready: {clean(around.doctor)}")
     if step := next_step(diagnosis):
         page += ["", *([] if diagnosis.advice else ["What to do"]), *paragraph(step, width, "  ", "  ")]
     if around.since is not None:
@@ -652,7 +652,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
             f"{number}. {markdown.words(one.remedy)} {saves(one)}"
             for number, one in enumerate(diagnosis.advice, 1)
         ]
-        page += ["", f"To see and make the change: {markdown.code(around.doctor)}", ""]
+        page += ["", f"The first of them, made ready: {markdown.code(around.doctor)}", ""]
     if step := next_step(diagnosis):
         page += [*([] if diagnosis.advice else ["## What to do", ""]), markdown.words(step), ""]
     if around.since is not None:
