@@ -284,7 +284,7 @@ def _long_and_large(data: _Data) -> _Told:
             f"{old} of {counted(len(ages), 'failure')} broke after a minute or more, and an answer that breaks sooner is no "
             "long one."
         )
-        return _Told(CONTRADICTED, late, con=(late, *con))
+        return _Told(CONTRADICTED, early if 2 * young > len(ages) else late, con=(late, *con))
     large = data.claimed("large-request")
     if large is not None:
         return _Told(
