@@ -198,11 +198,21 @@ def test_ids_that_a_flight_noted_are_ids_on_record() -> None:
     ]  # fmt: skip
     assert "No failed try has a request id" not in seen and "cannot be looked up" not in seen
     assert (
-        "1 of 1 broken requests here have none in the client's logs; 1 can be looked up only because" in seen
+        "1 of 1 broken request here came without one in the client's logs; 1 can be looked up only because"
+        in seen
     )
     assert "end on your side (req\\_011CbFvtMSTLZ7dWV3KFiQ11)?" in seen
     assert "No failed try has a request id on record, and none was answered by an HTTP error." in blind
-    assert "have none in the client's logs, so they cannot be looked up." in blind
+    assert "without one in the client's logs, so they cannot be looked up." in blind
+
+
+def test_no_id_is_asked_of_tries_that_reached_nobody() -> None:
+    """A local proxy that does not run, or a name that is not resolved: no server could have named them."""
+    for code, asked in (("ConnectionRefused", False), ("EAI_AGAIN", False), ("ECONNRESET", True)):
+        tries = (replace(overloaded(0, None, None), code=code, status=None),)
+        page = issue(one_failure(Case(()), tries=tries), Around(), (), Names())
+        assert ("Log the request id and the edge id of a try" in page) is asked
+        assert "How did 1 unexplained request end on your side" in page
 
 
 def test_an_id_that_both_noted_stands_once() -> None:

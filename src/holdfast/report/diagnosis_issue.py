@@ -22,7 +22,7 @@ from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.fix import silent
-from holdfast.diagnosis.hypotheses import catalogue
+from holdfast.diagnosis.hypotheses import catalogue, name_resolution, refused
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES, TOOL_KINDS
 from holdfast.diagnosis.titles import TITLES, the_table
@@ -161,6 +161,10 @@ class _Section:
     lines: list[str]
     rank: int = 0
     name: str = ""
+
+
+_NOT_SENT = name_resolution.CODES | refused.CODES
+"Codes of tries that reached nobody: there is nothing that a server could have said of them."
 
 
 class _Public:
@@ -500,7 +504,7 @@ def _messages(diagnosis: Diagnosis, public: _Public) -> list[str]:
     ]
     codes = [row for row in diagnosis.tables["by code"] if row["errors"]]
     lines += [
-        f"{row['errors']} failed tries of {counted(row['failures'], 'request')}: {public.code(row['code'])}"
+        f"{row['errors']} x  {public.code(row['code'])}, in {counted(row['failures'], 'request')}"
         for row in codes
     ]
     return [*block(lines), ""] if lines else ["None is on record.", ""]
@@ -791,7 +795,8 @@ def _asks(diagnosis: Diagnosis, public: _Public) -> list[str]:
         left = set(diagnosis.examination.unexplained)
         ids = _own_ids(diagnosis.examination.unexplained, diagnosis.case, public) or _times(diagnosis, left)
         asked.append(
-            f"How did these {len(left)} end on your side{ids}? No cause that shows in the client's logs explains them."
+            f"How did {counted(len(left), 'unexplained request')} end on your side{ids}? No cause that shows in the "
+            "client's logs explains that."
         )
     asked += _general(diagnosis) if diagnosis.failures else stalled.ASKS
     if not asked:
@@ -806,13 +811,17 @@ def _asks(diagnosis: Diagnosis, public: _Public) -> list[str]:
 
 def _general(diagnosis: Diagnosis) -> Iterator[str]:
     """What would let the next person tell more, whatever the cause."""
-    broken = [one for one in diagnosis.case.failures if one.tries and not one.statuses]
+    broken = [
+        one
+        for one in diagnosis.case.failures
+        if one.tries and not one.statuses and not one.codes <= _NOT_SENT
+    ]
     ids = [[one for one in named(failure, diagnosis.case) if one.request_id] for failure in broken]
     bare = [mine for mine in ids if not any(one.noted_by == "client" for one in mine)]
     if bare:
         yield (
             f"Log the request id and the edge id of a try that breaks once headers had come: {len(bare)} of "
-            f"{len(broken)} broken requests here have none in the client's logs{_looked_up(bare)}."
+            f"{counted(len(broken), 'broken request')} here came without one in the client's logs{_looked_up(bare)}."
         )
         yield (
             "Log how a connection ended and not the system's code alone: an end in order, a reset, a stream reset or GOAWAY "
