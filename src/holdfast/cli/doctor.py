@@ -332,7 +332,7 @@ def _settings_path(home: Path, own: bool) -> tuple[Path, bool]:
 def _ways(
     home: Path, own: bool, path: Path, place: settings_file.Place, met: Sequence[Mapping[str, Any]]
 ) -> Ways:
-    from holdfast.cli.patience import by_patience
+    from holdfast.cli.patience import NoSetting, by_patience
     from holdfast.diagnosis.fix import Ways
 
     text = (place.text or "").removeprefix(settings_file.MARK)
@@ -342,7 +342,11 @@ def _ways(
     environment = dict(os.environ) if own else {}
     versions = _versions(home, environment)
     gateway, no_gateway, made = _by_gateway(mine, managed, environment, own, path)
-    patience, no_patience = by_patience(met, versions, mine, managed, environment, path)
+    patience, no_patience = None, ""
+    try:
+        patience = by_patience(met, versions, mine, managed, environment, path)
+    except NoSetting as why:
+        no_patience = str(why)
     return Ways(gateway, no_gateway, patience, no_patience, made)
 
 

@@ -77,7 +77,7 @@ def diagnosed(
     with weighing():
         from holdfast.diagnosis.diagnosis import diagnose
         from holdfast.diagnosis.engine import Engine
-        from holdfast.sessions.frames import frames
+        from holdfast.sessions.frames import frames_with, told_together
 
     where = home.resolve() if home is not None else Path.home()  # one home, however it is spelled
     own = home is None
@@ -91,8 +91,9 @@ def diagnosed(
     with _stored(where, places) as store:
         done = _updated(store, found)
         unsent = update_unsent(store, client_telemetry.files(places))
+        both = told_together(store)
         with weighing():
-            engine = Engine(frames(store))
+            engine = Engine(frames_with(store, both))
         now_ms = round(time.time() * 1000)
         asked = Asked(add, clock_s, zone, since_ms, until_ms, own=own, roots=tuple(places), now_ms=now_ms)
         logs, told = _desktop(where, zone, assumed=assumed)
@@ -104,7 +105,9 @@ def diagnosed(
             zone=zone_name(zone),
             since_ms=since_ms,
             until_ms=until_ms,
-            beside=lambda case: look(case, asked, unsaid(store, asked.roots, since_ms, until_ms, unsent)),
+            beside=lambda case: look(
+                case, asked, unsaid(store, both, asked.roots, since_ms, until_ms, unsent)
+            ),
             marks=_marks(since_ms, until_ms) if where == Path.home() else (),
             believed=(FIRST_CLIENT_MS, now_ms + YEAR_MS),
         )

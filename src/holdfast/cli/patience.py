@@ -45,8 +45,8 @@ class _Moved:
     "Of each limit that is moved, the version and what was measured."
 
 
-class _None(Exception):
-    """No setting; the text says why."""
+class NoSetting(Exception):
+    """Nothing to propose; the text says why."""
 
 
 def by_patience(
@@ -56,38 +56,27 @@ def by_patience(
     managed: list[claude.Source],
     environment: Mapping[str, str],
     path: Path,
-) -> tuple[Setting | None, str]:
-    """A longer limit of the client, or why none. `met`: rows of the table `client limits`; `versions`: those in use."""
-    try:
-        return _setting(met, versions, mine, managed, environment, path), ""
-    except _None as why:
-        return None, str(why)
-
-
-def _setting(
-    met: Sequence[Mapping[str, Any]],
-    versions: Sequence[str],
-    mine: claude.Source,
-    managed: list[claude.Source],
-    environment: Mapping[str, str],
-    path: Path,
 ) -> Setting:
+    """A longer limit for the `versions` in use, of those that were `met`: rows of the table `client limits`.
+
+    Raises `NoSetting`.
+    """
     from holdfast.cli.doctor_now import profile_of
     from holdfast.diagnosis.fix import Setting
 
     if not versions:
-        raise _None("which versions of the client are in use is not known")
+        raise NoSetting("which versions of the client are in use is not known")
     if not met:
-        raise _None(
+        raise NoSetting(
             "the client has no word of these ends, so which of its limits was met is not known: holdfast flights"
         )
     rows = [row for row in met if row["version"] in versions]
     if not rows:
         then = ", ".join(sorted({row["version"] for row in met}))
-        raise _None(f"only versions that are no longer in use met their limit ({clean(then)})")
+        raise NoSetting(f"only versions that are no longer in use met their limit ({clean(then)})")
     sources = [mine, *managed]
     if claude.look_up(claude.BASE_URL, environment, sources) is None:
-        raise _None(
+        raise NoSetting(
             "the client's limits were measured behind a base URL only, and yours has none: straight at the API another "
             "one may end first"
         )
@@ -104,7 +93,7 @@ def _setting(
             moved.append(_moved(profile_of(version), kind, max(ages[version], default=None), seen, fixed))
         except _Already as already:
             found = claude.look_up(already.variable, environment, sources)
-            raise _None(_waits_already(already.variable, found, path)) from None
+            raise NoSetting(_waits_already(already.variable, found, path)) from None
     env = {name: value for one in moved for name, value in one.env.items()}
     shortest = min(moved, key=lambda one: one.after_s)
     what = "in a silent stream" if kind == _silence() else f"for an answer ({shortest.name})"
@@ -134,22 +123,22 @@ def _silence() -> str:
 def _moved(
     profile: Profile, kind: str, age_s: float | None, seen: Mapping[str, str], fixed: frozenset[str]
 ) -> _Moved:
-    """What makes this version wait longer than it did. Raises `_None`, `_Already`."""
+    """What makes this version wait longer than it did. Raises `NoSetting`, `_Already`."""
     version = profile.name.removeprefix("claude-code ").partition(" ")[0]
     unmeasured = f"no setting was measured to lengthen the patience of the versions in use ({clean(version)})"
     if not profile.measured:
-        raise _None(unmeasured)
+        raise NoSetting(unmeasured)
     if kind != _silence() and age_s is None:
-        raise _None(
+        raise NoSetting(
             f"how old the requests were whose time was up is not on record, so which limit was met is not known: {WHAT_ELSE}"
         )
     default = {name: value for name, value in seen.items() if name not in _movers(profile)}
     found = _phase(profile, kind, age_s, seen) or _phase(profile, kind, age_s, default)
     if found is None and not any(_phases(profile, kind, seen)):
-        raise _None(unmeasured)
+        raise NoSetting(unmeasured)
     if found is None:
         known = sorted({f"{one.seconds:.0f} s" for _, phase in _phases(profile, kind, seen) for one in phase})
-        raise _None(
+        raise NoSetting(
             f"no limit of {version} was measured that ends a {kind.rpartition(' ')[2]} after {age_s:.0f} s (measured: "
             f"{', '.join(known)}); {WHAT_ELSE}"
         )
@@ -181,7 +170,7 @@ def _moved(
         }
         best = min(left, key=lambda name: left[name], default=None)
         if best is None or left[best] >= len(blocked):
-            raise _None(
+            raise NoSetting(
                 f"{unmeasured}: nothing was measured to move what ends a {kind.rpartition(' ')[2]} after {need:.0f} s there"
             )
         env[best] = longer

@@ -15,7 +15,6 @@ from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean
 from holdfast.sessions import client_telemetry, debug, logs_what, stalls
 from holdfast.sessions.client_telemetry import Event
-from holdfast.sessions.frames import told_together
 from holdfast.sessions.store import Store
 from holdfast.sessions.tries import Alone, Together
 
@@ -31,12 +30,16 @@ class Unsaid:
 
 def unsaid(
     store: Store,
+    both: Together | None,
     directories: Sequence[Path],
     since_ms: int | None = None,
     until_ms: int | None = None,
     unread_telemetry: Sequence[tuple[Path, str]] = (),
 ) -> Unsaid:
-    """Look into what was read of the transcripts and of telemetry, and into the debug logs beside them."""
+    """Look into what was read of the transcripts and of telemetry, and into the debug logs beside them.
+
+    `both`: what the two tell of failures together; None where there is no telemetry.
+    """
 
     def meanwhile(at_ms: int) -> bool:
         return (since_ms is None or at_ms >= since_ms) and (until_ms is None or at_ms < until_ms)
@@ -47,7 +50,7 @@ def unsaid(
     for version, _, count, _, _ in sessions:
         answers[version] += count
     logs, unread = _debug(directories)
-    events, both = store.telemetry(), told_together(store)
+    events = both.events if both is not None else ()
     broken, usual = stalls.of_unfinished(store.unfinished(), answers)
     failed = store.failed_ms() if both is None else both.failed_ms()
     found = [

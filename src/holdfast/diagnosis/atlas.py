@@ -178,7 +178,7 @@ class Timer:
     def belongs_to(self, agent: str) -> bool | None:
         """Whether it is a timer of this client (`claude-code 2.1.329`, or a User-Agent); None where that is not known."""
         program, _, version = known_as(agent).partition(" ")
-        known = program in programs() or program in dict(_LIBRARIES).values()
+        known = program in programs() or program in _LIBRARIES.values()
         if not self.programs or not known:
             return None  # what an unknown client is built on is not known either
         return any(_fits(rule, program, version) for rule in self.programs)
@@ -189,11 +189,11 @@ EARLY_S = 0.05
 EARLY_SHARE = 0.005
 "The same as a share of its length, for a byte is counted from when it came, not from when it was sent."
 
-_LIBRARIES = (
-    ("python-urllib", "urllib"), ("python-requests", "requests"), ("python-httpx", "httpx"), ("aiohttp", "aiohttp"),
-    ("go-http-client", "go"), ("okhttp", "okhttp"), ("bun", "bun"), ("node", "node"), ("undici", "node"), ("curl", "curl"),
-    ("wget", "wget"),
-)  # fmt: skip
+_LIBRARIES = {
+    "python-urllib": "urllib", "python-requests": "requests", "python-httpx": "httpx", "aiohttp": "aiohttp",
+    "go-http-client": "go", "okhttp": "okhttp", "bun": "bun", "node": "node", "undici": "node", "curl": "curl",
+    "wget": "wget",
+}  # fmt: skip
 "How HTTP libraries and programs name themselves in their User-Agent -> what they are called here."
 
 
@@ -202,11 +202,10 @@ _PRODUCT = re.compile(r"([A-Za-z-]+)/([\d.]*)")
 
 def known_as(agent: str) -> str:
     """`curl 8.5.0` for the User-Agent `curl/8.5.0`; what names no such library or program stays as it is."""
-    names = dict(_LIBRARIES)
     for product, version in _PRODUCT.findall(agent):
-        if name := names.get(product.lower()):
+        if name := _LIBRARIES.get(product.lower()):
             return f"{name} {version}".rstrip()
-    return names.get(agent.lower(), agent)
+    return _LIBRARIES.get(agent.lower(), agent)
 
 
 _RULE = re.compile(r"([a-z-]+)(?:(>=|<=|>|<)([\d.]+))?")

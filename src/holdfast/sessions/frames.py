@@ -33,14 +33,18 @@ END_CODES = (*(code for _, code in _SAID), "unknown")
 
 
 def frames(store: Store) -> dict[str, pyarrow.Table]:
+    """`frames_with` what the client's telemetry tells of failures."""
+    return frames_with(store, told_together(store))
+
+
+def frames_with(store: Store, both: tries.Together | None) -> dict[str, pyarrow.Table]:
     """Every table, typed also where it is empty: times and counts int64, text utf8, truths bool. Needs pyarrow.
 
-    `dead` has a `code` beside the client's words: what is counted by it needs no text. What the client's telemetry tells of
-    failures is in them.
+    Failures are those of `both`, where it is given. `dead` has a `code` beside the client's words: what is counted by it
+    needs no text.
     """
     import pyarrow as pa
 
-    both = told_together(store)
     better = {"error": both.error, "chain": both.chain, "dead": both.dead} if both else {}
 
     kinds = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64(), "BOOLEAN": pa.bool_()}

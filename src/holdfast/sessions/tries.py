@@ -110,6 +110,8 @@ class Together:
     error: list[dict[str, Any]]
     chain: list[dict[str, Any]]
     dead: list[dict[str, Any]]
+    events: tuple[Event, ...] = ()
+    "What telemetry tells, in full."
     alone: tuple[Alone, ...] = ()
     sharper: int = 0
     "Failures on record of which telemetry tells more: a status, an id, a last try, or an age that is a second off."
@@ -215,14 +217,14 @@ def together(
     chains: Iterable[Row],
     dead: Iterable[Row],
     requests: Iterable[Row],
-    events: Iterable[Event],
+    events: Sequence[Event],
 ) -> Together:
     """The rows of transcripts with what telemetry adds. `requests` need not be more than those of its sessions."""
     joining = _Joining(errors, chains, dead, requests)
     for session, found in requests_of(events).items():
         for told in found:
             joining.add(session, told)
-    return joining.done()
+    return joining.done(events)
 
 
 class _Joining:
@@ -253,10 +255,18 @@ class _Joining:
         self.alone: list[Alone] = []
         self.aside = 0
 
-    def done(self) -> Together:
+    def done(self, events: Sequence[Event]) -> Together:
         self.errors.sort(key=lambda row: (row["at_ms"], row["uuid"]))
         chains = list(self.chains.values())
-        return Together(self.errors, chains, self.dead, tuple(self.alone), len(self.sharpened), self.aside)
+        return Together(
+            self.errors,
+            chains,
+            self.dead,
+            tuple(events),
+            tuple(self.alone),
+            len(self.sharpened),
+            self.aside,
+        )
 
     def add(self, session: str, told: _Told) -> None:
         """One request that failed."""
