@@ -60,8 +60,9 @@ bench: $(STAMP) ## ratios against nginx and others on this machine
 
 check: test clients spark ## all that CI runs
 
-docs: $(STAMP) ## write docs/reference.md from the commands and vocabularies
+docs: $(STAMP) ## write docs/reference.md and the tables of docs/endings.md from the program
 	$(BIN)/python -m holdfast.cli.reference docs/reference.md
+	$(BIN)/python -m holdfast.cli.endings_page docs/endings.md
 
 picture: $(STAMP) ## play the demo and draw docs/demo.svg from it
 	$(BIN)/python docs/picture.py docs/demo.svg

@@ -36,6 +36,24 @@ def test_a_code_without_its_phase_is_explained_too(tmp_path: Path) -> None:
         assert said.startswith(f"{code} (ending)\n") and "in any phase" in said
 
 
+def test_a_code_says_what_to_do_and_keeps_its_columns(tmp_path: Path) -> None:
+    """What it means, how it shows, what to do; what goes on below a label stands under its text."""
+    said = typed(tmp_path, "explain", "C.fin.headers").stdout
+    assert "\n             " in said.partition("What it means: ")[0]
+    assert "What it means: The client closed its connection" in said and "How it shows: since_byte_s" in said
+    assert "What to do: Nothing, if it was cancelled." in said
+
+
+def test_an_ending_that_only_others_tell_says_so(tmp_path: Path) -> None:
+    """A proxy's own timeout, of its log."""
+    assert "by --add" in " ".join(typed(tmp_path, "explain", "N.limit.headers").stdout.split())
+
+
+def test_the_good_end_is_no_option(tmp_path: Path) -> None:
+    """`-.end` begins like one."""
+    assert typed(tmp_path, "explain", "-.end").stdout.startswith("-.end (ending)\n")
+
+
 def test_a_word_with_two_meanings_shows_both(tmp_path: Path) -> None:
     """`tls` is a mechanism and a phase."""
     said = typed(tmp_path, "explain", "tls").stdout
@@ -187,6 +205,6 @@ def test_a_client_s_sentence_about_its_token_maximum_is_explained(tmp_path: Path
 def test_a_setting_is_explained_in_the_words_of_its_help(tmp_path: Path, option: Option) -> None:
     """With and without its dashes, and where it can be written."""
     for name in (option.name, f"--{option.name}"):
-        found = typed(tmp_path, "explain", "--", name)
+        found = typed(tmp_path, "explain", name)
         said = " ".join(found.stdout.split())
         assert found.exit_code == 0 and " ".join(option.says.split()) in said and option.variable in said

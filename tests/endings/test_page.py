@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.endings_page import MARK, page
 from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.flight.pages import look_up
+from holdfast.flight.ways import plainly, way_of
 from holdfast.lab.endings import CATALOGUE, NOT_PLAYED, Over
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,31 @@ def played(cell: str) -> str | None:
     return found[1] if found else None
 
 
+def test_the_tables_are_up_to_date() -> None:
+    """They are generated: if this fails, run `make docs`."""
+    assert page(PAGE) == PAGE, "run: make docs"
+
+
+def test_what_was_written_by_hand_is_left_alone() -> None:
+    """Down to the mark; a page without one is refused, with what to write."""
+    assert page(f"Mine.\n\n{MARK}\nOld.").startswith(f"Mine.\n\n{MARK}\n\n## By upstream\n")
+    with pytest.raises(ValueError, match="write there: <!--"):
+        page("Mine.")
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_explain_says_what_the_page_says(kind: str) -> None:
+    """One source: cause, evidence and advice, in any phase, without the Markdown."""
+    side, mechanism = kind.split(".")
+    way = way_of(Side(side), Mechanism(mechanism))
+    assert way is not None
+    for code in (kind, f"{kind}.headers"):
+        [told] = look_up(code)
+        for text in (way.means, way.shows, way.do):
+            assert plainly(text) in told.text
+        assert not re.search(r"`|]\(", told.text.partition("What it means")[2])
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_ending_that_is_played_has_its_row(kind: str) -> None:
     """Side and mechanism; the phase is another table."""
@@ -48,7 +76,7 @@ def test_the_line_of_a_row_plays_that_ending(kind: str) -> None:
     side, mechanism = kind.split(".")
     name = played(ENDINGS[kind][3])
     if name is None:
-        assert Mechanism(mechanism) in NOT_PLAYED
+        assert Mechanism(mechanism) in NOT_PLAYED or kind not in KINDS
         return
     row = CATALOGUE[name]
     assert row.side is Side(side) and row.mechanism is Mechanism(mechanism)

@@ -40,7 +40,11 @@ def test_every_code_has_a_page() -> None:
     for parts in itertools.product(Side, Mechanism, Phase):
         code = ".".join(part.value for part in parts)
         [page] = look_up(code)
-        assert page.name == code and page.kind == "ending" and len(page.text.split("\n")) == 4
+        assert page.name == code and page.kind == "ending"
+        spelled, _, means = page.text.partition("\n\n")
+        assert len(spelled.split("\n")) == 4 and (
+            means.startswith("What it means: ") or "no such ending" in means
+        )
 
 
 def test_spelling_is_forgiven() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import textwrap
 from dataclasses import replace
@@ -35,7 +36,8 @@ _HEADINGS = {
 }
 
 
-@click.command("explain")
+# --quiet and -.end are words here
+@click.command("explain", context_settings={"ignore_unknown_options": True})
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
     """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a setting, a term, a code, a scenario.
@@ -91,12 +93,12 @@ def with_play(page: Page) -> Page:
     code, _ = taken_apart(page.name)
     rows = shown_by(code)[:SHOWN_BY_MOST]
     if rows:
-        same = rows[0].code == code
+        same = code in (rows[0].code, rows[0].code.rpartition(".")[0])
         lines = ["In the lab:" if same else "In the lab, in another phase or by another side:"]
         lines += [f"  {play_line(row)}" for row in rows]
     else:
-        mechanism, phase = Mechanism(code.split(".")[1]), Phase(code.split(".")[2])
-        why = NOT_PLAYED.get(mechanism) or NOT_PLAYED.get(phase)
+        _, mechanism, *phase = code.split(".")
+        why = NOT_PLAYED.get(Mechanism(mechanism)) or (NOT_PLAYED.get(Phase(phase[0])) if phase else None)
         lines = [f"The lab cannot show it. {why}" if why else "The lab has no scenario that shows it."]
     return replace(page, text="\n".join((page.text, "", *lines)))
 
@@ -222,10 +224,14 @@ def listing(width: int) -> list[str]:
     return [*page, "One page: holdfast explain NAME. An ending's code joins three parts, as in C.rst.tool."]
 
 
+_BEFORE_TEXT = re.compile(r"^ *(\S+ {2,})?")
+"What a line's text stands behind: its indent, and a label with two blanks or more."
+
+
 def shown(page: Page, width: int) -> str:
     """A page with its heading, wrapped."""
     lines = [f"{page.name} ({page.kind})", ""]
     for line in page.text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip()))
+        indent = " " * (len(line) - len(_BEFORE_TEXT.sub("", line)))
         lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return "\n".join(lines)

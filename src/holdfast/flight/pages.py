@@ -20,6 +20,7 @@ from holdfast.flight.endings import Mechanism, Phase, Side, shown, taken_apart
 from holdfast.flight.evidence import EVIDENCE
 from holdfast.flight.moments import Moment
 from holdfast.flight.reading import KINDS
+from holdfast.flight.ways import plainly, way_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,4 +280,16 @@ def _code_page(code: str) -> Page | None:
         lines.append(f"  healed     By the remedy {remedy}: holdfast explain {remedy.replace(' ', '-')}.")
     elif remedy is not None:
         lines.append("  !          It broke the answer, and nothing could be done about it.")
+    lines += ["", *_way_lines(side, mechanism)]
     return Page(whole if phase is None else shown(whole, remedy), "ending", "\n".join(lines))
+
+
+def _way_lines(side: Side, mechanism: Mechanism) -> list[str]:
+    """What an ending means, how it shows and what to do, a paragraph each."""
+    way = way_of(side, mechanism)
+    if way is None:
+        return [
+            "The gateway tells no such ending; the log of another program may, laid beside a turn by --add."
+        ]
+    told = (("What it means", way.means), ("How it shows", way.shows), ("What to do", way.do))
+    return [f"{head}: {plainly(text)}" for head, text in told]
