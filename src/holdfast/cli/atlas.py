@@ -40,6 +40,9 @@ class _Seconds(click.ParamType[float]):
         return value if isinstance(value, float) else _seconds(str(value))
 
 
+HEAD = ("TIMER", "CLOCK", "AFTER", "HELD BY", "WHAT IT IS")
+
+
 @click.command("atlas")
 @click.argument("what", required=False)
 @click.option("--clock", type=click.Choice(sorted(_ON_CLOCK)), help="What the time was measured from.")
@@ -166,7 +169,7 @@ def _seen(
 
 def _list(rows: Iterable[Timer], width: int | None) -> list[str]:
     """One line each, cut at `width`; None where nobody looks at a terminal, and nothing is cut."""
-    table = [("TIMER", "CLOCK", "AFTER", "HELD BY", "WHAT IT IS")]
+    table = [HEAD]
     table += [(timer.id, timer.clock, spoken(timer), _held_by(timer), timer.name) for timer in rows]
     lines = [clean(line, limit=width) for line in columns(table)]
     return [

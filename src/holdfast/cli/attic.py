@@ -22,6 +22,8 @@ from holdfast.flight.redact import clean
 NARROW = 5
 "So many of the columns stand in a row on a terminal that all of them do not fit into; the others below it."
 
+HEAD = ("TURN", "KEPT", "SIZE", "ANSWER", "HANDED OVER", "WRITING", "FROM")
+
 
 @click.group("attic")
 def command() -> None:
@@ -65,7 +67,7 @@ def list_command(as_json: bool) -> None:
                 click.echo(json_line(_as_json(answer)))
             return
         rows = [
-            ("TURN", "KEPT", "SIZE", "ANSWER", "HANDED OVER", "WRITING", "FROM"),
+            HEAD,
             *(_row(library, one) for one in answers),
         ]
         click.echo("\n".join(_lines(rows)))

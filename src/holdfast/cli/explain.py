@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import shutil
 import textwrap
 from dataclasses import replace
@@ -15,7 +16,8 @@ from holdfast.cli.catalogue import CATALOGUE, show
 from holdfast.cli.errors import Failed
 from holdfast.cli.viewing import columns
 from holdfast.flight.endings import Mechanism, Phase, taken_apart
-from holdfast.flight.pages import Page, all_pages, close_to, documented_members, look_up
+from holdfast.flight.pages import Page, all_pages, close_to, documented_members, look_up, mentioned_in
+from holdfast.flight.redact import clean
 from holdfast.gateway import heal
 from holdfast.gateway.profiles import measured_profiles
 
@@ -23,6 +25,8 @@ SHOWN_BY_MOST = 3
 "Scenarios named under an ending; `holdfast lab endings` lists all."
 _HEADINGS = {
     "word": "Words",
+    "report": "Words before a line of holdfast diagnose",
+    "column": "Columns of lists (in capitals) and of the tables of holdfast diagnose",
     "code": "Codes: what a client says of a failure",
     "side": "Sides: who ended it (first part of an ending's code)",
     "mechanism": "Mechanisms: how it ended (second part)",
@@ -40,7 +44,8 @@ _HEADINGS = {
 @click.command("explain", context_settings={"ignore_unknown_options": True})
 @click.argument("name", nargs=-1)
 def command(name: tuple[str, ...]) -> None:
-    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a setting, a term, a code, a scenario.
+    """Explain a word: an ending's code or a part of it, a moment, a remedy, a cause, a setting, a term, a code, a
+    column, a scenario.
 
     Without NAME, list all.
 
@@ -49,6 +54,7 @@ def command(name: tuple[str, ...]) -> None:
       holdfast explain C.rst.tool
       holdfast explain QuietNoticed
       holdfast explain orphan
+      holdfast explain failed per 1000
       holdfast explain restart
       holdfast explain giant-tool
 
@@ -61,14 +67,28 @@ def command(name: tuple[str, ...]) -> None:
     word = " ".join(name)
     pages = found(word)
     if not pages and len(name) > 1:
-        pages = [page for single in name for page in found(single)]
+        pages = [page for single in name for page in found(single) if page.kind not in _PLAIN_WORDS]
     if not pages:
-        near = close_to(word, among=_everything())
-        raise Failed(
-            f"{word!r} is no word of ours; "
-            + (f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all")
-        )
+        raise Failed(f"{clean(word)!r} is no word of ours; {_instead(word)}")
     click.echo("\n\n".join(shown(page, min(shutil.get_terminal_size().columns, 100)) for page in pages))
+
+
+_PLAIN_WORDS = ("report", "column")
+"Kinds of pages whose names are words like `for` and `of`: in a sentence that was pasted they are not meant."
+
+
+NEARLY = 0.75
+"How much of a word is another's for the two to be one and its slip; below, a page that has the very word is nearer."
+
+
+def _instead(word: str) -> str:
+    """What to ask for in the place of an unknown word."""
+    every = _everything()
+    near = close_to(word, among=every, alike=NEARLY)
+    if not near and (where := mentioned_in(word, among=every)):
+        return f"it is in the page of {', '.join(where)}: holdfast explain {shlex.quote(where[0])}"
+    near = near or close_to(word, among=every)
+    return f"did you mean {', '.join(near)}?" if near else "holdfast explain lists them all"
 
 
 def found(word: str) -> list[Page]:

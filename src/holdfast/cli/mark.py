@@ -14,6 +14,8 @@ from holdfast.flight.marks import Mark
 from holdfast.flight.schema import JournalError
 from holdfast.flight.state import StateError, state_path
 
+HEAD = ("ID", "WHEN", "MARK")
+
 
 @click.command("mark")
 @click.argument("text", nargs=-1)
@@ -99,7 +101,7 @@ def _list(since_wall_ms: int, as_json: bool) -> None:
         for mark in found:
             click.echo(json_line(_as_json(mark)))
         return
-    rows = [("ID", "WHEN", "MARK"), *((str(one.id), local_time(one.wall_ms), one.text) for one in found)]
+    rows = [HEAD, *((str(one.id), local_time(one.wall_ms), one.text) for one in found)]
     click.echo("\n".join(columns(rows)))
 
 

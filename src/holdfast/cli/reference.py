@@ -15,7 +15,7 @@ import click
 
 from holdfast.cli import catalogue
 from holdfast.cli.main import main
-from holdfast.flight import endings, moments
+from holdfast.flight import columns, endings, moments
 from holdfast.telemetry import tables
 
 WIDTH = 100
@@ -30,6 +30,7 @@ def reference() -> str:
         *_settings(),
         *_moments(),
         *_endings(),
+        *_columns(),
         *_tables(),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -108,6 +109,19 @@ def _endings() -> Iterable[str]:
     for kind in kinds:
         rows = [f"| {kind.__name__.lower()} | name |", "| --- | --- |"]
         rows += [f"| `{member.value}` | {member.name.lower().replace('_', ' ')} |" for member in kind]
+        yield "\n".join(rows)
+
+
+def _columns() -> Iterable[str]:
+    yield "## Columns and words of reports"
+    yield "`holdfast explain` prints each of these. In `--format json` a column's name has underscores."
+    for heads, of in (
+        (columns.LISTS, "column of a list"),
+        (columns.TABLES, "column of `holdfast diagnose`"),
+        (columns.BEFORE_LINES, "word before a line of `holdfast diagnose`"),
+    ):
+        rows = [f"| {of} | what it is |", "| --- | --- |"]
+        rows += [f"| {head} | {says} |" for head, says in heads.items()]
         yield "\n".join(rows)
 
 

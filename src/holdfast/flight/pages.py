@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+from holdfast.flight.columns import BEFORE_LINES, JSON_NAMES, LISTS, TABLES
 from holdfast.flight.endings import Mechanism, Phase, Side, shown, taken_apart
 from holdfast.flight.evidence import EVIDENCE
 from holdfast.flight.moments import Moment
@@ -30,7 +31,7 @@ class Page:
     name: str
     "As it is printed: `rst`, `QuietNoticed`, `orphan`, `C.rst.tool`."
     kind: str
-    "`side`, `mechanism`, `phase`, `ending`, `evidence`, `moment`, `word`, `code` or `scenario`."
+    "`side`, `mechanism`, `phase`, `ending`, `evidence`, `moment`, `word`, `report`, `column`, `code` or `scenario`."
     text: str
     aliases: tuple[str, ...] = ()
 
@@ -105,8 +106,16 @@ WORDS = {
     "retry loop": "The same request, again and again, each time ended alike: one finding, told below the list of "
     "holdfast flights, with its tries, turns and generations counted apart.",
     "mark": "A note that somebody wrote onto the timeline (moved to Ethernet): holdfast mark.",
+    "finding": "Of a diagnosis: a cause that was weighed and found, with what speaks for it and against it, what would "
+    "prove it wrong, and what would settle it.",
     "failure": "Of a diagnosis: one request that failed, with all its tries. A record per try counts the client's "
     "persistence; a failure counts your trouble.",
+    "grade": "How sure a finding is: strong, suspected, or either where two causes predict the same.",
+    "try": "One sending of a request by the client. A failure has one or more, each of them an error in the counts.",
+    "stall": "A silence that left no error: a silent wait, an unheard end, an unfinished answer, or what the client's own "
+    "debug log or telemetry tells. Counted as no failure, and put to no cause.",
+    "coverage": "What a source holds, from when to when, and what of it could not be read. Where nothing covers a time, "
+    "nothing is said of it.",
     "strong": "A grade of a finding: what was seen is a thousand times as likely with this cause as without it. Of "
     "doctor --now: nothing that was seen speaks against it.",
     "suspected": "A grade of a finding: what was seen is thirty times as likely with this cause as without it. Of a "
@@ -169,6 +178,10 @@ CODES = {
 "What a client says of a failure, in its runtime's words or ours for them. They tell what it saw, never who did it."
 
 
+SHORTEST_MENTIONED = 3
+"Letters of a word that is looked for in other words' pages: shorter ones are in all of them."
+
+
 @cache
 def _source(module: str, name: str) -> str:
     return inspect.getsource(getattr(sys.modules[module], name))
@@ -212,11 +225,18 @@ def _moment_page(kind: type[Moment]) -> Page:
     )
 
 
+def _in_json(head: str) -> tuple[str, ...]:
+    return (JSON_NAMES[head],) if head in JSON_NAMES else ()
+
+
 @cache
 def all_pages() -> tuple[Page, ...]:
     """Every page, in the order in which they are listed."""
     return (
         *(Page(name, "word", text) for name, text in WORDS.items()),
+        *(Page(name, "report", text) for name, text in BEFORE_LINES.items()),
+        *(Page(name, "column", text) for name, text in LISTS.items()),
+        *(Page(name, "column", text, _in_json(name)) for name, text in TABLES.items()),
         *(Page(name, "code", text) for name, text in CODES.items()),
         *_enum_pages(Side, "side"),
         *_enum_pages(Mechanism, "mechanism"),
@@ -241,14 +261,24 @@ def look_up(name: str) -> list[Page]:
     return [page for page in all_pages() if meant(page)]
 
 
-def close_to(name: str, limit: int = 5, *, among: Iterable[Page] | None = None) -> list[str]:
-    """Words that look like `name`, the closest first."""
+def close_to(
+    name: str, limit: int = 5, *, among: Iterable[Page] | None = None, alike: float = 0.6
+) -> list[str]:
+    """Words that look like `name`, the closest first; `alike` is how much of them has to be the same, at least."""
     pages = all_pages() if among is None else among
     words = {_plain(word): page.name for page in pages for word in (page.name, *page.aliases)}
     wanted = _plain(name)
     begins = [word for word in words if wanted and word.startswith(wanted)]
-    found = [words[word] for word in [*begins, *difflib.get_close_matches(wanted, words, limit, 0.6)]]
+    found = [words[word] for word in [*begins, *difflib.get_close_matches(wanted, words, limit, alike)]]
     return list(dict.fromkeys(found))[:limit]
+
+
+def mentioned_in(word: str, limit: int = 5, *, among: Iterable[Page]) -> list[str]:
+    """Names of pages whose text has this word, though none is called so."""
+    if len(word) < SHORTEST_MENTIONED:
+        return []
+    whole = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    return [page.name for page in among if whole.search(page.text)][:limit]
 
 
 def _plain(word: str) -> str:
