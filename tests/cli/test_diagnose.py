@@ -696,6 +696,28 @@ def test_one_versions_telemetry_compares_no_versions(home: Path) -> None:
     assert any(one.startswith("40 failures are compared with no answers") for one in told["refused"])
 
 
+def test_every_table_with_rates_counts_all_requests(home: Path) -> None:
+    """By whatever its rows are told apart, those too of which that is not known: failures whose prompt, project or model is
+    not on record, and those that telemetry alone tells."""
+    a_month_with_a_limit(home)
+    for day in range(3):
+        Pen(f"{day:08x}-2222-4000-8000-000000000000").fails(1).after(4).fails(2).gives_up().saved(home)
+        unsent = Unsent(f"{day:08x}-1111-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS)
+        unsent.asks().after(2).fails(1, status=529).after(7).answers(f"req_{day}", 2).saved(home)
+    told = json.loads(diagnosed(home, "--format", "json").stdout)
+    sums = {
+        name: (sum(row["failures"] for row in rows), sum(row["answered"] for row in rows))
+        for name, rows in told["tables"].items()
+        if rows and {"failures", "answered"} <= rows[0].keys()
+    }
+
+    assert len(sums) >= 10 and told["failures"] == 30
+    assert set(sums.values()) == {(told["failures"], told["requests"] - told["failures"])}, sums
+    assert sum(row["errors"] for row in told["tables"]["ages"]) == sum(
+        row["errors"] for row in told["tables"]["by code"]
+    )
+
+
 def test_a_source_that_knows_failures_only_tells_no_share(home: Path, tmp_path: Path) -> None:
     """Telemetry of eight requests that were cut and answered after all, and no transcript: how many went well, and in how
     many projects, nobody knows."""

@@ -132,6 +132,22 @@ def test_the_size_that_counts_is_the_prompt_s(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_has_no_size_or_age_is_a_row_of_its_own(tmp_path: Path) -> None:
+    """Without bounds and without a rate, so that the rows are all that there is; no such row where there are none."""
+    pens = [
+        Pen(session(1)).fails(1).gives_up(),
+        Pen(session(2)).asks().answers("msg_1", context=9_000).fails(1),
+    ]
+    engine = counted(tmp_path, pens)
+    sizes, ages = engine.rows(tables.by_context(engine.sources)), engine.rows(tables.ages(engine.sources))
+
+    assert picked(sizes, "failures", "answered")[0] == (1, 1)
+    last = {"from_tokens": None, "to_tokens": None, "failures": 1, "answered": 0, "per_1000": None}
+    assert sizes[-1] == last and ages[-1] == {"from_s": None, "to_s": None, "errors": 1}
+    assert sum(row["errors"] for row in ages) == 2
+    assert engine.rows(tables.by_session_size(engine.sources))[-1]["from_answers"] == 1_600
+
+
 def test_a_prompt_beyond_the_standard_tier_is_the_large_one_s(tmp_path: Path) -> None:
     """Exactly 200,000 tokens are still taken by both; where no answer came before, nothing tells."""
     pens = [Pen(session(1)).asks().answers("msg_1", context=200_000).fails(1)]

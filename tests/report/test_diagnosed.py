@@ -58,13 +58,16 @@ def test_there_is_always_a_next_step() -> None:
 
 
 def test_what_makes_another_sum_says_what_it_counts() -> None:
-    """A failure of several codes is in several rows, and one whose prompt is not known in none of the other table."""
+    """A failure of several codes is in several rows, and one whose prompt is not known in a row of its own."""
     tries = (Try(0, 1.0, "ECONNRESET"), Try(9, 1.0, "EPIPE"))
     failures = [Failure(f"f{n}", tries, "died", 0, 9, "s", "2.1.104") for n in range(29)]
     failures.append(replace(failures[0], id="bare", tries=()))
     tables: dict[str, list[dict[str, object]]] = {
         "by code": [{"code": code, "errors": 29, "failures": 29} for code in ("ECONNRESET", "EPIPE")],
-        "by context": [{"from_tokens": 0, "to_tokens": 50_000, "failures": 26, "requests": 60}],
+        "by context": [
+            {"from_tokens": 0, "to_tokens": 50_000, "failures": 26, "requests": 60},
+            {"from_tokens": None, "to_tokens": None, "failures": 4, "requests": 0},
+        ],
     }
     found = replace(EMPTY, tables=tables, case=Case(failures))
     page = "\n".join(diagnosed.as_markdown(found))
@@ -73,7 +76,7 @@ def test_what_makes_another_sum_says_what_it_counts() -> None:
         "## What failed, by code (a failure is in the row of each code that its tries had; 1 more failure had no try on "
         "record)\n"
     ) in page
-    assert "## By the true size of the prompt (not known of 4 failures)\n" in page
+    assert "## By the true size of the prompt\n" in page and "| not known | - | 4 |" in page
     assert diagnosed.head("by code", replace(found, case=Case(failures * 2))).count("each code") == 0
     assert max(map(len, diagnosed.text(found, 60))) <= 60
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import reduce
 
 import ibis
 from ibis import Table, _
@@ -292,38 +293,52 @@ def ages(sources: Sources) -> Table:
     """How old each failed try was, the wait before it taken off. Columns: from_s, to_s, errors.
 
     The record before a later try is the failed one before it, so the time since includes the client's own pause.
-    A try whose record has no predecessor is not among them.
+    A try whose record has no predecessor is in a row without bounds, behind the others.
     """
-    timed = _aged(sources).filter(_.age_ms.notnull())
-    return _histogram(timed, timed.age_ms.cast("float64") / 1000.0, AGES_S, "errors")
+    aged = _aged(sources)
+    return _without_nobody(
+        _histogram(aged, aged.age_ms.cast("float64") / 1000.0, AGES_S, "errors"), AGES_S, "errors"
+    )
 
 
 def _aged(sources: Sources) -> Table:
     """Errors with `age_ms`: from the record before to the failure, less the wait that the try before announced."""
     in_chain = ibis.window(group_by="chain", order_by=["attempt", "at_ms", "uuid"])
     error = sources.error.mutate(waited_ms=_.wait_ms.lag().over(in_chain).fill_null(0.0))
-    return error.mutate(age_ms=ibis.greatest((_.at_ms - _.before_ms).cast("float64") - _.waited_ms, 0.0))
+    since = (_.at_ms - _.before_ms).cast("float64") - _.waited_ms
+    # GREATEST passes over NULL: by it alone, what has no record before it would be no second old.
+    return error.mutate(
+        age_ms=ibis.ifelse(_.before_ms.isnull(), ibis.null("float64"), ibis.greatest(since, 0.0))
+    )
 
 
 def _histogram(
     table: Table, value: ibis.Value, spans: Sequence[tuple[float, float | None]], name: str
 ) -> Table:
+    """How many lie in each span, those too in which none does. What has no value is a last row without bounds, where there
+    is any: all rows together are the whole. Columns: span (its number), from_s, to_s, `name`; in the spans' order.
+    """
+    unknown = len(spans)
     rows = ibis.memtable(
-        [{"span": number, "from_": float(low), "to_": None if high is None else float(high)}
-         for number, (low, high) in enumerate(spans)],
-        schema={"span": "int64", "from_": "float64", "to_": "float64"},
+        [{"span": number, "from_s": float(low), "to_s": None if high is None else float(high)}
+         for number, (low, high) in enumerate(spans)] + [{"span": unknown, "from_s": None, "to_s": None}],
+        schema={"span": "int64", "from_s": "float64", "to_s": "float64"},
     )  # fmt: skip
     cases = [
         ((value >= low) if high is None else (value >= low) & (value < high), number)
         for number, (low, high) in enumerate(spans)
     ]
-    found = table.mutate(span=ibis.cases(*cases)).group_by("span").agg(found=_.count())
+    found = table.mutate(span=ibis.cases(*cases, else_=unknown)).group_by("span").agg(found=_.count())
     joined = rows.left_join(found, rows.span == found.span)
-    return (
-        joined.select(span=rows.span, from_=rows.from_, to_=rows.to_, count=found.found.fill_null(0))
-        .order_by("span")
-        .select(**{"from_s": _.from_, "to_s": _.to_, name: _["count"]})
-    )
+    return joined.select(
+        span=rows.span, from_s=rows.from_s, to_s=rows.to_s, **{name: found.found.fill_null(0)}
+    ).order_by("span")
+
+
+def _without_nobody(counted: Table, spans: Sequence[object], *names: str) -> Table:
+    """The rows of spans, and the one of what has no value only where it counts any; without the spans' numbers."""
+    any_of_it = reduce(lambda one, other: one | other, (counted[name] > 0 for name in names))
+    return counted.filter((_.span < len(spans)) | any_of_it).order_by("span").drop("span")
 
 
 # ----- where
@@ -431,10 +446,10 @@ def by_context(sources: Sources) -> Table:
     """Failures against answered requests by the true context: tokens of the conversation's prompt at that time.
 
     Of a failed request it is that of the answer before, the nearest thing on record. Not the file's size, which
-    grows on through compactions. Columns: from_tokens, to_tokens, failures, answered, per_1000.
+    grows on through compactions. Columns: from_tokens, to_tokens, failures, answered, per_1000; those of which it is not
+    known are a last row without bounds.
     """
-    failed = failures(sources).filter(_.context_tokens.notnull())
-    asked = sources.request
+    failed, asked = failures(sources), sources.request
     return _spans(failed, failed.context_tokens, asked, asked.context_tokens, CONTEXTS, "tokens")
 
 
@@ -457,12 +472,13 @@ def _spans(
     """Rates per span of a size. Columns: from_`unit`, to_`unit`, failures, answered, per_1000."""
     one = _histogram(failed, of_failed, spans, "failures")
     other = _histogram(asked, of_asked, spans, "answered")
-    counted = one.join(other, one.from_s == other.from_s).select(
+    counted = one.join(other, one.span == other.span).select(
+        span=one.span,
         **{f"from_{unit}": one.from_s.cast("int64"), f"to_{unit}": one.to_s.cast("int64")},
         failures=one.failures,
         answered=other.answered,
     )
-    return _per_thousand(counted).order_by(f"from_{unit}")
+    return _without_nobody(_per_thousand(counted), spans, "failures", "answered")
 
 
 # ----- when

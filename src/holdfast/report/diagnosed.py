@@ -75,8 +75,8 @@ SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
-WHERE_KNOWN = ("by context", "by context tier", "by session size")
-"Tables that a failure is missing from where what they are told apart by is not known of it."
+BOUNDS = ("from_tokens", "from_answers", "from_s")
+"Columns with the lower bound of a row's span; without one it is of those of which the size or age is not known."
 
 
 def head(name: str, diagnosis: Diagnosis) -> str:
@@ -96,8 +96,6 @@ def _counts(name: str, diagnosis: Diagnosis) -> Iterator[str]:
             yield f"{counted(left, 'more failure')} had no try on record"
         if any(row.get("at_tools") for row in diagnosis.tables[name]):
             yield "at tools: errors that tools reported, none of them the API's"
-    if name in WHERE_KNOWN and 0 < total < diagnosis.failures:
-        yield f"not known of {counted(diagnosis.failures - total, 'failure')}"
 
 
 # ----- the first screen
@@ -615,7 +613,7 @@ def _lost(row: Mapping[str, Any]) -> list[list[str]]:
 
 def _cell(column: str, value: Any, offsets: Offsets) -> str:
     if value is None:
-        return "-"
+        return "not known" if column in BOUNDS else "-"
     if column == "day":
         return local(value * 86_400_000).strftime("%Y-%m-%d")  # of the local clock already
     if column == "weekday":

@@ -608,7 +608,7 @@ def _usual_size(diagnosis: Diagnosis) -> Mapping[str, Any] | None:
     sizes = sorted(one.context_tokens for one in diagnosis.case.failures if one.context_tokens is not None)
     middle = sizes[len(sizes) // 2] if sizes else -1
     for row in diagnosis.tables.get("by context", ()):
-        if row["from_tokens"] <= middle < (row["to_tokens"] or math.inf):
+        if row["from_tokens"] is not None and row["from_tokens"] <= middle < (row["to_tokens"] or math.inf):
             return row if row["failures"] and row["per_1000"] is not None else None
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.diagnosis import intervals
 from holdfast.diagnosis.diagnosis import Diagnosis, local_day
+from holdfast.flight.flights import counted
 from holdfast.report import plots_counts
 from holdfast.report.plots import Figure
 from holdfast.report.plots_counts import Rate, Row
@@ -137,11 +138,12 @@ def by_context(diagnosis: Diagnosis) -> Figure | None:
         low, high = row["from_tokens"] // 1000, row["to_tokens"]
         return f"{low}k and more" if high is None else f"{low}–{high // 1000}k"
 
-    rows = [(name(row), row) for row in diagnosis.tables["by context"]]
+    rows = [(name(row), row) for row in diagnosis.tables["by context"] if row["from_tokens"] is not None]
+    left = sum(row["failures"] for row in diagnosis.tables["by context"] if row["from_tokens"] is None)
     says = (
         "Failures per thousand requests by the tokens of the prompt at that request; below, how many were answered. A line "
         "is where the rate lies when whole days are drawn anew."
-    )
+    ) + (f" Of {counted(left, 'failure')} the size is not known." if left else "")
     return rated("By the true size of the prompt", says, rows, "tokens")
 
 

@@ -94,5 +94,5 @@ def _longest(cell: str) -> int:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a table's cell holds a number, a share or a rate with its interval, or none."""
-    return cell in ("", "-") or not cell.strip("0123456789.,%() -")
+    """Whether a table's cell holds a number, a share or a rate with its interval, or that there is none."""
+    return cell in ("", "-", "not known") or not cell.strip("0123456789.,%() -")
