@@ -77,6 +77,24 @@ def test_a_try_says_when_the_next_begins() -> None:
     assert (found.retry_in_s, found.retry) == (2.0, (3, 10))
 
 
+def test_the_version_is_that_of_the_last_record_that_bears_one() -> None:
+    """2.1.329 writes records of a request behind its question; some bear a version, some only the session's id."""
+    pen = Pen(version="2.1.86").asks().answers("msg_1")
+    pen.version = "2.1.329"
+    pen.asks()
+    for bare in (
+        '{"type":"api-request","sessionId":"s","timestamp":"2026-11-22T01:59:00.000Z","version":"2.1.329"}',
+        '{"type":"last-prompt","lastPrompt":"x","leafUuid":"u","sessionId":"s"}',
+        '{"type":"atis-latch","atis":{},"sessionId":"s"}',
+    ):
+        pen.scribbles(bare)
+
+    found = told(pen)
+
+    assert (found.at, found.session, found.version) == (tail.ASKED, "s", "2.1.329")
+    assert (found.entrypoint, found.cwd) == ("cli", pen.cwd)
+
+
 def test_nothing_that_was_said_is_kept() -> None:
     """Kinds, times, ids of calls and names of tools; no prompt, no argument, no result."""
     found = repr(told(results(calls(Pen().asks("my password is hunter2"), "Bash 1", "Read 2"), "2")))

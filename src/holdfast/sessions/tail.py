@@ -52,6 +52,7 @@ class Tail:
     "Which try of how many failed."
     session: str = ""
     version: str = ""
+    "This and the next two: of the last record that bears one; newer clients end with records that bear none of them."
     entrypoint: str = ""
     "`cli` for a terminal, `sdk-cli` for print mode."
     cwd: str = ""
@@ -119,13 +120,12 @@ def tail_of(lines: Sequence[bytes], *, whole: bool = True) -> Tail | None:
     done: set[str] = set()
     calls: list[tuple[str, str]] = []
     decided: Tail | None = None
-    head: _Record | None = None
+    head = _Record()
     for line in reversed(lines):
         record = _decoded(line)
         if record is None:
             continue
-        if record.sessionId and head is None:
-            head = record
+        _fill(head, record)
         kind, blocks = _kind(record), _content(record)
         if kind == "":
             continue
@@ -150,22 +150,29 @@ def tail_of(lines: Sequence[bytes], *, whole: bool = True) -> Tail | None:
     return _named(decided, tuple(name for key, name in calls if key not in done), head)
 
 
-def _named(tail: Tail, still_open: tuple[str, ...], head: _Record | None) -> Tail:
+def _fill(head: _Record, earlier: _Record) -> None:
+    """Let `head` say whose conversation it is, as far as an earlier record knows what later ones left out."""
+    head.sessionId = head.sessionId or earlier.sessionId
+    head.version = head.version or earlier.version
+    head.entrypoint = head.entrypoint or earlier.entrypoint
+    head.cwd = head.cwd or earlier.cwd
+
+
+def _named(tail: Tail, still_open: tuple[str, ...], head: _Record) -> Tail:
     at = tail.at
     if at in (CALLED, ASKED):
         # One result of several calls is there: the others are still awaited.
         at = CALLED if still_open else ASKED
-    said = head or _Record()
     return Tail(
         at,
         tail.last_ms,
         tuple(safe(name)[:LONGEST_NAME] for name in still_open) if at == CALLED else (),
         tail.retry_in_s,
         tail.retry,
-        safe(said.sessionId or ""),
-        safe(said.version or ""),
-        safe(said.entrypoint or ""),
-        said.cwd or "",
+        safe(head.sessionId or ""),
+        safe(head.version or ""),
+        safe(head.entrypoint or ""),
+        head.cwd or "",
     )
 
 
