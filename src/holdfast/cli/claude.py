@@ -60,6 +60,8 @@ MANAGED_FILES = {
 }
 TRUSTED = ("environment", "user", "managed", "--settings")
 _PACKAGE = "@anthropic-ai/claude-code"
+_NODE_VALUED = ("-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions")
+"Node's options that take the next word."
 
 
 # -- the command -------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ _PACKAGE = "@anthropic-ai/claude-code"
 def program_at(command: Sequence[str]) -> int | None:
     """Where in a command line Claude Code's own arguments begin; None if it is another program.
 
-    Known: `claude`, `node .../@anthropic-ai/claude-code/cli.js`, `npx @anthropic-ai/claude-code`.
+    Known: `claude`, `node .../@anthropic-ai/claude-code/cli.js`. What starts it in its turn: `launchers`.
     """
     if not command:
         return None
@@ -79,13 +81,14 @@ def program_at(command: Sequence[str]) -> int | None:
         for at, word in enumerate(command[1:], start=1):
             if f"{_PACKAGE}/cli.js" in word or PurePath(word).name == "claude":
                 return at + 1
-            if not word.startswith("-"):
+            if not word.startswith("-") and command[at - 1] not in _NODE_VALUED:
                 return None
-    if name in ("npx", "bunx"):
-        for at, word in enumerate(command[1:], start=1):
-            if re.fullmatch(re.escape(_PACKAGE) + r"(@.+)?", word):
-                return at + 1
     return None
+
+
+def is_package(word: str) -> bool:
+    """Whether a word names the package that Claude Code comes in, in whatever version."""
+    return re.fullmatch(re.escape(_PACKAGE) + r"(@.+)?", word) is not None
 
 
 def option_values(arguments: Sequence[str], name: str) -> list[str]:
@@ -392,6 +395,26 @@ def template_variables(templates: Sequence[str], url: str, port: int) -> dict[st
 
 class UntrustedUpstream(Exception):
     """A base URL that came with a project folder, or that nobody can tell; the text says where from and what to do."""
+
+
+def past_gateway(command: str, sources: Sequence[Source]) -> str | None:
+    """What to say before a command starts in which no Claude Code was recognised, should there be one in it.
+
+    Settings that came with the folder would send its key elsewhere, and an option of ours cannot be put in the way.
+    """
+    past = [s for s in sources if s.kind not in TRUSTED and (s.doubtful or s.env.get(BASE_URL))]
+    if not past:
+        return None
+    place = shown_text(past[-1].place)
+    to = (
+        "may send it, with its key, past"
+        if past[-1].doubtful
+        else f"sends it, with its key, to {shown_url(past[-1].env[BASE_URL])} and past"
+    )
+    return (
+        f"if {shown_text(command)} starts Claude Code, {place} of this project {to} the gateway. "
+        "To prevent that, name claude itself: holdfast run -- claude ..."
+    )
 
 
 def upstream_from_client(

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli import catalogue, claude, config, errors, settings_text
+from holdfast.cli import catalogue, claude, config, errors, launchers, settings_text
 from holdfast.cli.child import Ended, Foreground, GatewayFailed, GatewayProcess, end_like
 from holdfast.cli.control import Counts, Start
 from holdfast.cli.gateway_log import LOG_NAME
@@ -31,8 +31,8 @@ class Plan:
     """What will be run, and behind what."""
 
     command: tuple[str, ...]
-    claude_at: int | None
-    "Where Claude Code's arguments begin in the command; None for any other program."
+    client: launchers.Client | None
+    "Where Claude Code is in the command; None where it is not, as far as can be told."
     sources: tuple[claude.Source, ...]
     upstream: Upstream
     upstream_origin: str
@@ -41,7 +41,11 @@ class Plan:
 
     @property
     def is_claude(self) -> bool:
-        return self.claude_at is not None
+        return self.client is not None
+
+    def seen_by_client(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The environment with what the command line sets for Claude Code (`env NAME=VALUE claude`)."""
+        return {**environ, **(self.client.assigned if self.client is not None else {})}
 
 
 def make_plan(
@@ -54,9 +58,10 @@ def make_plan(
     trust_project: bool,
 ) -> Plan:
     """Decide upstream and features. Raises `Misused` with advice."""
-    at = claude.program_at(command)
-    sources = claude.read_settings(command[at:], environ, directory, platform) if at is not None else []
-    url, origin = _upstream_url(values, environ, sources, trust_project=trust_project)
+    client = launchers.find(command)
+    seen = {**environ, **(client.assigned if client is not None else {})}
+    sources = claude.read_settings(client.arguments, seen, directory, platform) if client is not None else []
+    url, origin = _upstream_url(values, seen, sources, trust_project=trust_project)
     allow_plain = bool(values["allow-plain-upstream"].value)
     upstream = config.parse_upstream(url, origin, allow_plain=allow_plain)
     unbuffer = values["unbuffer"]
@@ -64,7 +69,7 @@ def make_plan(
         # Behind whatever gateway: a buffered tool argument is the silence that freezes clients. Should upstream
         # not know the field, the turn is asked again without it, and no later one has it.
         unbuffer = config.Value(True, "default")
-    return Plan(tuple(command), at, tuple(sources), upstream, origin, unbuffer, values)
+    return Plan(tuple(command), client, tuple(sources), upstream, origin, unbuffer, values)
 
 
 def _upstream_url(
@@ -136,11 +141,18 @@ def write_private(directory: Path, content: bytes) -> Path:
 
 def settings_passed(plan: Plan, url: str, environ: Mapping[str, str]) -> dict[str, Any] | None:
     """The settings that Claude Code is given so that ours win; None where it needs none. Raises `Misused`."""
-    elsewhere = plan.is_claude and claude.starts_elsewhere(plan.command[plan.claude_at :])
+    client = plan.client
+    elsewhere = client is not None and (client.altered or claude.starts_elsewhere(client.arguments))
     try:
-        return claude.settings_to_pass(url, plan.sources, environ, elsewhere=elsewhere)
+        passed = claude.settings_to_pass(url, plan.sources, environ, elsewhere=elsewhere)
     except claude.NotJoined as refusal:
         raise errors.Misused(str(refusal)) from None
+    if passed and client and client.in_script and claude.option_values(client.arguments, "--settings"):
+        raise errors.Misused(
+            "the gateway's address has to be joined with your --settings, which stands in a shell's script. "
+            "Leave the shell out: holdfast run -- claude --settings ..."
+        )
+    return passed
 
 
 def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple[list[str], Path | None]:
@@ -150,14 +162,13 @@ def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple
     which other users can read: on Linux into a file in memory. Raises `Misused` where there is no such place, or
     where that file could not be read.
     """
-    command = list(plan.command)
-    if plan.claude_at is None:
-        return command, None
+    if plan.client is None:
+        return list(plan.command), None
     passed = settings_passed(plan, url, environ)
     if passed is None:
-        return command, None
+        return list(plan.command), None
     argument, made = settings_text.dump(passed), None
-    if not claude.may_be_shown(passed, command[plan.claude_at :]):
+    if not claude.may_be_shown(passed, plan.client.arguments):
         directory = memory_directory(environ)
         if directory is None:
             raise errors.Misused(
@@ -166,7 +177,7 @@ def with_our_settings(plan: Plan, url: str, environ: Mapping[str, str]) -> tuple
             )
         made = write_private(directory, argument.encode())
         argument = str(made)
-    return claude.with_option(command, plan.claude_at, "--settings", argument), made
+    return plan.client.with_option(plan.command, "--settings", argument), made
 
 
 # -- running -----------------------------------------------------------------------------------------------
@@ -216,13 +227,14 @@ def run_behind_gateway(
     listener = listen(number if isinstance(number, int) else 0)
     port, prefix = listener.getsockname()[1], secrets.token_urlsafe(12)
     url = f"http://127.0.0.1:{port}/{prefix}/"
-    variables = child_variables(plan, environ, url, port, templates)
+    seen = plan.seen_by_client(environ)
+    variables = child_variables(plan, seen, url, port, templates)
     try:
         log = state_dir() / LOG_NAME
     except StateError as error:
         raise errors.Unavailable(f"{error}.") from None
-    settings, retention = gateway_settings(plan, environ, prefix), config.retention_from(plan.values)
-    command, made = with_our_settings(plan, url, environ)
+    settings, retention = gateway_settings(plan, seen, prefix), config.retention_from(plan.values)
+    command, made = with_our_settings(plan, url, seen)
     try:
         start = Start(settings, retention, made, config.otel_from(plan.values))
         gateway = GatewayProcess(listener, start, environ, log)
@@ -246,6 +258,7 @@ def run_behind_gateway(
 
 def check_text(plan: Plan, environ: Mapping[str, str], templates: Sequence[str]) -> str:
     """What `run --check` prints."""
+    environ = plan.seen_by_client(environ)
     seen = claude.trusted_environment(environ, plan.sources)
     config.common_settings(plan.values, plan.upstream, seen)
     shown = config.in_force(plan.values, plan.upstream, seen) | {
@@ -300,9 +313,10 @@ def command(
 ) -> None:
     """Run COMMAND with its terminal untouched, its API traffic going through a gateway of its own.
 
-    Claude Code is known by name: its settings are read to find the base URL that it would have used, which
-    becomes the upstream, and the features that it switches off behind a gateway are switched on again. Any other
-    command finds the gateway in ANTHROPIC_BASE_URL, or in a variable named with --env.
+    Claude Code is known by name, also behind env, timeout, npx, sh -c and their like: its settings are read to
+    find the base URL that it would have used, which becomes the upstream, and the features that it switches off
+    behind a gateway are switched on again. Any other command finds the gateway in ANTHROPIC_BASE_URL, or in a
+    variable named with --env.
 
     Its exit code is passed on. Afterwards one line on stderr says what was carried and what was saved.
 
@@ -319,6 +333,9 @@ def command(
     plan = make_plan(command, values, environ, Path.cwd(), sys.platform, trust_project=trust_project_upstream)
     if check:
         click.echo(check_text(plan, environ, templates))
+    if not plan.is_claude and not trust_project_upstream:
+        _warn(command[0], claude.read_settings([], environ, Path.cwd(), sys.platform))
+    if check:
         return
     ended, counts, restarts = run_behind_gateway(plan, environ, templates)
     if not quiet_end:
@@ -326,9 +343,16 @@ def command(
     sys.exit(end_like(ended))
 
 
+def _warn(program: str, sources: Sequence[claude.Source]) -> None:
+    warning = claude.past_gateway(program, sources)
+    if warning is not None:
+        with suppress(OSError):
+            click.echo(f"holdfast: {warning}", err=True)
+
+
 def _say(plan: Plan, environ: Mapping[str, str], counts: Counts, restarts: int) -> None:
     why = claude.why_nothing(
-        environ,
+        plan.seen_by_client(environ),
         plan.sources,
         is_claude=plan.is_claude,
         asked=counts.opaque > 0,
