@@ -109,6 +109,19 @@ def test_an_empty_upstream_is_refused_and_not_the_default(tmp_path: Path) -> Non
     values = config.gather("serve", {}, NOWHERE, tmp_path / "c.toml")
     with pytest.raises(Misused, match=r"upstream from .*c\.toml is empty"):
         serve.make_plan(values, NOWHERE)
+    unset = {**NOWHERE, "HOLDFAST_UPSTREAM": ""}
+    with pytest.raises(Misused, match="upstream from HOLDFAST_UPSTREAM is empty"):
+        serve.make_plan(config.gather("serve", {}, unset, None), unset)
+    flagged = serve.make_plan(config.gather("serve", {"upstream": "https://a.example"}, unset, None), unset)
+    assert flagged.settings.upstream.host == "a.example"
+
+
+@pytest.mark.parametrize("name", ["HOLDFAST_TOKEN", "HOLDFAST_TOKEN_FILE"])
+def test_an_empty_token_is_not_taken_for_none(name: str) -> None:
+    """Whoever sets it wants the gateway closed."""
+    unset = {**NOWHERE, name: ""}
+    with pytest.raises(Misused, match=f"{name} is set and empty"):
+        serve.make_plan(config.gather("serve", {}, unset, None), unset)
 
 
 # -- probes ------------------------------------------------------------------------------------------------

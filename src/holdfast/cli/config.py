@@ -72,6 +72,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
+NEVER_UNSET = ("upstream", "token-file")
+"What is set to nothing counts as not set, but for these: keys would go to the default's host, or the gateway be open."
+
+
 def from_environment(environ: Mapping[str, str]) -> Values:
     """The settings among the variables. An unknown `HOLDFAST_` name is an error."""
     by_variable = {option.variable: option for option in CATALOGUE}
@@ -84,9 +88,11 @@ def from_environment(environ: Mapping[str, str]) -> Values:
                 f"the environment sets {name}, which holdfast does not know."
                 f"{suggest(name, [*by_variable, *ELSEWHERE])} Correct it or unset it."
             )
+        option = by_variable[name]
         if text:
-            option = by_variable[name]
             values[option.name] = _read_from(option, text, name)
+        elif option.name in NEVER_UNSET:
+            values[option.name] = Value("", name)
     return values
 
 

@@ -107,6 +107,11 @@ def _names(values: config.Values) -> frozenset[str]:
 def read_token(values: config.Values, environ: Mapping[str, str]) -> tuple[str | None, str]:
     """The access token and where it is from: `--token-file`, else `HOLDFAST_TOKEN`. Raises `Misused`."""
     path = values["token-file"].value
+    empty = values["token-file"].origin if path == "" else "HOLDFAST_TOKEN"
+    if path == "" or (path is None and environ.get("HOLDFAST_TOKEN") == ""):
+        raise errors.Misused(
+            f"{empty} is set and empty, so there would be no access token. Give one, or unset {empty}."
+        )
     if isinstance(path, Path):
         try:
             mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
