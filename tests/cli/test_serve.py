@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pexpect
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from holdfast import __version__
 from holdfast.cli import admin, config, serve
@@ -477,3 +479,29 @@ def test_a_certificate_that_does_not_fit_is_an_error(tmp_path: Path, upstream: s
 
     assert ended.returncode == 2
     assert "belong together" in ended.stderr
+
+
+def test_a_key_with_a_passphrase_is_refused_and_not_asked_for(tmp_path: Path) -> None:
+    """Nobody is there to type it; OpenSSL would wait at the terminal for ever."""
+    authority = trustme.CA().issue_cert("gateway.example")
+    authority.cert_chain_pems[0].write_to_path(str(tmp_path / "c.pem"))
+    key = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"word"),
+    )
+    (tmp_path / "k.pem").write_bytes(locked)
+    it = pexpect.spawn(
+        sys.executable,
+        ["-m", "holdfast", "serve", "--check", "--tls-cert", str(tmp_path / "c.pem"), "--tls-key", str(tmp_path / "k.pem")],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        timeout=20,
+        encoding="utf-8",
+    )  # fmt: skip
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 2
+    assert it.before is not None
+    assert "has a passphrase" in it.before.replace("\r\n", " ")

@@ -183,13 +183,28 @@ def server_tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(*certificate)
+        context.load_cert_chain(*certificate, password=_no_passphrase)
+    except _Encrypted:
+        key = certificate[1]
+        raise errors.Misused(
+            f"the key {key} has a passphrase, which nobody is there to type when a service starts. Give a copy without "
+            f"one that only this user can read: (umask 077; openssl pkey -in {key} -out plain.pem)"
+        ) from None
     except (OSError, ssl.SSLError) as error:
         raise errors.Misused(
             f"the certificate {certificate[0]} with the key {certificate[1]} cannot be used: {error}. "
-            "Both must be PEM, belong together, and the key must not have a passphrase."
+            "Both must be PEM, and belong together."
         ) from None
     return context
+
+
+class _Encrypted(Exception):
+    """The key needs a passphrase."""
+
+
+def _no_passphrase() -> str:
+    # Without this OpenSSL would ask on the terminal.
+    raise _Encrypted
 
 
 def turn_log(kind: str) -> TurnLog | None:
