@@ -214,6 +214,10 @@ def test_a_port_has_sixteen_bits() -> None:
         ({"HOLDFAST_PROXY": "socks5://x"}, "(scheme 'socks5'); give http://host:port"),
         ({"HOLDFAST_PROXY": "https://x"}, "(scheme 'https'); give http://host:port"),
         ({"HTTPS_PROXY": "socks5://x"}, "(scheme 'socks5'); give http://host:port"),
+        (
+            {"HTTPS_PROXY": "me:12@proxy.example"},
+            "HTTPS_PROXY names a proxy without its port; write it as http",
+        ),
         ({"HOLDFAST_CA_FILE": "/etc/hostname"}, "the CA file /etc/hostname could not be read"),
         ({"SSL_CERT_FILE": "/etc/hostname"}, "the CA file /etc/hostname could not be read"),
         ({"HOLDFAST_CLIENT_CERT": "/etc/hostname"}, "the client certificate /etc/hostname with its key"),
@@ -232,6 +236,15 @@ def test_what_no_connection_could_be_made_with_is_refused_by_check(
 
     assert ended.exit_code == 2
     assert complaint in ended.output
+
+
+def test_a_proxy_without_a_port_is_no_obstacle_where_another_is_chosen(tmp_path: Path) -> None:
+    """Programs disagree which port is meant; a flag ends the question."""
+    environ = OTHERS | NOWHERE | {"HTTPS_PROXY": "proxy.example"}
+    flags = ["serve", "--upstream", "https://a.example", "--check", "--proxy"]
+
+    assert CliRunner(env=environ).invoke(main, [*flags, "none"]).exit_code == 0
+    assert CliRunner(env=environ).invoke(main, [*flags, "http://proxy.example"]).exit_code == 0
 
 
 def test_certificates_are_not_looked_at_where_upstream_speaks_no_tls() -> None:

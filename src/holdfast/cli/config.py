@@ -376,11 +376,16 @@ def existing_file(values: Values, name: str) -> Path | None:
 
 
 def proxy_from(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> str | None:
-    """The proxy towards upstream: the setting, else the usual variables; `none` for none."""
+    """The proxy towards upstream: the setting, else the usual variables; `none` for none. Raises `Misused`."""
     chosen = values["proxy"].value
     if chosen == "none":
         return None
-    return str(chosen) if chosen else proxies.proxy_for(upstream, environ)
+    if chosen:
+        return str(chosen)
+    try:
+        return proxies.proxy_for(upstream, environ)
+    except ValueError as error:
+        raise Misused(f"{error}.") from None
 
 
 def idle_proxy(values: Values, upstream: Upstream) -> str | None:
@@ -395,8 +400,8 @@ def idle_proxy(values: Values, upstream: Upstream) -> str | None:
 
 def in_force(values: Values, upstream: Upstream, environ: Mapping[str, str]) -> Values:
     """The values, for `--check`, together with what the environment adds to them. Raises `Misused`."""
-    shown, proxy, tls = dict(values), proxies.named_proxy(upstream, environ), tls_from(values, environ)
-    if values["proxy"].value is None and proxy is not None:
+    shown, tls = dict(values), tls_from(values, environ)
+    if values["proxy"].value is None and (proxy := proxies.named_proxy(upstream, environ)) is not None:
         shown["proxy"] = Value(proxy[1], proxy[0])
     idle = idle_proxy(values, upstream)
     if idle is not None:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from holdfast.gateway.settings import Tls, Upstream
 
 
 def proxy_for(upstream: Upstream, environ: Mapping[str, str]) -> str | None:
-    """The proxy's URL (it may hold a password: show it to nobody), or None for a direct connection."""
+    """The proxy's URL (it may hold a password: show it to nobody), or None for a direct connection. Raises `ValueError`."""
     found = named_proxy(upstream, environ)
     return found[1] if found is not None else None
 
 
 def named_proxy(upstream: Upstream, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that names the proxy, and the proxy's URL; None for a direct connection."""
+    """The variable that names the proxy, and the proxy's URL; None for a direct connection.
+
+    Raises `ValueError` with advice for a bare name: curl takes port 1080 for it, Go 80, Node 443 or none.
+    """
     if is_loopback(upstream.host) or excluded(upstream, _first(environ, "no_proxy")[1] or ""):
         return None
     name, chosen = _first(environ, f"{upstream.scheme}_proxy")
@@ -29,7 +33,18 @@ def named_proxy(upstream: Upstream, environ: Mapping[str, str]) -> tuple[str, st
         name, chosen = _first(environ, "all_proxy")
     if not chosen:
         return None
-    return name, chosen if "://" in chosen else f"http://{chosen}"
+    if "://" in chosen:
+        return name, chosen
+    if not _has_port(chosen):
+        raise ValueError(f"{name} names a proxy without its port; write it as http://host:port, or unset it")
+    return name, f"http://{chosen}"
+
+
+def _has_port(address: str) -> bool:
+    try:
+        return urlsplit(f"//{address}").port is not None
+    except ValueError:
+        return True  # and which it is will be complained about
 
 
 def _first(environ: Mapping[str, str], name: str) -> tuple[str, str | None]:
