@@ -103,7 +103,7 @@ MAY_WAIT = {
     "cli.beside": {"sqlite3"},
     "cli.capture": {"select", "signal", "subprocess", "threading"},
     "cli.child": {"selectors", "signal", "socket", "subprocess"},
-    "cli.sent_signals": {"signal", "threading"},
+    "cli.group_witness": {"signal", "socket"},
     "cli.demo": {"asyncio"},
     "cli.doctor": {"sqlite3"},
     "cli.doctor_now": {"subprocess"},
@@ -135,6 +135,7 @@ MAY_READ_CLOCKS = {
     "cli.doctor",
     "cli.flights",
     "cli.forget",
+    "cli.group_witness",
     "cli.homes",
 }
 "The first is the place to read them; the others measure or label something of their own."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -555,6 +556,109 @@ def test_a_key_of_the_terminal_arrives_once(key: str, number: int, terminal: Ter
     it.wait()
 
     assert it.exitstatus == 10 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_a_program_sends_to_the_whole_group_arrives_once(
+    number: signal.Signals, run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """`timeout`, `kill 0` and a closing shell reach the command themselves: a second one would end it unfinished."""
+    script = (
+        "import signal, time\nheard = []\n"
+        "for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):\n signal.signal(getattr(signal, name), lambda n, _: heard.append(n))\n"
+        "print('waiting', flush=True)\nwhile not heard: time.sleep(.01)\ntime.sleep(.5)\nprint(*heard)"
+    )
+    with subprocess.Popen(
+        [*HOLDFAST, "--", sys.executable, "-c", script],
+        env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hears_hangups,
+    ) as it:  # fmt: skip
+        assert it.stdout is not None
+        assert it.stdout.readline() == "waiting\n"
+        os.killpg(it.pid, number)
+
+        assert it.stdout.readline() == f"{number.value}\n"
+        assert it.wait(10) == 0
+
+
+def test_timeouts_signal_arrives_once(environ: dict[str, str], tmp_path: Path) -> None:
+    """GNU timeout sends to `run` and then to the group that both are in."""
+    if shutil.which("timeout") is None:
+        pytest.skip("this machine has no timeout(1)")
+    script = (
+        "import signal, time\nheard = []\nsignal.signal(signal.SIGTERM, lambda n, _: heard.append(n))\n"
+        "while not heard: time.sleep(.01)\ntime.sleep(.5)\nprint(len(heard))"
+    )
+    ended = subprocess.run(
+        ["timeout", "3", *HOLDFAST, "--", sys.executable, "-c", script],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert ended.stdout == "1\n"
+    assert ended.returncode == 124
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_what_is_sent_to_run_alone_arrives_after_what_the_group_got(name: str, terminal: Terminal) -> None:
+    """Only what came at the same moment is the same signal."""
+    it = terminal(
+        f"import os, signal, sys\nsignal.signal(signal.{name}, lambda *_: os.write(1, b'heard '))\n"
+        "print('waiting', flush=True)\nwhile True: signal.pause()"
+    )
+    it.expect("waiting")
+    os.killpg(pid_of(it), getattr(signal, name))
+    it.expect("heard ")
+    time.sleep(0.5)
+    assert it.expect(["heard ", pexpect.TIMEOUT], timeout=0.1) == 1
+    os.kill(pid_of(it), getattr(signal, name))
+    it.expect("heard ")
+    os.kill(pid_of(it), getattr(signal, name))
+    it.expect("heard ")
+
+
+def test_a_lost_witness_costs_no_signal(terminal: Terminal) -> None:
+    """Without it, what no key sends is handed on as it comes, and keys are left to the terminal."""
+    it = terminal(COUNTS)
+    it.expect("waiting")
+    witness = next(
+        pid for pid, (parent, _, words) in processes().items() if parent == it.pid and "holdfast run" in words
+    )
+    os.kill(witness, signal.SIGKILL)
+    it.sendcontrol("c")
+    it.expect("heard")
+    os.kill(pid_of(it), signal.SIGTERM)
+    it.expect(pexpect.EOF)
+    it.wait()
+
+    assert it.exitstatus == 10 + signal.SIGINT
+
+
+def test_the_witness_ends_with_run(terminal: Terminal) -> None:
+    """Even where `run` is killed: it holds nobody's pipe or port."""
+    it = terminal(
+        "import signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nprint('waiting', flush=True)\ntime.sleep(3)"
+    )
+    it.expect("waiting")
+    mine = [
+        pid for pid, (parent, _, words) in processes().items() if parent == it.pid and "holdfast run" in words
+    ]
+    os.kill(pid_of(it), signal.SIGKILL)
+
+    assert len(mine) == 1
+    assert until(lambda: gone(mine[0]), 2)
+
+
+def test_a_gateway_started_again_has_no_signal_blocked(terminal: Terminal) -> None:
+    """What the supervisor waits for is its own business."""
+    it = terminal(f"{ASK}\nprint('first', ask())\ninput()\nprint('second', ask())\ninput()\n")
+    it.expect("first 200")
+    os.kill(gateway_of(it.pid), signal.SIGKILL)
+    it.sendline("")
+    it.expect("second 200")
+    status = Path(f"/proc/{gateway_of(it.pid)}/status")
+    if not status.exists():
+        pytest.skip("this system does not tell what is blocked")
+
+    assert "SigBlk:\t0000000000000000\n" in status.read_text()
 
 
 def test_nothing_of_ours_is_on_the_screen_while_the_command_lives(terminal: Terminal) -> None:

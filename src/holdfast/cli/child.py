@@ -1,7 +1,7 @@
 """The supervisor of `run`: one command in the foreground, one gateway process that is never missed for long.
 
 The command shares our process group and terminal, so that Ctrl-C, Ctrl-Z and resizing reach it as if we were
-not there. We survive those signals, hand on what another program sends to us alone, and follow the command: when it
+not there. We survive those signals, hand on what was sent to us alone (`group_witness`), and follow the command: when it
 stops, we stop, so that the shell gets its prompt; when it ends, we end the same way. The listening socket is ours, so
 the port outlives a crashed gateway: connections wait in its queue for the few hundred milliseconds until the next one
 accepts them.
@@ -34,7 +34,7 @@ from holdfast.cli.control import (
     decode_from_gateway,
     encode,
 )
-from holdfast.cli.sent_signals import KEYS, SentSignals
+from holdfast.cli.group_witness import GroupWitness
 
 START_S = 15.0
 "For the gateway to be ready the first time."
@@ -57,21 +57,12 @@ GATEWAY_PREFIXES = (
     "OTEL_RESOURCE_",
 )
 
-_FOLLOWED = (
-    signal.SIGCHLD,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTSTP,
-    signal.SIGCONT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-)
-
-
-_HANDED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
-"No key of the terminal sends these."
-_SENT = 0x80
-"Added to the number of a signal in the wake-up socket that a process is known to have sent to us alone."
+_KEYS = (signal.SIGINT, signal.SIGQUIT)
+"What the terminal makes of Ctrl-C and Ctrl-\\."
+_HANDED_ON = (*_KEYS, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT, signal.SIGUSR1, signal.SIGUSR2)
+_FOLLOWED = (signal.SIGCHLD, signal.SIGTSTP, *_HANDED_ON)
+SETTLE_S = 0.05
+"From a signal to asking who else got it: whoever sends to many does so one after the other."
 
 
 class GatewayFailed(Exception):
@@ -277,7 +268,10 @@ class Foreground:
     def __init__(self, gateway: GatewayProcess) -> None:
         self._gateway = gateway
         self._command: int | None = None
-        self._had_terminal = has_terminal()
+        self._witness: GroupWitness | None = None
+        self._arrived: set[int] = set()
+        "Signals of which it is not yet known who else got them."
+        self._settled_at_s: float | None = None
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -291,28 +285,20 @@ class Foreground:
         for number in _FOLLOWED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _do_nothing)
+        self._witness = GroupWitness(_HANDED_ON)
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         # Descriptors that the user had opened for the command (3<file) are its own business: not closed.
         try:
             process = subprocess.Popen(command, env=dict(environ), close_fds=False)
             self._command = process.pid
-            sent = SentSignals(self._tell)
-            try:
-                self._gateway.serves(process.pid)
-                self._watch_control()
-                ended = self._loop(process.pid)
-            finally:
-                sent.close()
+            self._gateway.serves(process.pid)
+            self._watch_control()
+            ended = self._loop(process.pid)
             process.returncode = ended.code
             return ended
         finally:
             signal.set_wakeup_fd(-1)
-
-    def _tell(self, number: int, pid: int) -> None:
-        """Wake the loop for a signal that a process sent to us alone. What the command sends us it knows of."""
-        if pid != self._command:
-            with contextlib.suppress(BlockingIOError):
-                self._wake_out.send(bytes([number | _SENT]))
+            self._witness.close()
 
     def _loop(self, pid: int) -> Ended:
         while True:
@@ -324,11 +310,12 @@ class Foreground:
                 self._watch_control()
             if self._gateway.restart_if_due(time.monotonic()):
                 self._watch_control()
+            self._hand_on(time.monotonic())
             self._wait()
 
     def _wait(self) -> None:
-        due = self._gateway.restart_at_s
-        timeout = None if due is None else max(0.0, due - time.monotonic())
+        due = [at for at in (self._gateway.restart_at_s, self._settled_at_s) if at is not None]
+        timeout = max(0.0, min(due) - time.monotonic()) if due else None
         for key, _ in self._selector.select(timeout):
             if key.fileobj is self._wake_in:
                 self._take_signals()
@@ -349,18 +336,23 @@ class Foreground:
                 self._follow_signal(number)
 
     def _follow_signal(self, number: int) -> None:
-        """Hand on what only we were sent. What the terminal sends has reached the command already."""
-        if number == signal.SIGHUP and self._hung_up() and os.getsid(0) != os.getpid():
-            return
-        sent = number & _SENT or (number in KEYS and not has_terminal())
-        if (sent or number in _HANDED_ON) and self._command is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._command, number & ~_SENT)
+        if number in _HANDED_ON:
+            self._arrived.add(number)
+            if self._settled_at_s is None:
+                self._settled_at_s = time.monotonic() + SETTLE_S
 
-    def _hung_up(self) -> bool:
-        """Whether the terminal is gone. The kernel then tells the session's leader (a shell, which tells its jobs);
-        only where a terminal program has started us directly is that ourselves alone."""
-        return self._had_terminal and not has_terminal()
+    def _hand_on(self, now_s: float) -> None:
+        """Hand on what only we were sent, once that is known."""
+        if self._settled_at_s is None or now_s < self._settled_at_s or self._command is None:
+            return
+        heard = self._witness.heard(4 * SETTLE_S) if self._witness is not None else None
+        if heard is None:
+            # Without a witness: keys come from the terminal, where there is one.
+            heard = frozenset(_KEYS) if has_terminal() else frozenset()
+        for number in sorted(self._arrived - heard):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._command, number)
+        self._arrived, self._settled_at_s = set(), None
 
     def _follow(self, pid: int) -> Ended | None:
         """The command's end, if it has come. If it has stopped, stop too until someone continues us."""
