@@ -137,20 +137,39 @@ def test_any_cutting_of_any_stream_gives_the_same_bytes_and_the_same_events(
     assert splitter.events == len(shapes)
 
 
-@given(st.integers(1, 5), st.integers(0, 60), st.data())
-def test_an_event_too_long_to_hold_is_handed_on_in_pieces(cuts: int, after: int, data: st.DataObject) -> None:
+@pytest.mark.parametrize("blank", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+def test_a_long_event_at_the_end_is_whole(blank: bytes) -> None:
+    """Also where its last byte is a carriage return, behind which nothing comes that could tell."""
+    splitter = EventSplitter()
+    long = b"data: " + b"x" * sse.LONGEST_HELD + blank
+
+    out = splitter.feed(long[:-3]) + splitter.feed(long[-3:])
+    if splitter.ends_with_data():
+        out += splitter.feed(b"")
+
+    assert out == long and splitter.rest() == b""
+    assert splitter.between_events and splitter.events == 1
+
+
+@given(st.sampled_from([b"\n", b"\r\n", b"\r"]), st.integers(1, 5), st.integers(0, 60), st.data())
+def test_an_event_too_long_to_hold_is_handed_on_in_pieces(
+    eol: bytes, cuts: int, after: int, data: st.DataObject
+) -> None:
     """Memory stays bounded; the stream says that it is inside an event meanwhile."""
     longest, sse.LONGEST_HELD = sse.LONGEST_HELD, 50
+    delta, start = DELTA.replace(b"\n", eol), START.replace(b"\n", eol)
     try:
-        long = b"event: content_block_start\ndata: " + b"x" * 120 + b"\n\n"
-        stream = long + DELTA * 2 + START[:after]
+        long = b"event: content_block_start\ndata: ".replace(b"\n", eol) + b"x" * 120 + eol * 2
+        stream = long + delta * 2 + start[:after]
         places = sorted(data.draw(st.sets(st.integers(1, len(stream)), min_size=cuts, max_size=cuts)))
         splitter, out = EventSplitter(), b""
         for a, b in zip([0, *places], [*places, len(stream)], strict=True):
             out += splitter.feed(stream[a:b])
             if splitter.between_events:
-                assert out == b"" or out.endswith(b"\n\n") or len(out) > len(long)
+                assert out == b"" or out.endswith(eol * 2) or len(out) > len(long)
+        if splitter.ends_with_data():
+            out += splitter.feed(b"")
         assert out + splitter.rest() == stream
-        assert splitter.events == 3 + (after >= len(START))
+        assert splitter.events == 3 + (after >= len(start))
     finally:
         sse.LONGEST_HELD = longest

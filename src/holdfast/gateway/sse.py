@@ -30,7 +30,6 @@ class EventSplitter:
         "_blank_line",
         "_carriage_returns",
         "_held",
-        "_newline_before",
         "between_events",
         "events",
         "notable",
@@ -40,7 +39,6 @@ class EventSplitter:
         self._held = b""
         self._carriage_returns = False
         self._blank_line = _BLANK_LINE
-        self._newline_before = False
         self.between_events = True
         "False only while an event too long to hold is being handed on in pieces."
         self.events = 0
@@ -51,7 +49,7 @@ class EventSplitter:
     def feed(self, data: bytes) -> bytes:
         """Take `data`, return the bytes up to the last event boundary (often all of it, often nothing)."""
         if not self.between_events:
-            data = self._end_long_event(data)
+            data = self._end_long_event(self._held + data)
             if not self.between_events:
                 return data
             done = data[: len(data) - len(self._held)]
@@ -96,10 +94,8 @@ class EventSplitter:
             self._held = data
             return b""
         self.between_events = False
-        self._held = b""
-        self._newline_before = data.endswith((b"\n", b"\r"))
         self.notable.append(data)
-        return data
+        return self._without_last_line_ends(data)
 
     def _feed_any_line_ending(self, data: bytes) -> bytes:
         self.notable = []
@@ -120,15 +116,17 @@ class EventSplitter:
     def _end_long_event(self, data: bytes) -> bytes:
         """Look for the end of the event that is handed on in pieces; what follows it goes to `_held`."""
         self.notable = []
-        if self._newline_before and data[:1] in (b"\n", b"\r"):
-            end = 1
-        else:
-            blank = _BLANK_LINE.search(data)
-            if blank is None:
-                self._newline_before = data.endswith((b"\n", b"\r"))
-                return data
-            end = blank.end()
+        blank = self._blank_line.search(data)
+        if blank is None:
+            return self._without_last_line_ends(data)
         self.between_events = True
         self.events += 1
-        self._held = data[end:]
+        self._held = data[blank.end() :]
         return data
+
+    def _without_last_line_ends(self, data: bytes) -> bytes:
+        """A piece of a long event, but for what may be the beginning of the blank line that ends it."""
+        text = data.rstrip(b"\r\n")
+        self._held = data[len(text) :]
+        self._carriage_returns |= b"\r" in self._held
+        return text
