@@ -58,6 +58,7 @@ MAY_WAIT = {
     "flight.instances": {"fcntl", "sqlite3", "subprocess"},
     "flight.journal": {"sqlite3", "threading"},
     "flight.marks": {"sqlite3"},
+    "flight.plain_files": {"select"},
     "flight.reading": {"sqlite3"},
     "flight.schema": {"sqlite3"},
     "flight.state": {"fcntl"},
@@ -98,7 +99,6 @@ MAY_WAIT = {
     "telemetry.query": {"concurrent", "sqlite3", "threading"},
     "telemetry.traces": {"threading"},
     # what the command line starts, follows, stops and shows
-    "cli.add": {"select"},
     "cli.admin": {"asyncio"},
     "cli.beside": {"sqlite3"},
     "cli.capture": {"select", "signal", "subprocess", "threading"},

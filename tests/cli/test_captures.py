@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 from holdfast.captures.connections import follow
 from holdfast.captures.telling import Twins, block, conclude, story
 from holdfast.cli.main import main
+from holdfast.flight import plain_files
 from tests.captures.packets import Host, Made, Talk, as_packets, pcap, pcapng
 
 
@@ -159,6 +162,21 @@ def test_what_is_no_capture_is_refused_with_advice(tmp_path: Path, content: byte
 
     assert result.exit_code == 1
     assert said in words(result)
+
+
+def test_a_pipe_is_read_and_one_without_a_writer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`holdfast captures <(zcat trace.pcap.gz)`; and a terminal or a disk is no capture."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(pcap(forgotten()),))
+    writer.start()
+    assert "2 TCP connections" in typed(tmp_path / "pipe").output
+    writer.join(10)
+
+    monkeypatch.setattr(plain_files, "WRITER_S", 0.05)
+    assert "a pipe that nobody writes to" in typed(tmp_path / "pipe").output
+    assert "a device, not a regular file" in typed("/dev/zero").output
 
 
 def test_a_missing_file_a_directory_and_the_rest(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from holdfast.cli import add, diagnose, forget, mark, zones
+from holdfast.cli import diagnose, forget, mark, zones
+from holdfast.flight import plain_files
 from holdfast.sessions import lines
 from tests.sessions.unsent import DEVICE, Unsent
 from tests.sessions.written import MORNING_MS, Pen
@@ -608,14 +609,14 @@ def test_a_named_pipe_that_nobody_writes_to_is_refused(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One with a writer is read."""
-    monkeypatch.setattr(add, "WRITER_S", 0.05)
+    monkeypatch.setattr(plain_files, "WRITER_S", 0.05)
     a_month_with_a_limit(home)
     os.mkfifo(tmp_path / "pipe")
     refused = diagnosed(home, "--add", str(tmp_path / "pipe"), code=2).output
     assert "a pipe that nobody writes to" in refused
     assert "a device, not a regular file" in diagnosed(home, "--add", "/dev/zero", code=2).output
 
-    monkeypatch.setattr(add, "WRITER_S", 5.0)
+    monkeypatch.setattr(plain_files, "WRITER_S", 5.0)
     writer = subprocess.Popen(["sh", "-c", f"echo hello > {shlex.quote(str(tmp_path / 'pipe'))}"])
     said = diagnosed(home, "--add", str(tmp_path / "pipe")).output
     assert writer.wait(10) == 0 and "paste" in said

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from holdfast import __version__
 from holdfast.cli import admin, config, serve
 from holdfast.cli.errors import Misused
+from holdfast.flight import plain_files
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 NOWHERE = {"HOME": "/nonexistent"}
@@ -92,6 +93,38 @@ def test_a_token_file_that_everyone_can_read_is_refused(tmp_path: Path) -> None:
         plan(token_file=str(file))
     file.chmod(0o600)
     assert plan(token_file=str(file)).settings.token == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("pipe", "nobody writes to"), ("/dev/zero", "a device"), (".", "a directory"), ("long", "longer than")],
+)
+def test_what_holds_no_settings_and_no_token_is_not_waited_for(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that hangs while it starts says nothing at all."""
+    monkeypatch.setattr(plain_files, "WRITER_S", 0.05)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "long").write_bytes(b"#" * (config.LONGEST_FILE + 1))
+    (tmp_path / "long").chmod(0o600)
+    path = tmp_path / name
+
+    with pytest.raises(Misused, match=f"the settings file .* cannot be read: .*{said}"):
+        config.from_file(path)
+    with pytest.raises(Misused, match=f"the token file .* cannot be read: .*{said}"):
+        plan(token_file=str(path))
+
+
+def test_settings_and_a_token_may_come_out_of_pipes(tmp_path: Path) -> None:
+    """`--config <(...)`: from a secret store, with nothing on a disk."""
+    for name, text in (("settings", "drain = '10m'\n"), ("token", f"{TOKEN}\n")):
+        os.mkfifo(tmp_path / name, 0o600)
+        threading.Thread(target=(tmp_path / name).write_text, args=(text,), daemon=True).start()
+
+    values = config.gather("serve", {"token_file": str(tmp_path / "token")}, NOWHERE, tmp_path / "settings")
+
+    planned = serve.make_plan(values, NOWHERE)
+    assert (planned.drain_s, planned.settings.token) == (600.0, TOKEN)
 
 
 def test_tls_needs_both_files(tmp_path: Path) -> None:

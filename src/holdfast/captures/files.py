@@ -23,6 +23,7 @@ from struct import Struct
 from typing import BinaryIO, TypeAlias
 
 from holdfast.flight.flights import counted as how_many
+from holdfast.flight.plain_files import open_once
 
 Packet: TypeAlias = tuple[int, int, bytes, int, int, int, int]
 """(at_ns, link_type, buffer, start, captured, original, view).
@@ -129,8 +130,8 @@ class Capture:
 
 @contextmanager
 def open_capture(path: str | Path) -> Iterator[Capture]:
-    """A capture file by its path. Raises `NotACapture`, and OSError where the file cannot be opened."""
-    with Path(path).open("rb", buffering=0) as raw:
+    """A capture file by its path, or a pipe (`<(zcat x.gz)`). Raises `NotACapture`, and OSError for what cannot be read."""
+    with open_once(Path(path)) as raw:
         yield capture_from(raw, str(path))
 
 

@@ -6,9 +6,7 @@ A command takes the options by `adds`, calls `look` with the turns that it shows
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ from typing import Any, Protocol, TypeVar, cast
 import click
 
 from holdfast.cli.errors import Failed
+from holdfast.flight import plain_files
 from holdfast.flight.endings import Mechanism, Side
 from holdfast.flight.flights import Line, counted
 from holdfast.flight.reading import Library, StoredTurn
@@ -44,8 +43,6 @@ PIECE = 1 << 20
 READS = (
     "--add reads logs of proxies and servers, HAR files, mitmproxy flows, pasted traces and packet captures"
 )
-WRITER_S = 3.0
-"A pipe's writer begins with ours, if there is one: the shell starts both."
 
 Row = tuple[str, str, str, str]
 "Who, when (`+300.1 s`, or `-`), what they say, what that does to our record (`agrees`, or empty)."
@@ -177,18 +174,10 @@ def _pieces(path: Path) -> Iterator[bytes]:
         yield from iter(partial(sys.stdin.buffer.read, PIECE), b"")
         return
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with plain_files.open_once(path) as pipe:
+            yield from iter(partial(pipe.read, PIECE), b"")
     except OSError as error:
         raise NotReadable(f"{clean(str(path))} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
-        # one that was never written to is not ready; one whose writer is gone is, with what is left in it
-        select.select([pipe], [], [], WRITER_S)
-        first: bytes | None = pipe.read(PIECE)
-        if first == b"":
-            raise NotReadable(f"{clean(str(path))} is a pipe that nobody writes to")
-        os.set_blocking(descriptor, True)
-        yield first or b""  # None: it has a writer, who has written nothing yet
-        yield from iter(partial(pipe.read, PIECE), b"")
 
 
 def _is_pipe(path: Path) -> bool:

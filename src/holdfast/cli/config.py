@@ -31,6 +31,7 @@ from holdfast.cli.catalogue import (
 )
 from holdfast.cli.errors import Misused, Unavailable
 from holdfast.flight.journal import Retention
+from holdfast.flight.plain_files import read_once
 from holdfast.flight.state import state_origin, state_path
 from holdfast.gateway.settings import (
     Keepalive,
@@ -96,10 +97,14 @@ def from_environment(environ: Mapping[str, str]) -> Values:
     return values
 
 
+LONGEST_FILE = 1024 * 1024
+"Bytes of a settings file; every setting together makes a few thousand."
+
+
 def from_file(path: Path) -> Values:
     """The settings of a TOML file. Errors name the file and the key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_once(path, LONGEST_FILE).decode("utf-8"))
     except FileNotFoundError:
         raise Misused(f"there is no settings file {path}. Create it, or leave --config out.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -22,6 +22,7 @@ from holdfast.cli.admin import Guard
 from holdfast.cli.turnline import turn_json, turn_text
 from holdfast.cli.turnlog import TurnLog
 from holdfast.flight.instances import Serving
+from holdfast.flight.plain_files import read_once
 from holdfast.flight.state import StateError
 from holdfast.gateway.settings import Settings, Upstream
 from holdfast.gateway.upstream.dial import UpstreamError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from holdfast.flight.journal import Journal, Retention
     from holdfast.gateway.server import Gateway
 
+LONGEST_TOKEN = 64 * 1024
+"Bytes of a token's file: more than any header may have."
 SHORTEST_TOKEN = 16
 "Characters. A token that guards an API key must not be guessable; `openssl rand -hex 32` makes a good one."
 
@@ -114,7 +117,7 @@ def read_token(values: config.Values, environ: Mapping[str, str]) -> tuple[str |
         )
     if isinstance(path, Path):
         try:
-            mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+            mode, token = path.stat().st_mode, read_once(path, LONGEST_TOKEN).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise errors.Misused(
                 f"the token file {path} cannot be read: {error}. Check path and owner."
