@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -804,3 +805,23 @@ def test_dirt_has_kinds_and_copies_are_counted_aloud(home: Path, monkeypatch: py
     ]
     assert "not read: 2 lines torn; 1 line not JSON; 1 line of no known shape; 1 line too long" in said
     assert "1 of them a copy" in said
+
+
+def test_a_home_that_may_not_be_looked_into_is_not_called_empty(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not look: exit code 2, and whose permission is missing."""
+    a_month_with_a_limit(home)
+    projects = home / ".claude" / "projects"
+    scandir = os.scandir
+
+    def refusing(place: Path) -> Any:
+        if Path(place) == projects:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    said = diagnosed(home, code=2).stderr
+
+    assert f"{projects} cannot be looked into (Permission denied)" in said

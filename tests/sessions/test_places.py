@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+
+import pytest
 
 from holdfast.sessions.places import roots, transcripts
 from tests.sessions.written import Pen
@@ -55,3 +59,22 @@ def test_a_link_to_itself_costs_itself_alone(tmp_path: Path) -> None:
     assert [one.path for one in found] == [session]
     assert (loops[0], "a link that leads to itself") in refused
     assert loops[2] in [path for path, _ in refused]
+
+
+def test_a_root_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's `.claude` is often private; the other root is read all the same."""
+    session = Pen().asks().saved(tmp_path)
+    shut = tmp_path / "shut"
+    stat = Path.stat
+
+    def refusing(path: Path, **options: bool) -> os.stat_result:
+        if path.is_relative_to(shut):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+
+    found, refused = transcripts([shut, *roots(tmp_path)])
+
+    assert [one.path for one in found] == [session]
+    assert refused == [(shut / "projects", "Permission denied")]

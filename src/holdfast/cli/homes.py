@@ -88,6 +88,7 @@ def diagnosed(
         )
     places = roots(where, os.environ if own else None)
     found, refused = transcripts(places, anywhere=own)
+    _must_be_readable(places, found, refused)
     with _stored(where, places) as store:
         done = _updated(store, found)
         unsent = update_unsent(store, client_telemetry.files(places))
@@ -112,6 +113,19 @@ def diagnosed(
             believed=(FIRST_CLIENT_MS, now_ms + YEAR_MS),
         )
         yield Diagnosed(store, engine, diagnosis)
+
+
+def _must_be_readable(
+    places: Sequence[Path], found: Sequence[Transcript], refused: Sequence[tuple[Path, str]]
+) -> None:
+    """Raises `Misused` where a root may not be looked into and no other has anything: then nothing is known of it."""
+    whole = {place / "projects" for place in places}
+    shut = [(path, why) for path, why in refused if path in whole]
+    if shut and not found:
+        path, why = shut[0]
+        raise Misused(
+            f"{clean(str(path))} cannot be looked into ({why}): run it as the user whose logs they are"
+        )
 
 
 @contextmanager
@@ -224,7 +238,11 @@ def _tools(store: Store) -> list[Coverage]:
 
 def _desktop(home: Path, zone: tzinfo, *, assumed: bool) -> tuple[list[desktop.DesktopLog], Coverage]:
     logs, unread = [], []
-    for path in desktop.logs(home):
+    try:
+        found = desktop.logs(home)
+    except OSError as error:
+        return [], Coverage("desktop log", "none", unreadable=(clean(f"{error.filename}: {error.strerror}"),))
+    for path in found:
         try:
             with open(path, encoding="utf-8", errors="replace", opener=only_files) as lines:
                 logs.append(desktop.read(lines, zone))

@@ -178,8 +178,13 @@ def _unsent(
 
 
 def _debug(directories: Sequence[Path]) -> tuple[list[debug.DebugLog], list[str]]:
-    logs, unread = [], []
-    for path in debug.logs(directories):
+    logs, unread, found = [], [], list[Path]()
+    for root in directories:
+        try:
+            found += debug.logs(root)
+        except OSError as error:
+            unread.append(f"{clean(str(root / 'debug'))}: {error.strerror}")
+    for path in found:
         try:
             with open(path, encoding="utf-8", errors="replace", opener=only_files) as lines:
                 log = debug.read(lines, path.stem)

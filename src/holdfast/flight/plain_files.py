@@ -87,6 +87,17 @@ def read_once(path: Path, most: int) -> bytes:
     raise OSError(errno.EFBIG, f"longer than {most:,} bytes", str(path))
 
 
+def listed(directory: Path) -> list[Path]:
+    """What is in a directory, in the order of names; nothing where there is none.
+
+    Raises `OSError` where it may not be looked into.
+    """
+    try:
+        return sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _refuse(mode: int, path: str) -> None:
     if why := irregular(mode):
         kind = IsADirectoryError if stat.S_ISDIR(mode) else OSError

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.flight.plain_files import listed
 from holdfast.sessions.records import wall_ms
 
 SOURCE = "debug log"
@@ -68,14 +69,9 @@ class DebugLog:
     "Lines beyond the bound."
 
 
-def logs(directories: Iterable[Path]) -> list[Path]:
-    """The debug logs below these roots, in the order of their names."""
-    found: list[Path] = []
-    for root in directories:
-        place = root / "debug"
-        if place.is_dir():
-            found += [path for path in place.iterdir() if path.suffix == ".txt"]
-    return sorted(found)
+def logs(root: Path) -> list[Path]:
+    """The debug logs of this root, in the order of their names. Raises `OSError` where it may not be looked into."""
+    return [path for path in listed(root / "debug") if path.suffix == ".txt"]
 
 
 def read(lines: Iterable[str], session: str) -> DebugLog:

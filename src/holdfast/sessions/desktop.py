@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
+from holdfast.flight.plain_files import listed
+
 PLACES = (
     "Library/Logs/Claude",
     ".config/Claude/logs",
@@ -99,12 +101,10 @@ class DesktopLog:
 
 
 def logs(home: Path) -> list[Path]:
-    """The parts of the log that there are, the oldest first: `main2.log`, `main1.log`, `main.log`."""
-    found = []
-    for place in PLACES:
-        directory = home / place
-        if directory.is_dir():
-            found += [path for path in directory.iterdir() if re.fullmatch(r"main\d*\.log", path.name)]
+    """The parts of the log that there are, the oldest first: `main2.log`, `main1.log`, `main.log`. Raises `OSError` where a
+    place may not be looked into."""
+    beside = [path for place in PLACES for path in listed(home / place)]
+    found = [path for path in beside if re.fullmatch(r"main\d*\.log", path.name)]
     return sorted(found, key=lambda path: -int("0" + "".join(filter(str.isdigit, path.name))))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,14 @@ def transcripts(
     refused: list[tuple[Path, str]] = []
     for root in directories:
         projects = root / "projects"
-        if projects.is_dir():
+        try:
+            there = stat.S_ISDIR(projects.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused.append((projects, _reason(error)))
+            continue
+        if there:
             for entry, status in _files(projects, refused, None if anywhere else root.resolve()):
                 found.setdefault((status.st_dev, status.st_ino), _transcript(entry, status))
     return sorted(found.values(), key=lambda one: (-one.size, one.path)), refused
