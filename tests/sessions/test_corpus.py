@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from holdfast.sessions.corpus import Update, update
 from holdfast.sessions.places import roots, transcripts
-from holdfast.sessions.store import Store
+from holdfast.sessions.store import Store, StoreError, not_kept
 from holdfast.sessions.transcript import read
 from tests.sessions.written import MORNING_MS, Pen
 
@@ -135,6 +136,41 @@ def test_a_file_that_cannot_be_read_is_named(
 
     assert done.unreadable == [(bad, "Permission denied")]
     assert len(column(store, "error", "uuid")) == 2
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """SQLite undoes a transaction by itself when the disk is full: that is told, and not that there was none to undo."""
+    Pen().asks().answers("msg_1").fails(1).saved(tmp_path)
+    store = Store(tmp_path / "state" / "sessions.sqlite", now_ms=MORNING_MS)
+    store.connection.execute("PRAGMA max_page_count = 1")
+
+    with pytest.raises(sqlite3.Error) as full:
+        for number in range(200):
+            Pen(f"{number:08x}-0000-4000-8000-000000000000").asks().answers(f"msg_{number}").saved(tmp_path)
+        update(store, transcripts(roots(tmp_path))[0])
+
+    said = not_kept(store.path, full.value)
+    assert "full" in str(full.value)
+    assert "make room on that disk" in said
+
+
+def test_a_damaged_store_is_told_as_one(tmp_path: Path) -> None:
+    """What is in it may be all that is left of deleted sessions: it is put aside, and not removed."""
+    damaged = tmp_path / "sessions.sqlite"
+    damaged.write_bytes(bytes(range(256)) * 40)
+    damaged.chmod(0o600)
+
+    with pytest.raises(StoreError, match="the file is damaged: put it aside"):
+        Store(damaged, now_ms=MORNING_MS)
+
+
+def test_an_interrupt_behind_the_last_word_is_itself(tmp_path: Path) -> None:
+    """Ctrl-C while a transaction is being closed: the interrupt comes out, and no complaint that none was open."""
+    store = Store(tmp_path / "state" / "sessions.sqlite", now_ms=MORNING_MS)
+
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        store.connection.execute("COMMIT")
+        raise KeyboardInterrupt
 
 
 def test_the_store_is_private_and_holds_no_key(tmp_path: Path, scan: Scan) -> None:

@@ -33,7 +33,7 @@ from holdfast.flight.state import StateError, state_path
 from holdfast.sessions import client_telemetry, desktop
 from holdfast.sessions.corpus import Update, update, update_unsent
 from holdfast.sessions.places import Transcript, roots, transcripts
-from holdfast.sessions.store import Store, StoreError
+from holdfast.sessions.store import Store, StoreError, not_kept
 
 if TYPE_CHECKING:
     from holdfast.diagnosis.diagnosis import Diagnosis
@@ -152,10 +152,7 @@ def _stored(home: Path, places: Sequence[Path]) -> Iterator[Store]:
     try:
         yield store
     except sqlite3.Error as error:
-        raise Misused(
-            f"what was read of transcripts cannot be kept in {clean(str(store.path))} ({error}); "
-            "remove that file and try again"
-        ) from error
+        raise Misused(not_kept(store.path, error)) from error
     finally:
         store.close()
 

@@ -26,7 +26,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from holdfast.flight.redact import safe
+from holdfast.flight.redact import clean, safe
 from holdfast.flight.state import SESSIONS, make_private, open_private
 from holdfast.sessions.client_telemetry import Event, Unsent
 from holdfast.sessions.facts import (
@@ -87,6 +87,23 @@ _UNSENT = (
 
 class StoreError(Exception):
     """The store cannot be used; the text says why and what to try."""
+
+
+_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+
+
+def not_kept(path: Path | None, error: Exception) -> str:
+    """Why the store cannot be used, and what helps. It may hold what the client deleted long ago, so nothing removes it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what an extended code says beyond that helps nobody
+    if code == sqlite3.SQLITE_FULL:
+        advice = "make room on that disk, or set HOLDFAST_STATE_DIR to a directory on another"
+    elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        advice = "another holdfast is writing there; try again when it has ended"
+    elif code in _DAMAGED:
+        advice = "the file is damaged: put it aside, and what the client still has is read again"
+    else:
+        advice = "set HOLDFAST_STATE_DIR to a directory that you can write to"
+    return f"what was read of transcripts cannot be kept in {clean(str(path))} ({error}); {advice}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +227,7 @@ class Store:
                 self.connection.execute("INSERT INTO scan (at_ms) VALUES (?)", (now_ms,))
             self.scan: int = self.connection.execute("SELECT max(scan) FROM scan").fetchone()[0]
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"what was read of earlier transcripts cannot be kept in {path} ({error}); "
-                "remove that file, or set HOLDFAST_STATE_DIR to another directory"
-            ) from error
+            raise StoreError(not_kept(path, error)) from error
 
     def _prepare(self) -> None:
         run = self.connection.execute
@@ -241,7 +255,8 @@ class Store:
             yield
             self.connection.execute("COMMIT")
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # a full disk undoes it by itself
+                self.connection.execute("ROLLBACK")
             raise
 
     def close(self) -> None:
