@@ -11,6 +11,7 @@ import pytest
 from holdfast.records import reading
 from holdfast.records.reading import NotReadable, beside, is_capture, read
 from holdfast.records.sighting import Sighting
+from tests.records.test_files import flow, tnet
 from tests.records.told import NOON_S, legs, turn
 
 LINE = '10.0.0.7 - - [28/Mar/2026:{h:02d}:{m:02d}:{s:02d} +0000] "POST /v1/messages HTTP/1.1" 200 900 "-" "a" {took:.3f}\n'
@@ -35,6 +36,27 @@ def test_the_name_does_not_matter_the_content_does(tmp_path: Path) -> None:
     )
     assert read(tmp_path / "log.txt", NOON_S, everything).program == "nginx"
     assert read(tmp_path / "har.log", NOON_S, everything).units == "entry"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "10:18:21.113 IP 203.0.113.7.443 > 192.0.2.4.51234: Flags [R.], seq 1, ack 200, win 0, length 0",
+        "10:02:33,113 ERROR upstream connect error: connection reset by peer",
+        "10:18:21 - LiteLLM Proxy:ERROR: peer closed connection",
+        "9:5 a short time",
+    ],
+)
+def test_a_time_of_day_begins_no_flow_file(tmp_path: Path, first: str) -> None:
+    """A number, a colon and a number: so begin tcpdump's lines, many logs, and the flows of mitmproxy."""
+    (tmp_path / "log").write_text(first + "\n")
+    assert read(tmp_path / "log", NOON_S, everything).units == "line"
+
+
+def test_flows_are_told_by_their_first_key(tmp_path: Path) -> None:
+    """Whatever the file is called."""
+    (tmp_path / "log").write_bytes(tnet(flow()))
+    assert read(tmp_path / "log", NOON_S, everything).units == "flow"
 
 
 def test_dirt_is_counted_with_its_first_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Source: mitmproxy's documentation of flows and errors, and its file format since
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from holdfast.records.sighting import (
     status_of,
 )
 
+_FIRST_KEY = re.compile(rb"[1-9]\d{0,10}:([1-9]\d?):([a-z_]+)[,;]")
 LARGEST_FLOW = 256 * 1024 * 1024
 "Bytes of one flow; more is not believed."
 _DEEPEST = 12
@@ -44,9 +46,12 @@ class NotAFlow(ValueError):
 
 
 def starts(data: bytes) -> bool:
-    """Whether these first bytes are those of a flow file."""
-    length, colon, rest = data[:16].partition(b":")
-    return bool(colon) and length.isdigit() and len(length) < 12 and rest[:1].isdigit() and b":" in data[:40]
+    """Whether these first bytes are those of a flow file: a dictionary's length, then its first key.
+
+    A time of day, with which many a log begins, has a number, a colon and a number as well.
+    """
+    first = _FIRST_KEY.match(data)
+    return first is not None and int(first[1]) == len(first[2])
 
 
 def flows(read: Callable[[int], bytes]) -> Iterator[bytes]:
