@@ -9,6 +9,7 @@ import pytest
 from holdfast.flight import flights
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
+from holdfast.flight.flights import counted, percent, rate
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
 from holdfast.flight.reading import KINDS, StoredTurn, UnknownMoment
@@ -133,7 +134,7 @@ def test_a_doomed_request_is_told_with_what_was_seen_and_how_sure_that_is() -> N
         "This request broke 4 times in a row at the same place, after 1.0 MB of answer; "
         "accidents would agree like this in at most 0.01% of such cases.",
         "This request broke 4 times in a row while smaller ones than its 6.2 MB went through; "
-        "accidents would agree like this in at most 0.8% of such cases.",
+        "accidents would agree like this in at most 0.80% of such cases.",
         "The gateway answered by itself with status 403: it has broken at the same age 3 times in a row.",
     ]
 
@@ -318,3 +319,27 @@ def test_a_running_silence_is_told_with_its_length() -> None:
     """It is noticed after the interval of keepalives, and did not begin then."""
     record = tell(turn(), (10.0, m.QuietNoticed("text", None, 9.99)))
     assert flights.story(record)[-1].text == "Upstream had been silent for 9.99 s inside text."
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.0, "0%"), (0.000_01, "0.01%"), (0.0047, "0.47%"), (0.005, "0.50%"), (0.009_96, "1.0%"), (0.027, "2.7%"),
+     (0.0997, "10%"), (0.12, "12%"), (1.0, "100%")],
+)  # fmt: skip
+def test_a_share_has_the_decimals_that_its_size_asks_for(share: float, told: str) -> None:
+    """One rule for sentences and columns: 0.50% stands beside 0.47%, and neither has more digits than it is known to."""
+    assert percent(share) == told
+
+
+@pytest.mark.parametrize(
+    ("per_1000", "told"),
+    [(0.0, "0"), (0.466, "0.47"), (0.996, "1.0"), (52.6, "52.6"), (99.97, "100"), (1204.3, "1,204")],
+)
+def test_a_rate_has_the_decimals_that_its_size_asks_for(per_1000: float, told: str) -> None:
+    """A rate per thousand: three digits at most, but for the largest."""
+    assert rate(per_1000) == told
+
+
+def test_large_counts_have_their_thousands_apart() -> None:
+    """Wherever something is counted."""
+    assert (counted(1, "byte"), counted(2000, "address")) == ("1 byte", "2,000 addresses")

@@ -166,7 +166,7 @@ def test_one_word_means_one_thing() -> None:
 
     assert lines == [
         ["version", "failures", "answered", "failed per 1000"],
-        ["2.1.104", "66", "2100", "30.5"],
+        ["2.1.104", "66", "2,100", "30.5"],
     ]
     assert diagnosed.shown("between marks", [{"since_ms": 0, "failures": 3}])[1][0] == "the beginning"
 
@@ -365,3 +365,28 @@ def test_markdown_cuts_no_cell() -> None:
 
     assert any("/p" * 90 in line for line in page)
     assert f"- print 2.1.86, 2.1.87: failed tries: none; hides: {hides}" in page
+
+
+def test_a_row_that_counts_nothing_is_left_out_but_of_the_inventory() -> None:
+    """Of a span of sizes or an hour, wherever it begins; that a code never came is worth its line."""
+    none = {"failures": 0, "answered": 0, "per_1000": None}
+    spans = [{"from_tokens": at, "to_tokens": None, **none} for at in (0, 200_000)]
+    some = {"from_tokens": 50_000, "to_tokens": 100_000, "failures": 0, "answered": 1_400, "per_1000": 0.0}
+
+    assert diagnosed.shown("by context", [spans[0], some, spans[1]])[1:] == [
+        ["50,000", "100,000", "0", "1,400", "0"]
+    ]
+    codes = [{"code": code, "errors": errors} for code, errors in (("EPIPE", 0), ("ECONNRESET", 3))]
+    assert [row[0] for row in diagnosed.shown("by code", codes)[1:]] == ["EPIPE", "ECONNRESET"]
+
+
+def test_the_numbers_of_a_column_are_written_alike() -> None:
+    """Decimals by one rule, thousands apart in every count."""
+    rows = [
+        {"kind": "silent wait", "silent_s": silent, "turns": turns, "share": share}
+        for silent, turns, share in ((121.0, 1200, 0.005), (213.74, 7, 0.12))
+    ]
+    assert diagnosed.shown("x", rows)[1:] == [
+        ["silent wait", "121.0", "1,200", "0.50%"],
+        ["silent wait", "213.7", "7", "12%"],
+    ]

@@ -75,7 +75,7 @@ def test_an_answer_that_nobody_fetched_is_counted_and_can_be_saved() -> None:
     """What was generated and heard by nobody stands under the cost; the attic under what to do."""
     incident = examine(stored(frozen(comes_back=False), kept_bytes=91_300))
     assert incident.title.endswith("the turn was lost, what there was of the answer is in the attic")
-    assert ("generated and heard by nobody", "29327 tokens") in [
+    assert ("generated and heard by nobody", "29,327 tokens") in [
         (one.name, one.value) for one in incident.cost
     ]
     assert incident.advice[0].command == "holdfast attic save 01m7x2abcdefgh"

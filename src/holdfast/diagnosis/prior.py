@@ -169,15 +169,15 @@ def _compared(
     expected = sum(usual) / len(usual)
     if expected > TOO_COMMON:
         return _Share(
-            OPEN, f"{expected:.0%} of the answered requests {what}: too common here to tell anything."
+            OPEN, f"{percent(expected)} of the answered requests {what}: too common here to tell anything."
         )
     if not hits and not expected:
         said = f"None of {counted(len(marks), 'failure')} {what}, and no answered request did."
     else:
         usually = percent(expected) if expected else "none"
         said = (
-            f"{hits} of {counted(len(marks), 'failure')} {what} ({hits / len(marks):.0%}), and {usually} of the answered "
-            "requests did."
+            f"{hits} of {counted(len(marks), 'failure')} {what} ({percent(hits / len(marks))}), and {usually} of the "
+            "answered requests did."
         )
     low, high = _range(data, marks)
     # the share that failures would have if requests with the mark failed twice as often as those without
@@ -480,8 +480,8 @@ def _newer_side(data: _Data) -> _Share:
     newer, pairs = (sum(told) for told in zip(*days.values(), strict=True))
     said = (
         f"Of {counted(compared, 'failure')} on {counted(len(days), 'day')} with several versions, each beside the same "
-        f"day's answers of other versions, the failure's version was the newer one in {newer / pairs:.0%}: by chance it "
-        f"would be 50%, and {TWICE / (1 + TWICE):.0%} where newer ones fail twice as often."
+        f"day's answers of other versions, the failure's version was the newer one in {percent(newer / pairs)}: by "
+        f"chance it would be 50%, and {percent(TWICE / (1 + TWICE))} where newer ones fail twice as often."
     )
     within = ratio([(part, whole) for part, whole in days.values()])
     if within is not None and within.low > TWICE / (1 + TWICE):

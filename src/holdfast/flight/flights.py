@@ -59,14 +59,25 @@ def size(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    """`12%`, `0.35%`, and never less than `0.01%`."""
-    hundredths = max(share * 100, 0.01)
-    return f"{hundredths:.0f}%" if hundredths >= 10 else f"{hundredths:.2g}%"
+    """`12%`, `3.5%`, `0.50%`: as many decimals as its size asks for, alike in a sentence and a column. What is more than
+    nothing is never less than `0.01%`."""
+    hundredths = max(share * 100, 0.01) if share else 0.0
+    return f"{hundredths:.{_decimals(hundredths, 10)}f}%"
+
+
+def rate(per_1000: float) -> str:
+    """`348`, `52.6`, `0.47`: a number per thousand, as many decimals as its size asks for. Days tell no more of it."""
+    return f"{per_1000:,.{_decimals(per_1000, 100)}f}"
+
+
+def _decimals(value: float, whole: int) -> int:
+    """None from `whole` on, two below 1, else one; by the number as it will be shown (9.97 is shown as 10). 0 has none."""
+    return 0 if not value or round(value, 1) >= whole else 1 if round(value, 2) >= 1 else 2
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 byte`, `2 bytes`, `2 addresses`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+    """`1 byte`, `2 bytes`, `2,000 addresses`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 _SUBJECT = {
@@ -663,7 +674,7 @@ def saved(record: TurnRecord, kept_bytes: int | None = None, row: Row | None = N
     if kept_bytes is not None:
         parts.append(f"{size(kept_bytes)} in the attic")
     if record.wasted_tokens:
-        parts.append(f"{record.wasted_tokens} tokens unheard")
+        parts.append(f"{record.wasted_tokens:,} tokens unheard")
     if record.kind == "opaque":
         parts.append("carried, not protected")
     elif any(

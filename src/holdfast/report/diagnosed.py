@@ -19,7 +19,7 @@ from holdfast.diagnosis.intervals import Interval
 from holdfast.diagnosis.tables import TOOL_KINDS_MEAN, Offsets
 from holdfast.diagnosis.titles import TITLES
 from holdfast.diagnosis.witnessed import witnesses
-from holdfast.flight.flights import code_sentence, counted, percent
+from holdfast.flight.flights import code_sentence, counted, percent, rate
 from holdfast.flight.pages import CODES
 from holdfast.flight.redact import clean
 from holdfast.report import lookalikes, markdown
@@ -69,10 +69,28 @@ IN_TIME = frozenset(
 "Tables whose rows go on with the time or the versions: of these the last are shown, of all others the first."
 LARGEST = ("failures", "errors", "turns", "silent s", "answered")
 "Heads of columns by which the largest row of a table is told, the first that it has: that row is always shown."
-ROUND = 100.0
-"From here on a rate with its interval has no decimals: days do not tell it so exactly."
+ROUND_S = 1000.0
+"From here on a time has no decimals."
 SHARES = frozenset({"still_failing", "share"})
 "Columns that hold a part of a whole."
+RATES = frozenset({"per_1000", "least", "p25", "median", "p75", "p90", "most"})
+"Columns that hold a rate per thousand."
+COUNTS = (
+    "errors",
+    "failures",
+    "answered",
+    "sessions",
+    "turns",
+    "turns_least",
+    "turns_most",
+    "minutes",
+    "tokens",
+    "outages",
+    "machines",
+)
+"Columns by which a row counts something: one in which all of those that it has are 0 is left out."
+WITH_ZEROS = frozenset({"by code", "between marks"})
+"Tables that tell what never happened, too."
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 BOUNDS = ("from_tokens", "from_answers", "from_s")
@@ -112,7 +130,9 @@ def from_flights(diagnosis: Diagnosis) -> str:
     if not rows:
         return ""
     broken = sum(row["only_flights"] for row in rows)
-    told = "; ".join(f"{row['only_flights']} x {code_sentence(row['ending'])}" for row in rows[:TOLD_ENDINGS])
+    told = "; ".join(
+        f"{row['only_flights']:,} x {code_sentence(row['ending'])}" for row in rows[:TOLD_ENDINGS]
+    )
     rest = broken - sum(row["only_flights"] for row in rows[:TOLD_ENDINGS])
     more = f"; {rest} x otherwise" if rest else ""
     verb = "is" if broken == 1 else "are"
@@ -152,8 +172,8 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
 
 def failed(diagnosis: Diagnosis) -> str:
     """`6 of 400 requests failed (1.5%)`; where there is no share `6 requests failed (394 answered ones are on record)`."""
-    if (rate := diagnosis.rate) is not None:
-        return f"{diagnosis.failures:,} of {_requests(diagnosis)} failed ({percent(rate)})"
+    if diagnosis.rate is not None:
+        return f"{diagnosis.failures:,} of {_requests(diagnosis)} failed ({percent(diagnosis.rate)})"
     answered = diagnosis.requests - diagnosis.failures
     beside = (
         f"{answered:,} answered ones are"
@@ -252,9 +272,9 @@ def titled(finding: Finding) -> str:
 
 def finding_line(finding: Finding, of: int, within: Interval | None = None) -> str:
     """`This machine had no network: 20 of 30 failures, 67% (61% to 72%)`; the range is of resampled days."""
-    told = f"{titled(finding)}: {len(finding.explains)} of {counted(of, 'failure')}"
-    if within is not None and f"{within.low:.0%}" != f"{within.high:.0%}":
-        told += f", {len(finding.explains) / of:.0%} ({within.low:.0%} to {within.high:.0%})"
+    told = f"{titled(finding)}: {len(finding.explains):,} of {counted(of, 'failure')}"
+    if within is not None and percent(within.low) != percent(within.high):
+        told += f", {percent(len(finding.explains) / of)} ({percent(within.low)} to {percent(within.high)})"
     return told + excess(finding)
 
 
@@ -317,7 +337,7 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
     if diagnosis.findings:
         page.append("")
         for grade, count, told in overview(diagnosis):
-            page += paragraph(told, width, f"  {grade:<11} {count:>5}  ", " " * 21)
+            page += paragraph(told, width, f"  {grade:<11} {count:>5,}  ", " " * 21)
         grades = dict.fromkeys(one.grade for one in diagnosis.findings)
         page += paragraph("; ".join(f"{one}: {GRADES[one]}" for one in grades) + ".", width, "  ", "  ")
     if diagnosis.advice:
@@ -464,9 +484,9 @@ def saves(one: Advice) -> str:
     if least == most:
         told = counted(most, "turn")
     else:
-        told = f"up to {counted(most, 'turn')}" if not least else f"{least} to {counted(most, 'turn')}"
+        told = f"up to {counted(most, 'turn')}" if not least else f"{least:,} to {counted(most, 'turn')}"
     if one.hanging:
-        part = "" if one.hanging == most else f"up to {one.hanging} of them "
+        part = "" if one.hanging == most else f"up to {one.hanging:,} of them "
         told += f"; {part or ('it ' if most == 1 else 'they ')}hang{'s' * (most == 1)} on an either"
     return f"({told})"
 
@@ -508,8 +528,7 @@ def shown(name: str, rows: Sequence[Mapping[str, Any]], offsets: Offsets = ()) -
     """A table's head and rows as text, times by the local clock; empty where there is nothing in it worth a look."""
     if name == "by code" and not any(row["errors"] for row in rows):
         return []  # the client gave up without a try on record: "dead turns" tells of those
-    whole = name in ("by code", "commands", "link now")
-    rows = [row for row in rows if whole or any(_weight(value) for value in row.values())]
+    rows = [row for row in rows if name in WITH_ZEROS or _counts_any(row)]
     if not rows:
         return []
     if name == "lost":
@@ -586,7 +605,7 @@ def _told(row: Mapping[str, Any], column: str, offsets: Offsets) -> str:
         return local(value, offsets).strftime("%H:%M:%S")
     if value is None or low is None or high is None:
         return _cell(column, value, offsets)
-    told = [_share_or_rate(column, number) for number in (value, low, high)]
+    told = [_number_of(column, number) for number in (value, low, high)]
     return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]}-{told[2]})"
 
 
@@ -594,17 +613,23 @@ def _date(at_ms: int, offsets: Offsets) -> date:
     return local(at_ms, offsets).date()
 
 
-def _share_or_rate(column: str, value: float) -> str:
-    return f"{value:.0%}" if column in SHARES else f"{value:.0f}" if value >= ROUND else f"{value:.1f}"
+def _number_of(column: str, value: float) -> str:
+    if column in SHARES:
+        return percent(value)
+    if column in RATES:
+        return rate(value)
+    return f"{value:,.0f}" if value >= ROUND_S else f"{value:.1f}"
 
 
-def _weight(value: Any) -> bool:
-    return bool(value) and not isinstance(value, str)
+def _counts_any(row: Mapping[str, Any]) -> bool:
+    """Whether a row counts anything: one that does not stands for a span or an hour of which there is nothing to say."""
+    known = [row[name] for name in COUNTS if name in row]
+    return any(known) or not known
 
 
 def _lost(row: Mapping[str, Any]) -> list[list[str]]:
     least, most = row["turns_least"] or 0, row["turns_most"] or 0
-    turns = str(least) if least == most else f"{least} to {most}"
+    turns = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     found = [["turns", turns], ["waited", waited(row["minutes"] or 0)]]
     if row["tokens"] is not None:
         found.append(["prompt tokens sent in vain", f"{row['tokens']:,}"])
@@ -622,12 +647,12 @@ def _cell(column: str, value: Any, offsets: Offsets) -> str:
         return "the beginning"
     if column.endswith("_ms"):
         return local(value, offsets).strftime("%Y-%m-%d %H:%M:%S")
-    if column in SHARES:
-        return f"{value:.0%}"
-    if isinstance(value, float):
-        return f"{value:.1f}" if value != int(value) else f"{value:.0f}"
+    if isinstance(value, float) and column.startswith(("from_", "to_")):
+        return f"{value:,.0f}"  # bounds that were written as whole numbers
+    if isinstance(value, float) or column in SHARES | RATES:
+        return _number_of(column, value)
     if isinstance(value, int):
-        return f"{value:,}" if column.endswith("tokens") else str(value)
+        return f"{value:,}"
     return clean(str(value), limit=markdown.LONGEST_SENTENCE)
 
 
@@ -642,7 +667,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     if whose := clock(diagnosis):
         page += [markdown.words(whose), ""]
     if diagnosis.findings:
-        causes = [(grade, str(count), markdown.words(told)) for grade, count, told in overview(diagnosis)]
+        causes = [(grade, f"{count:,}", markdown.words(told)) for grade, count, told in overview(diagnosis)]
         page += [*markdown.table(("how sure", "failures", "cause"), causes), ""]
     if diagnosis.advice:
         page += ["## What to do, and how many lost turns it would have saved", ""]
@@ -659,7 +684,7 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
     for finding in diagnosis.findings:
         page += [f"## {markdown.words(titled(finding))}", ""]
         page += [
-            f"**{finding.grade}** ({GRADES[finding.grade]}): {len(finding.explains)} of "
+            f"**{finding.grade}** ({GRADES[finding.grade]}): {len(finding.explains):,} of "
             f"{counted(diagnosis.failures, 'failure')}{excess(finding)}.",
             "",
         ]

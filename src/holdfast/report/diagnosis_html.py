@@ -247,7 +247,7 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         else (percent(rate), f"of {diagnosis.requests:,} requests failed"),
         (f"{least}" if least == most else f"{least} to {most}", "turns lost"),
         (diagnosed.waited(lost["minutes"] or 0), "waited for what failed"),
-        (f"{len(diagnosis.examination.explained)} of {diagnosis.failures}", "failures explained"),
+        (f"{len(diagnosis.examination.explained):,} of {diagnosis.failures:,}", "failures explained"),
     ]
 
 

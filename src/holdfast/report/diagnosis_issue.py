@@ -454,7 +454,7 @@ def _spread(diagnosis: Diagnosis) -> str:
         spread.append((sum(row["failures"] > 0 for row in rows), len(rows), what))
     # Where only failures are on record, all of them have some.
     wide = [
-        f"{having} of {counted(whole, what)}" if case.answers else counted(having, what)
+        f"{having:,} of {counted(whole, what)}" if case.answers else counted(having, what)
         for having, whole, what in spread
         if whole
     ]
@@ -464,7 +464,7 @@ def _spread(diagnosis: Diagnosis) -> str:
     lost = diagnosis.tables["lost"][0] if diagnosis.tables["lost"] else {}
     least, most = lost.get("turns_least") or 0, lost.get("turns_most") or 0
     if most:
-        turns = f"{least} to {counted(most, 'turn')}" if least < most else counted(most, "turn")
+        turns = f"{least:,} to {counted(most, 'turn')}" if least < most else counted(most, "turn")
         told += f" They cost {turns}, {(lost.get('minutes') or 0) / 60:.1f} hours of waiting"
         told += f", {lost['tokens']:,} prompt tokens sent in vain." if lost.get("tokens") else "."
     return told
@@ -504,7 +504,7 @@ def _messages(diagnosis: Diagnosis, public: _Public) -> list[str]:
     ]
     codes = [row for row in diagnosis.tables["by code"] if row["errors"]]
     lines += [
-        f"{row['errors']} x  {public.code(row['code'])}, in {counted(row['failures'], 'request')}"
+        f"{row['errors']:,} x  {public.code(row['code'])}, in {counted(row['failures'], 'request')}"
         for row in codes
     ]
     return [*block(lines), ""] if lines else ["None is on record.", ""]
@@ -642,7 +642,7 @@ def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list
     if not rows:
         return ["Not known.", ""]
     told = [
-        f"- {words(str(row[column]))}: {row['failures']} of {row['failures'] + row['answered']:,} requests failed"
+        f"- {words(str(row[column]))}: {row['failures']:,} of {row['failures'] + row['answered']:,} requests failed"
         if row["per_1000"] is not None
         else f"- {words(str(row[column]))}: {counted(row['failures'], 'request')} failed, {row['answered']:,} answered"
         for row in rows

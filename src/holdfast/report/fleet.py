@@ -42,7 +42,7 @@ def verdict(fleet: Fleet) -> str:
         return f"{who}: {counted(fleet.requests, 'request')} on record, and none failed."
     died = f", and {counted(fleet.died, 'turn')} died of it" if fleet.died else "; no turn died of it"
     return (
-        f"{who}: {fleet.failures} of {counted(fleet.requests, 'request')} failed "
+        f"{who}: {fleet.failures:,} of {counted(fleet.requests, 'request')} failed "
         f"({percent(fleet.failures / fleet.requests)}), on {fleet.failing} of the {fleet.active} in use{died}."
     )
 
@@ -68,8 +68,8 @@ def causes(fleet: Fleet) -> Iterator[str]:
     titles = {one.name: one.title for one in catalogue()}
     for row in fleet.causes[:MOST_CAUSES]:
         within = ""
-        if row["share_low"] is not None and f"{row['share_low']:.0%}" != f"{row['share_high']:.0%}":
-            within = f" ({row['share_low']:.0%} to {row['share_high']:.0%}, machines resampled)"
+        if row["share_low"] is not None and percent(row["share_low"]) != percent(row["share_high"]):
+            within = f" ({percent(row['share_low'])} to {percent(row['share_high'])}, machines resampled)"
         doubt = f", on {row['either']} it cannot be told from another" if row["either"] else ""
         yield (
             f"{titles.get(row['cause'], row['cause'])} ({row['cause']}): on {row['machines']} of "

@@ -58,10 +58,10 @@ def outages(diagnosis: Diagnosis) -> Figure | None:
             else "after"
         )
         told = f"{name.strip()} {side}".strip()
-        said = f"{told}: {mine} of {len(failed)} failures, {_percent(expected)} of the time in use"
+        said = f"{told}: {mine} of {len(failed)} failures, {percent(expected)} of the time in use"
         rows.append(Pile(name, (("mine", share * 100), ("answered", expected * 100)), said, short=short))
         table.append(
-            (told, str(mine), _percent(share), plots.span(expected * total / 1000), _percent(expected))
+            (told, str(mine), percent(share), plots.span(expected * total / 1000), percent(expected))
         )
     during = next(row for row in table if row[0] == _DURING)
     says = (
@@ -79,10 +79,6 @@ def outages(diagnosis: Diagnosis) -> Figure | None:
         tuple(table),
         (("mine", "failures"), ("answered", "time in use")),
     )
-
-
-def _percent(share: float) -> str:
-    return percent(share) if share else "0%"
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

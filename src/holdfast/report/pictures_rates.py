@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.diagnosis import intervals
 from holdfast.diagnosis.diagnosis import Diagnosis, local_day
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import counted, rate
 from holdfast.report import plots_counts
 from holdfast.report.plots import Figure
 from holdfast.report.plots_counts import Rate, Row
@@ -83,13 +83,13 @@ def rated(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, Any]]], 
 
 
 def _rate_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    rate, low, high = row["per_1000"], row.get("per_1000_low"), row.get("per_1000_high")
+    told, low, high = row["per_1000"], row.get("per_1000_low"), row.get("per_1000_high")
     return (
         name,
         f"{row['failures']:,}",
         f"{row['answered']:,}",
-        "-" if rate is None else f"{rate:.1f}",
-        "-" if low is None or high is None else f"{low:.1f} to {high:.1f}",
+        "-" if told is None else rate(told),
+        "-" if low is None or high is None else f"{rate(low)} to {rate(high)}",
     )
 
 

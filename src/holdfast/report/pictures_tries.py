@@ -12,7 +12,7 @@ from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.timers import LEAST_S, REPEATS, SHARE
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import counted, percent
 from holdfast.report import plots, plots_counts
 from holdfast.report.pictures_when import MOST_DOTS, local, stamp
 from holdfast.report.plots import Figure, colour
@@ -195,7 +195,7 @@ def ladder(diagnosis: Diagnosis) -> Figure | None:
             f"try {row['step']}: {row['reached']} failed it, {row['recovered']} recovered after it, {row['died']} died, "
             f"{row['abandoned']} were abandoned, {again} failed again"
         )
-        made.append(Pile(f"{row['step']}", parts, told, f"{row['still_failing']:.0%}"))
+        made.append(Pile(f"{row['step']}", parts, told, percent(row["still_failing"])))
         low, high = row.get("still_failing_low"), row.get("still_failing_high")
         table.append(
             (
@@ -203,8 +203,8 @@ def ladder(diagnosis: Diagnosis) -> Figure | None:
                 str(row["reached"]),
                 *(str(row[end]) for end, _ in ends),
                 str(again),
-                f"{row['still_failing']:.0%}",
-                "-" if low is None or high is None else f"{low:.0%} to {high:.0%}",
+                percent(row["still_failing"]),
+                "-" if low is None or high is None else f"{percent(low)} to {percent(high)}",
             )
         )
     known = sum(row[end] for row in rows for end in ("recovered", "died", "abandoned"))

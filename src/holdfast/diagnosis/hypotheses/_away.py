@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from holdfast.diagnosis.case import Case, Failure, Span, merged, overlap_ms
 from holdfast.diagnosis.hypotheses._words import lie
 from holdfast.diagnosis.hypothesis import Brief, Evidence, Hypothesis
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import counted, percent
 from holdfast.sessions.desktop import Outage
 
 BEFORE_MS = 5_000
@@ -109,7 +109,7 @@ class Away(Hypothesis):
         pro = Evidence(
             f"{len(inside)} of {counted(len(covered), 'failure')} in the time that the log covers "
             f"{'lies' if len(inside) == 1 else 'lie'} within {max(self.after_ms, BEFORE_MS) // 1000} s of one of "
-            f"{counted(len(spans), 'outage')}; these take up {share:.2%} of the time in use, so "
+            f"{counted(len(spans), 'outage')}; these take up {percent(share)} of the time in use, so "
             f"{share * len(covered):.1f} were to be expected by chance.{rest}",
             log,
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from holdfast.diagnosis.case import Case, Failure, Span
 from holdfast.diagnosis.clock import instant
 from holdfast.diagnosis.hypothesis import Answered
-from holdfast.flight.flights import counted
+from holdfast.flight.flights import counted, percent
 from holdfast.probes.result import Result
 from holdfast.probes.status import Incident, published
 
@@ -56,7 +56,7 @@ def within_incidents(case: Case, mine: Sequence[Failure], result: Result) -> Ans
         named = [f"{count} in {_told(one)}" for one, count in inside.most_common(MOST_NAMED)]
         more = len(inside) - len(named)
         said += f": {', '.join(named)}{f', the rest in {more} more' if more > 0 else ''}"
-    said += f"; of requests that were answered {chance:.0%} are"
+    said += f"; of requests that were answered {percent(chance)} are"
     return Answered(min(max(ratio, LEAST), MOST), said)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.diagnosis.case import Case, Failure
 from holdfast.diagnosis.hypotheses._silence import held
 from holdfast.diagnosis.hypothesis import Answered, Brief, Evidence, Hypothesis
-from holdfast.flight.flights import counted, duration
+from holdfast.flight.flights import counted, duration, percent
 from holdfast.probes.result import Result
 
 FAST_S = 1.5
@@ -71,7 +71,7 @@ class IdleSocket(Hypothesis):
         said = (
             f"{counted(len(mine), 'request')} failed within {FAST_S:g} s, after a pause of {pauses[0]:.0f} to "
             f"{pauses[-1]:.0f} s, and {next_try} of them went through at the next try; only "
-            f"{case.idle_share[60]:.0%} of all requests follow a pause of a minute."
+            f"{percent(case.idle_share[60])} of all requests follow a pause of a minute."
         )
         return Brief(
             pro=(Evidence(said, "transcripts"),),
