@@ -653,6 +653,14 @@ def test_telemetry_that_could_not_be_sent_tells_what_transcripts_hide(home: Path
     again = json.loads(diagnosed(home, "--format", "json").stdout)
 
     assert (before["failures"], told["failures"], again["failures"]) == (24, 27, 27)
+    assert told["headline"].startswith(
+        "27 requests failed: 24 of 159 (15%), and 3 that the client's telemetry alone tells, and 12 turns died of it."
+    )
+    assert (told["failures_apart"], told["requests"]) == (3, 162)
+    diagnosed(home, "--format", "html", "--out", str(home / "page.html"))
+    assert "of 159 requests failed, and 3 by telemetry alone" in (home / "page.html").read_text()
+    diagnosed(home, "--format", "issue", "--out", str(home / "issue.md"))
+    assert "15% of requests fail" in (home / "issue.md").read_text()
     [overload] = [one for one in told["findings"] if one["hypothesis"] == "provider-overload"]
     assert len(overload["explains"]) == 15
     assert [row["request_id"] for row in told["tables"]["told by telemetry"]] == ["req_1of529"] * 3

@@ -65,12 +65,17 @@ class Diagnosis:
     "Hypothesis -> where its share of the failures may well lie; those that days cannot carry are left out."
 
     @property
+    def apart(self) -> int:
+        """Failures that telemetry alone tells: what they are a share of is not known."""
+        return self.failures - len(self.case.compared.failures) if self.case.compared is not self.case else 0
+
+    @property
     def rate(self) -> float | None:
-        """The share of the requests that failed; None where none that was answered is on record to compare with, or where
-        telemetry alone tells of some of those that failed."""
-        if self.requests <= self.failures or self.case.compared is not self.case:
+        """The share of the requests that failed, those `apart` left out; None where nothing that was answered is on record
+        to compare with, or where all failures are apart."""
+        if self.requests <= self.failures or self.apart == self.failures > 0:
             return None
-        return self.failures / self.requests
+        return (self.failures - self.apart) / (self.requests - self.apart)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -428,6 +433,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "until_ms": diagnosis.until_ms,
         "zone": diagnosis.zone,
         "failures": diagnosis.failures,
+        "failures_apart": diagnosis.apart,
         "requests": diagnosis.requests,
         "died": diagnosis.died,
         "findings": [_finding(finding, diagnosis) for finding in diagnosis.findings],

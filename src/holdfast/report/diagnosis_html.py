@@ -244,11 +244,18 @@ def _numbers(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     return [
         (f"{diagnosis.failures:,}", "requests failed")
         if (rate := diagnosis.rate) is None
-        else (percent(rate), f"of {diagnosis.requests:,} requests failed"),
-        (f"{least}" if least == most else f"{least} to {most}", "turns lost"),
+        else (
+            percent(rate),
+            f"of {diagnosis.requests - diagnosis.apart:,} requests failed{_beside(diagnosis)}",
+        ),
+        (f"{least:,}" if least == most else f"{least:,} to {most:,}", "turns lost"),
         (diagnosed.waited(lost["minutes"] or 0), "waited for what failed"),
         (f"{len(diagnosis.examination.explained):,} of {diagnosis.failures:,}", "failures explained"),
     ]
+
+
+def _beside(diagnosis: Diagnosis) -> str:
+    return f", and {diagnosis.apart:,} by telemetry alone" if diagnosis.apart else ""
 
 
 def _card(finding: Finding, diagnosis: Diagnosis, picture: Picture | None) -> Card:
