@@ -14,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holdfast.cli.main import main
-from holdfast.sessions.exported import COLUMNS
+from holdfast.sessions.exported import COLUMNS, SCHEMA
 from tests.diagnosis.fleets import days, fleet
+from tests.sessions.unsent import Unsent
+from tests.sessions.written import MORNING_MS
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +162,31 @@ def test_files_may_be_merged(tmp_path: Path) -> None:
     assert told(merged) == told(place)
 
 
+def test_what_telemetry_alone_tells_is_in_no_rate_of_a_fleet(tmp_path: Path) -> None:
+    """The export says which failures those are; the fleet counts them, and apart: how many are on record hangs on what kept
+    telemetry from being sent."""
+    home, place = days(tmp_path / "home", 1, 2), tmp_path / "fleet"
+    before = typed("export", "--parquet", tmp_path / "before", "--tables", "sessions", "--home", home)
+    assert "error 13, chain 13" in before.stdout
+    for day in range(3):
+        unsent = Unsent(f"{day:08x}-1111-4000-8000-000000000000", at_ms=MORNING_MS + day * 86_400_000)
+        unsent.asks().after(2).fails(1, status=529).after(7).answers(f"req_{day}", 2).saved(home)
+    typed("export", "--parquet", place, "--tables", "sessions", "--home", home)
+    (folder,) = place.iterdir()
+    for name in ("error", "chain"):
+        rows = pyarrow.parquet.ParquetFile(folder / f"{name}.parquet").read().to_pylist()
+        assert [row["on_record"] for row in rows].count(False) == 3 and len(rows) == 16
+    found, alone = told(place), told(tmp_path / "before")
+
+    assert (found["failures"], found["failures_apart"], alone["failures_apart"]) == (16, 3, 0)
+    for name in ("by version", "by model", "by context", "per hour", "machines"):
+        assert found["tables"][name] == alone["tables"][name], name
+    assert sum(row["errors"] for row in found["tables"]["by code"]) == 16
+    page = " ".join(typed("diagnose", "--from", place).stdout.split())
+    assert "13 of 49 requests failed (27%), and 3 more by telemetry alone, on 1 of the 1 in use" in page
+    assert "3 failures are in no rate, and in no table that has one" in page
+
+
 def test_files_that_do_not_fit_are_not_counted(tmp_path: Path) -> None:
     """None there, one missing, another schema, a machine twice: each with what to do."""
     assert "holdfast export --parquet DIR" in typed("diagnose", "--from", tmp_path, code=2).stderr
@@ -172,9 +199,11 @@ def test_files_that_do_not_fit_are_not_counted(tmp_path: Path) -> None:
     shutil.rmtree(place / "machine=copy")
     about = pyarrow.parquet.ParquetFile(folder / "machine.parquet").read()
     column = about.schema.get_field_index("schema")
-    pyarrow.parquet.write_table(about.set_column(column, "schema", pa.array([2])), folder / "machine.parquet")
+    pyarrow.parquet.write_table(
+        about.set_column(column, "schema", pa.array([SCHEMA + 1])), folder / "machine.parquet"
+    )
     said = typed("diagnose", "--from", place, code=2).stderr
-    assert "1 of 2 machines exported another schema: 2" in said and "update it here" in said
+    assert f"1 of 2 machines exported another schema: {SCHEMA + 1}" in said and "update it here" in said
     (folder / "machine.parquet").write_text("no parquet")
     assert "cannot be read" in typed("diagnose", "--from", place, code=2).stderr
 

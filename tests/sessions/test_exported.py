@@ -12,7 +12,7 @@ import pytest
 from holdfast.flight.deidentify import Policy
 from holdfast.flight.forgetting import forget_all
 from holdfast.flight.state import EXPORT_KEY, EXPORT_MACHINE
-from holdfast.sessions.exported import COLUMNS, FIELDS, KeyedNames, public_rows, tables
+from holdfast.sessions.exported import COLUMNS, FIELDS, SCHEMA, KeyedNames, public_rows, tables
 from holdfast.sessions.frames import END_CODES, end_code, frames
 from holdfast.sessions.partition import PartitionError, put, who
 from holdfast.sessions.store import Store
@@ -35,7 +35,7 @@ def test_every_column_of_the_store_has_a_policy() -> None:
     made = frames(Store(None, now_ms=MORNING_MS))
     for table, policies in FIELDS.items():
         assert set(made[table].column_names) <= set(policies), table
-        assert not set(COLUMNS[table]) - set(policies) - {"edge"}, table
+        assert not set(COLUMNS[table]) - set(policies) - {"edge", "on_record"}, table
         dropped = {name for name, policy in policies.items() if policy is Policy.DROP}
         assert not dropped & set(COLUMNS[table]), table
 
@@ -109,7 +109,7 @@ def test_a_machine_has_one_folder_and_replaces_it(tmp_path: Path) -> None:
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
     read = pyarrow.parquet.ParquetFile(tmp_path / "machine=m1" / "outage.parquet").read()
     assert read.to_pylist() == [{"machine": "m1", **first[0]}]
-    assert read.schema.metadata[b"holdfast_sessions_schema"] == b"1"
+    assert read.schema.metadata[b"holdfast_sessions_schema"] == str(SCHEMA).encode()
 
 
 def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ class Fleet:
     requests: int
     "Answered ones and failed ones."
     failures: int
+    apart: int
+    "Of the failures, those that telemetry alone tells: they are part of no rate."
     died: int
     tables: Mapping[str, Rows]
     coverage: tuple[str, ...]
@@ -68,13 +70,18 @@ def counts(
     """Every table of a fleet as the expression that it is computed by: the whole of what an engine is asked."""
     machine, finding, cause = (engine.tables[name] for name in ("machine", "finding", "cause"))
     sources = engine.sources.between(since_ms, until_ms)
-    placed = spread.placed(sources, machine)
+    placed, rated = spread.placed(sources, machine), sources.compared()
+    placed_rated = spread.placed(rated, machine)
     found: dict[str, Any] = {"total": spread.totals(sources, machine)}
-    found |= {name: table(sources, offsets) for name, table in COUNTED.items() if name not in NOT_HERE}
-    found |= {f"by {place}": tables.rates(placed, place) for place in PLACES}
+    found |= {
+        name: table(rated if name in RATED else sources, offsets)
+        for name, table in COUNTED.items()
+        if name not in NOT_HERE
+    }
+    found |= {f"by {place}": tables.rates(placed_rated, place) for place in PLACES}
     outage, watched = engine.tables["outage"], engine.tables["watched"]
     return found | {
-        "machines": spread.machines(sources),
+        "machines": spread.machines(rated),
         "together": spread.together(sources).limit(MOST_TIMES),
         "by edge": spread.edges(sources),
         "without network": spread.without_network(sources, outage, watched),
@@ -108,7 +115,7 @@ def look(
         found[name] = engine.rows(expression)
     (total,) = found.pop("total")
     exports = found.pop("exports")
-    sources = engine.sources.between(since_ms, until_ms)
+    sources = engine.sources.between(since_ms, until_ms).compared()
     placed = spread.placed(sources, engine.tables["machine"])
     for name, by in {**RATED, **{f"by {place}": place for place in PLACES}}.items():
         if name in found:
@@ -125,6 +132,7 @@ def look(
         failing=total["failing"],
         requests=total["requests"] + total["failures"],
         failures=total["failures"],
+        apart=total["apart"],
         died=total["died"],
         tables=_told(found),
         coverage=tuple(_coverage(exports, found)),
@@ -243,6 +251,12 @@ def _refused(found: Mapping[str, Rows], total: Mapping[str, Any], exports: Rows,
         said.append(
             "Causes are of the whole time that each machine exported, whatever --since and --until say."
         )
+    if apart := total["apart"]:
+        them = "1 failure is" if apart == 1 else f"{apart:,} failures are"
+        said.append(
+            f"{them} in no rate, and in no table that has one: the client's telemetry alone tells of them, and only where "
+            "something kept it from being sent."
+        )
     if total["persons"] < total["machines"]:
         said.append(
             f"{total['machines']} machines are {total['persons']} persons: those of one person are not independent."
@@ -286,6 +300,7 @@ def as_json(fleet: Fleet) -> dict[str, Any]:
         "failing": fleet.failing,
         "requests": fleet.requests,
         "failures": fleet.failures,
+        "failures_apart": fleet.apart,
         "died": fleet.died,
         "coverage": list(fleet.coverage),
         "refused": list(fleet.refused),

@@ -99,10 +99,14 @@ class Sources:
         )
 
     def compared(self) -> Sources:
-        """Without the failures that telemetry alone tells, which have no part in rates: their rows have no file."""
-        return replace(
-            self, error=self.error.filter(_.file.notnull()), chain=self.chain.filter(_.file.notnull())
-        )
+        """Without the failures that telemetry alone tells, which have no part in rates: their rows have no file, or say so
+        where files do not leave the machine.
+        """
+
+        def kept(table: Table) -> Table:
+            return table.filter(table.on_record if "on_record" in table.columns else table.file.notnull())
+
+        return replace(self, error=kept(self.error), chain=kept(self.chain))
 
 
 # ----- the unit

@@ -171,8 +171,8 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
 
 
 def failed(diagnosis: Diagnosis) -> str:
-    """`6 of 400 requests failed (1.5%)`; where there is no share `6 requests failed (394 answered ones are on record)`; where
-    there is one of some `8 requests failed: 6 of 400 (1.5%), and 2 that the client's telemetry alone tells`."""
+    """`6 of 400 requests failed (1.5%)`; where there is no share `6 requests failed (394 answered ones are on record)`;
+    where there is one of some `8 requests failed: 6 of 400 (1.5%), and 2 that the client's telemetry alone tells`."""
     if diagnosis.rate is not None and diagnosis.apart:
         of = f"{diagnosis.failures - diagnosis.apart:,} of {diagnosis.requests - diagnosis.apart:,}"
         beside = f"{diagnosis.apart:,} that the client's telemetry alone tells"

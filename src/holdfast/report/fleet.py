@@ -41,9 +41,13 @@ def verdict(fleet: Fleet) -> str:
     if not fleet.failures:
         return f"{who}: {counted(fleet.requests, 'request')} on record, and none failed."
     died = f", and {counted(fleet.died, 'turn')} died of it" if fleet.died else "; no turn died of it"
+    on = f"on {fleet.failing:,} of the {fleet.active:,} in use"
+    if fleet.apart == fleet.failures:
+        return f"{who}: {counted(fleet.failures, 'request')} failed by telemetry alone, {on}{died}."
+    beside = f", and {fleet.apart:,} more by telemetry alone" if fleet.apart else ""
+    failed, of = fleet.failures - fleet.apart, fleet.requests - fleet.apart
     return (
-        f"{who}: {fleet.failures:,} of {counted(fleet.requests, 'request')} failed "
-        f"({percent(fleet.failures / fleet.requests)}), on {fleet.failing} of the {fleet.active} in use{died}."
+        f"{who}: {failed:,} of {counted(of, 'request')} failed ({percent(failed / of)}){beside}, {on}{died}."
     )
 
 

@@ -19,8 +19,8 @@ from holdfast.sessions.frames import END_CODES
 if TYPE_CHECKING:
     import pyarrow
 
-SCHEMA: Final = 1
-"Of the tables below; raised when a column changes its name, type or meaning, or goes."
+SCHEMA: Final = 2
+"Of the tables below; raised when a column changes its name, type or meaning, or goes, or when one that is counted by comes."
 
 _K, _T, _ID, _DROP = Policy.KEEP, Policy.TEXT, Policy.ID, Policy.DROP
 _WHERE: Final[Mapping[str, Policy]] = {
@@ -101,10 +101,11 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "uuid": _TEXT, "chain": _TEXT, "at_ms": _INT, "before_ms": _INT, "session": _TEXT, "agent": _TEXT,
         "version": _TEXT, "project": _TEXT, "entrypoint": _TEXT, "model": _TEXT, "context_tokens": _INT,
         "code": _TEXT, "status": _INT, "error_type": _TEXT, "edge": _TEXT, "attempt": _INT, "max_attempts": _INT,
-        "wait_ms": _FLOAT,
+        "wait_ms": _FLOAT, "on_record": _BOOL,
     },
     "chain": {
         "chain": _TEXT, "session": _TEXT, "agent": _TEXT, "tries": _INT, "outcome": _TEXT, "ended_ms": _INT,
+        "on_record": _BOOL,
     },
     "dead": {
         "uuid": _TEXT, "at_ms": _INT, "before_ms": _INT, "session": _TEXT, "agent": _TEXT, "version": _TEXT,
@@ -129,8 +130,9 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
 }  # fmt: skip
 """Table -> its columns with their types, as they leave; all have `machine` before them.
 
-`error.edge` is the place in an edge's id (`ORD`), and nothing else of it. `outage` and `watched` are when this machine
-had no network and when a log would have told; `finding` and `cause` what was concluded here, from all that was here.
+`on_record` is false where the client's unsent telemetry alone tells of a failure, which then is part of no rate (since
+schema 2). `error.edge` is the place in an edge's id (`ORD`), and nothing else of it. `outage` and `watched` are when this
+machine had no network and when a log would have told; `finding` and `cause` what was concluded here, from all that was here.
 """
 
 _CODES = (
@@ -194,6 +196,8 @@ def public_rows(table: str, rows: Iterable[Mapping[str, Any]], names: Names) -> 
     made = []
     for row in rows:
         one = {name: told(policy, row[name]) for name, policy in policies if name in row}
+        if "on_record" in COLUMNS[table]:
+            one["on_record"] = row["file"] is not None
         if table == "error":
             found = _EDGE.fullmatch(row["edge_id"] or "")
             one["edge"] = found[1] if found else None
