@@ -53,6 +53,7 @@ SMUGGLING = {
     "a whole URL as target": b"GET http://other/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "CONNECT": b"CONNECT other:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "an upgrade": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "an upgrade behind chunks": POST + CHUNKED + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n0\r\n\r\n",
     "HTTP/0.9": b"GET /\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -106,6 +107,53 @@ def test_what_two_readers_could_understand_differently_is_refused(
     assert b"connection: close" in heard
     assert all(request.path == "/v1/messages" for request in provider.requests)
     assert provider.generated == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (SMUGGLING["TLS"], b"this is TLS, and plain http is spoken here"),
+        (SMUGGLING["HTTP/2"], b"this is HTTP/2 from the first byte"),
+        (SMUGGLING["an upgrade"], b"CONNECT and WebSockets are not relayed"),
+        (SMUGGLING["CONNECT"], b"CONNECT and WebSockets are not relayed"),
+        (SMUGGLING["an upgrade behind chunks"], b"a chunked request that offers an upgrade"),
+    ],
+)
+def test_a_wrong_protocol_is_named(strict: tuple[Provider, int], sent: bytes, said: bytes) -> None:
+    """`https://` in a base URL, and clients of other protocols: the log says which it was."""
+    assert said in answer_to(strict[1], sent)
+
+
+H2C = (
+    b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    b"Content-Length: 2\r\n\r\n{}"
+)
+
+
+def test_an_offer_to_change_to_http_2_is_passed_over(strict: tuple[Provider, int]) -> None:
+    """Java's own client makes it with its first request, and takes HTTP/1.1 for an answer. Nothing of it goes upstream."""
+    provider, port = strict
+    before = len(provider.requests)
+    kept = POST + H2C.replace(b", close", b"")
+
+    heard = answer_to(port, kept + kept[:20], kept[20:] + POST + H2C)
+
+    assert heard.count(b"HTTP/1.1 ") == 3 and b" 501 " not in heard
+    asked = provider.requests[before:]
+    assert len(asked) == 3 and {request.body for request in asked} == {b"{}"}
+    assert not {name for request in asked for name in request.headers} & {"upgrade", "http2-settings"}
+
+
+def test_what_follows_a_refused_request_is_not_looked_at(
+    strict: tuple[Provider, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One answer, and nothing in the log of a defect."""
+    heard = answer_to(
+        strict[1], b"GET http://other/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nno HTTP at all\r\n\r\n"
+    )
+
+    assert heard.count(b"HTTP/1.1 ") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_malformed_http_gets_400_in_the_clients_dialect(strict: tuple[Provider, int]) -> None:

@@ -316,7 +316,7 @@ class ClientConnection(asyncio.Protocol):
         self._read_size = 0
         "Of the last read."
         self._missing = 0
-        "How much of the body of a request is still to come whose head came before."
+        "How much is still to come of the body of a request of which no parser reads more than the head."
         self._begun_by: bytes | None = None
         "The read that the request began with whose head is being parsed."
         self._ahead_bytes = 0
@@ -361,8 +361,7 @@ class ClientConnection(asyncio.Protocol):
             elif self._parser is None and (found := self._listener.heads.find(data)) is not None:
                 data = self._take_known(found, data)
             else:
-                self._parse(data)
-                return
+                data = self._parse(data)
 
     def _take_known(self, found: Found, data: bytes) -> bytes:
         """A request whose head came before: nothing of it is parsed. Returns what follows the request."""
@@ -389,7 +388,8 @@ class ClientConnection(asyncio.Protocol):
             self.on_message_complete()
         return data[till:]
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> bytes:
+        """Let the parser read. Returns what it left: what follows the head of a request that offered an upgrade."""
         self._read_size = len(data)
         if self._incoming is None:
             self._head_size += self._read_size
@@ -401,10 +401,11 @@ class ClientConnection(asyncio.Protocol):
             self._begun_by = data
         try:
             parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(
-                Refusal(501, "invalid_request_error", "protocol upgrades and CONNECT are not relayed")
-            )
+        except httptools.HttpParserUpgrade as offered:
+            # The parser stops behind the head, for what follows may be no HTTP; here it is (see `_refusal`).
+            self._parser = None
+            rest: bytes = data[offered.args[0] :]
+            return rest
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
             cause = error.__context__
             if isinstance(cause, _Refused):
@@ -412,16 +413,15 @@ class ClientConnection(asyncio.Protocol):
             elif isinstance(error, httptools.HttpParserCallbackError):
                 raise
             else:
-                self._refuse(
-                    Refusal(400, "invalid_request_error", f"this is not HTTP that can be relayed: {error}")
-                )
-        else:
-            if self._incoming is None:
-                if self._head_size > self._listener.limits.head_bytes:
-                    self._refuse(_HEAD_TOO_LARGE)
-                elif not self._head_size:
-                    self._parser = None
-            self._begun_by = None
+                self._refuse(Refusal(400, "invalid_request_error", _why_not_http(data, error)))
+            return b""
+        if self._incoming is None:
+            if self._head_size > self._listener.limits.head_bytes:
+                self._refuse(_HEAD_TOO_LARGE)
+            elif not self._head_size:
+                self._parser = None
+        self._begun_by = None
+        return b""
 
     def eof_received(self) -> bool:
         """The client closed its half: for us it is gone. Where it was owed an answer, see whether it resets, too.
@@ -497,7 +497,12 @@ class ClientConnection(asyncio.Protocol):
         if self._begun_by is not None and keep_alive and not parser.should_upgrade():
             self._listener.heads.remember(self._begun_by, head)
         self._begun_by = None
-        self._head_arrived(head, request_length(head), keep_alive=keep_alive)
+        length = request_length(head)
+        if parser.should_upgrade():
+            if length is None:
+                raise _Refused(_CHUNKED_UPGRADE)
+            self._missing = length
+        self._head_arrived(head, length, keep_alive=keep_alive)
 
     def _head_arrived(self, head: Head, length: int | None, *, keep_alive: bool) -> None:
         exchange = Exchange(self, head, length, keep_alive=keep_alive and not self._listener.draining)
@@ -523,6 +528,8 @@ class ClientConnection(asyncio.Protocol):
         exchange.take_body(data)
 
     def on_message_complete(self) -> None:
+        if self._missing:
+            return  # for the parser, which reads no body behind the offer of an upgrade
         exchange, self._incoming = self._incoming, None
         if exchange is None:
             return
@@ -697,6 +704,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be served and close. Nothing of it went upstream, or it is broken off there."""
+        if self.lingering:
+            return  # it was refused already, and what follows is not looked at
         exchange, self.current = self.current, None
         if exchange is not None and exchange.receiver is not None and not exchange.ended:
             exchange.ended = True
@@ -814,6 +823,9 @@ def _refusal(head: Head, limits: Limits, *, most: int) -> Refusal | None:
         return Refusal(400, "invalid_request_error", "HTTP/1.0 has no transfer encodings")
     if encodings and encodings != [b"chunked"] and [v.strip().lower() for v in encodings] != [b"chunked"]:
         return Refusal(501, "invalid_request_error", "of the transfer encodings only chunked is understood")
+    if head.method == b"CONNECT" or b"websocket" in head.fields.first.get(b"upgrade", b"").lower():
+        # Any other upgrade (h2c, which Java's own client offers with every first request) may be passed over.
+        return Refusal(501, "invalid_request_error", "CONNECT and WebSockets are not relayed")
     if hosts > 1 or (hosts == 0 and head.version == "1.1"):
         return Refusal(400, "invalid_request_error", "a request names its host exactly once")
     if _UNPRINTABLE.search(head.target):
@@ -821,6 +833,22 @@ def _refusal(head: Head, limits: Limits, *, most: int) -> Refusal | None:
     if length is not None and int(length) > limits.body_bytes:
         return _too_large(limits)
     return None
+
+
+_CHUNKED_UPGRADE = Refusal(
+    501,
+    "invalid_request_error",
+    "a chunked request that offers an upgrade is not relayed; leave the offer out",
+)
+
+
+def _why_not_http(data: bytes, error: Exception) -> str:
+    """What the parser could not read, in words that say what to change."""
+    if data.startswith(b"\x16\x03"):
+        return "this is TLS, and plain http is spoken here; use http://, or start the gateway with --tls-cert"
+    if data.startswith(b"PRI * HTTP/2.0"):
+        return "this is HTTP/2 from the first byte; only HTTP/1.1 is spoken here"
+    return f"this is not HTTP that can be relayed: {error}"
 
 
 def _too_large(limits: Limits) -> Refusal:
