@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from holdfast.cli import config
 from holdfast.cli.catalogue import CATALOGUE, read, read_bytes, read_seconds, show_bytes, show_seconds
-from holdfast.cli.config import gather
+from holdfast.cli.config import gather, parse_upstream
 from holdfast.cli.errors import Misused
 from holdfast.cli.main import main
 from holdfast.gateway.settings import Keepalive, Limits, RetryRules, Settings, Sockets, Timeouts, Upstream
@@ -138,6 +138,35 @@ def test_what_is_no_keepalive_is_refused(text: str) -> None:
     [option] = [option for option in CATALOGUE if option.name == "tcp-keepalive"]
     with pytest.raises(ValueError, match=r"30/15/4, or off|from 1 to 127"):
         read(option, text)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b'[serve]\ndrain = "7m"\n', "settings stand in no section. Leave \\[serve] out"),
+        (b"# caf\xe9\n", "is not UTF-8: invalid continuation byte. Save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_nearly_right_is_told_what_is_not(
+    content: bytes, complaint: str, tmp_path: Path
+) -> None:
+    """Not that its permissions ought to be looked at."""
+    (tmp_path / "c.toml").write_bytes(content)
+    with pytest.raises(Misused, match=complaint):
+        gather("serve", {}, NOWHERE, tmp_path / "c.toml")
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Some editors write one."""
+    (tmp_path / "c.toml").write_bytes(b'\xef\xbb\xbfdrain = "7m"\r\n')
+
+    assert gather("serve", {}, NOWHERE, tmp_path / "c.toml")["drain"].value == 420.0
+
+
+def test_a_base_url_that_holds_the_requests_path_is_refused() -> None:
+    """Clients put it behind by themselves: every request would be answered 404."""
+    with pytest.raises(Misused, match=r"Leave it out: https://api\.example/llm$"):
+        parse_upstream("https://api.example/llm/v1/messages/", "--upstream", allow_plain=False)
 
 
 def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:

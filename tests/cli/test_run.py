@@ -266,6 +266,33 @@ def test_a_file_that_is_no_program_is_126(environ: dict[str, str], tmp_path: Pat
     assert ended.returncode == 126
 
 
+def test_a_script_without_an_interpreter_is_run_by_the_shell(environ: dict[str, str], tmp_path: Path) -> None:
+    """As in every shell; a program for another machine is none."""
+    for name, content in (("script", b"echo mine $1\n"), ("program", b"\x7fELF\0\0\0")):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o755)
+    script, program = (
+        subprocess.run(
+            [*HOLDFAST, "--", str(tmp_path / name), "word"], env=environ, capture_output=True, text=True, check=False
+        )
+        for name in ("script", "program")
+    )  # fmt: skip
+
+    assert (script.returncode, script.stdout) == (0, "mine word\n")
+    assert program.returncode == 126
+
+
+def test_a_directory_that_is_gone_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+    """It is no defect of ours."""
+    ended = subprocess.run(
+        ["sh", "-c", 'mkdir here && cd here && rmdir ../here && "$@"', "sh", *HOLDFAST, "--", "true"],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    assert "the directory that you are in was removed" in ended.stderr
+
+
 def test_a_taken_port_is_named(run: Run) -> None:
     """The error names the port and the way out."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -151,6 +151,13 @@ def test_an_empty_upstream_is_refused_and_not_the_default(tmp_path: Path) -> Non
     assert flagged.settings.upstream.host == "a.example"
 
 
+def test_a_gateway_is_not_its_own_upstream() -> None:
+    """It would ask itself until no connection is left."""
+    with pytest.raises(Misused, match="this gateway's own address"):
+        plan(upstream="http://localhost:8484")
+    assert plan(upstream="http://localhost:8485").settings.upstream.port == 8485
+
+
 @pytest.mark.parametrize("name", ["HOLDFAST_TOKEN", "HOLDFAST_TOKEN_FILE"])
 def test_an_empty_token_is_not_taken_for_none(name: str) -> None:
     """Whoever sets it wants the gateway closed."""

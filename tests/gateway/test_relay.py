@@ -184,3 +184,15 @@ def test_an_answer_without_a_body_is_framed_as_it_came(
     assert b"x-said: it" in first and b"x-said: it" in second and rest == b""
     told = [line for line in first.lower().split(b"\r\n") if line.startswith((b"content-len", b"transfer-"))]
     assert told == ([framing] if framing else [])
+
+
+def test_an_answer_that_is_no_http_is_said_to_be_none() -> None:
+    """To ask again would bring the same: a port that speaks TLS, or a server that is broken."""
+    with before(lambda connection: connection.sendall(b"\x15\x03\x01\x00\x02\x02\x50")) as gateway:
+        client = Client(
+            gateway.port, b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nconnection: close\r\n\r\n"
+        )
+        heard = client.hear_all()
+
+    assert heard.startswith(b"HTTP/1.1 502 ")
+    assert b"holdfast cannot relay what http://127.0.0.1:" in heard and b"ask again" not in heard

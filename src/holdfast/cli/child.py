@@ -10,9 +10,11 @@ accepts them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +37,7 @@ from holdfast.cli.control import (
     encode,
 )
 from holdfast.cli.group_witness import GroupWitness
+from holdfast.flight.plain_files import only_files
 
 START_S = 15.0
 "For the gateway to be ready the first time."
@@ -262,6 +265,26 @@ def has_terminal() -> bool:
     return True
 
 
+def started(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The command's process. Raises `OSError`. A script that names no interpreter is for the shell, as everywhere."""
+    try:
+        return subprocess.Popen(command, env=dict(environ), close_fds=False)
+    except OSError as error:
+        path = shutil.which(command[0], path=environ.get("PATH"))
+        if error.errno != errno.ENOEXEC or path is None or not _is_text(path):
+            raise
+        return subprocess.Popen(["/bin/sh", path, *command[1:]], env=dict(environ), close_fds=False)
+
+
+def _is_text(path: str) -> bool:
+    """Whether a program may be a script, and not one for another kind of machine. Shells look in the same way."""
+    try:
+        with open(path, "rb", opener=only_files) as file:
+            return b"\0" not in file.read(128)
+    except OSError:
+        return False
+
+
 class Foreground:
     """Follows signals and the two processes until the command ends."""
 
@@ -289,7 +312,7 @@ class Foreground:
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         # Descriptors that the user had opened for the command (3<file) are its own business: not closed.
         try:
-            process = subprocess.Popen(command, env=dict(environ), close_fds=False)
+            process = started(command, environ)
             self._command = process.pid
             self._gateway.serves(process.pid)
             self._watch_control()

@@ -104,11 +104,14 @@ LONGEST_FILE = 1024 * 1024
 def from_file(path: Path) -> Values:
     """The settings of a TOML file. Errors name the file and the key."""
     try:
-        table = tomllib.loads(read_once(path, LONGEST_FILE).decode("utf-8"))
+        # With a byte order mark, as some editors write it, TOML has no first line.
+        table = tomllib.loads(read_once(path, LONGEST_FILE).decode("utf-8-sig"))
     except FileNotFoundError:
         raise Misused(f"there is no settings file {path}. Create it, or leave --config out.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise Misused(f"the settings file {path} cannot be read: {error}. Check its permissions.") from None
+    except UnicodeDecodeError as error:
+        raise Misused(f"the settings file {path} is not UTF-8: {error.reason}. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise Misused(f"the settings file {path} is not TOML: {error}. Correct that line.") from None
     known = {option.name: option for option in CATALOGUE}
@@ -116,6 +119,8 @@ def from_file(path: Path) -> Values:
     spelled: dict[str, str] = {}
     for key, raw in table.items():
         name = key.replace("_", "-")
+        if isinstance(raw, dict):
+            raise Misused(f"{path}: settings stand in no section. Leave [{key}] out.")
         if name not in known:
             raise Misused(f"{path}: unknown setting {key!r}.{suggest(name, known)} Correct it or remove it.")
         if spelled.setdefault(name, key) != key:
@@ -279,6 +284,11 @@ def parse_upstream(url: str, origin: str, *, allow_plain: bool) -> Upstream:
         upstream = Upstream.parse(url)
     except ValueError as error:
         raise Misused(f"upstream from {origin}: {error}.") from None
+    if upstream.prefix.endswith("/v1/messages"):
+        raise Misused(
+            f"upstream from {origin} names the path of requests, which clients put behind a base URL themselves. Leave "
+            f"it out: {upstream.origin}{upstream.prefix.removesuffix('/v1/messages')}"
+        )
     if upstream.scheme == "http" and not is_loopback(upstream.host) and not allow_plain:
         raise Misused(
             f"upstream {upstream.origin} (from {origin}) is plain http to another machine: keys and prompts could be "

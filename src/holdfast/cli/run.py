@@ -208,13 +208,23 @@ def keep_standard_descriptors() -> None:
     os.close(descriptor)
 
 
+def working_directory() -> Path:
+    """Where we are. Raises `Failed` where that is nowhere any more."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise errors.Failed("the directory that you are in was removed. Change into another.") from None
+
+
 def find_program(name: str, environ: Mapping[str, str]) -> None:
     """Look before anything is started. Raises `NotFound` or `NotExecutable`, which end with the shell's codes."""
     if shutil.which(name, path=environ.get("PATH")) is not None:
         return
     if os.sep in name and Path(name).exists():
         raise errors.NotExecutable(f"{name} cannot be executed. Is it a program (chmod +x)?")
-    raise errors.NotFound(f"{name} was not found. Is it installed, and on your PATH?")
+    raise errors.NotFound(
+        f"{name or 'a command without a name'} was not found. Is it installed, and on your PATH?"
+    )
 
 
 def run_behind_gateway(
@@ -330,16 +340,17 @@ def command(
     """
     environ = dict(os.environ)
     values = config.gather("run", flags, environ, settings_file)
-    plan = make_plan(command, values, environ, Path.cwd(), sys.platform, trust_project=trust_project_upstream)
+    here = working_directory()
+    plan = make_plan(command, values, environ, here, sys.platform, trust_project=trust_project_upstream)
     if check:
         click.echo(check_text(plan, environ, templates))
     if not plan.is_claude and not trust_project_upstream:
-        _warn(command[0], claude.read_settings([], environ, Path.cwd(), sys.platform))
+        _warn(command[0], claude.read_settings([], environ, here, sys.platform))
     if check:
         return
     ended, counts, restarts = run_behind_gateway(plan, environ, templates)
     if not quiet_end:
-        _say(plan, environ, counts, restarts)
+        _say(plan, environ, here, counts, restarts)
     sys.exit(end_like(ended))
 
 
@@ -350,13 +361,13 @@ def _warn(program: str, sources: Sequence[claude.Source]) -> None:
             click.echo(f"holdfast: {warning}", err=True)
 
 
-def _say(plan: Plan, environ: Mapping[str, str], counts: Counts, restarts: int) -> None:
+def _say(plan: Plan, environ: Mapping[str, str], here: Path, counts: Counts, restarts: int) -> None:
     why = claude.why_nothing(
         plan.seen_by_client(environ),
         plan.sources,
         is_claude=plan.is_claude,
         asked=counts.opaque > 0,
-        unseen=[] if plan.is_claude else claude.read_settings([], environ, Path.cwd(), sys.platform),
+        unseen=[] if plan.is_claude else claude.read_settings([], environ, here, sys.platform),
     )
     # After a hang-up there is nobody to tell.
     with suppress(OSError):

@@ -61,6 +61,11 @@ def make_plan(values: config.Values, environ: Mapping[str, str]) -> Plan:
     """Decide all that `serve` needs. Raises `Misused` with advice; opens nothing but the files that are named."""
     listen = catalogue.read_address(str(values["listen"].value))
     upstream = _upstream(values)
+    if config.is_loopback(upstream.host) and config.is_loopback(listen[0]) and upstream.port == listen[1]:
+        raise errors.Misused(
+            f"upstream {upstream.origin} (from {values['upstream'].origin}) is this gateway's own address. Give the "
+            "address of the API, or listen elsewhere."
+        )
     token, token_origin = read_token(values, environ)
     certificate = _certificate(values)
     behind_proxy = bool(values["behind-tls-proxy"].value)

@@ -193,6 +193,9 @@ class Relay:
             self._end(ending)
         else:
             message = f"holdfast lost the upstream before it answered ({ending.code}); ask again"
+            if ending.mechanism is Mechanism.MALFORMED:
+                origin = self._engine.settings.upstream.origin
+                message = f"holdfast cannot relay what {origin} answered ({ending.code}): {ending.detail}"
             self._refuse(502, "api_error", message, ending)
 
     def client_reset(self, after_ms: float) -> None:
