@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -250,13 +251,20 @@ def upstream() -> Iterator[str]:
 class Served:
     """A `holdfast serve` process."""
 
-    def __init__(self, arguments: list[str], environ: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], environ: dict[str, str], limit: tuple[int, int] | None = None
+    ) -> None:
+        def limited() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
         self.process = subprocess.Popen(
             [sys.executable, "-m", "holdfast", "serve", *arguments],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=limited,
         )
         assert self.process.stderr is not None
         first = self.process.stderr.readline()
@@ -287,14 +295,15 @@ Serve = Callable[..., Served]
 def served(tmp_path: Path, upstream: str) -> Iterator[Serve]:
     started: list[Served] = []
 
-    def start(*arguments: str, **more: str) -> Served:
+    def start(*arguments: str, limit: tuple[int, int] | None = None, **more: str) -> Served:
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "HOLDFAST_STATE_DIR": str(tmp_path / "state"),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }
         basics = ["--listen", "127.0.0.1:0", "--upstream", upstream]
-        started.append(Served([*basics, *arguments], environ | more))
+        started.append(Served([*basics, *arguments], environ | more, limit))
         return started[-1]
 
     yield start
@@ -354,6 +363,22 @@ def test_one_line_per_turn_as_json(served: Serve) -> None:
         200,
     )
     assert "s3cret" not in out
+
+
+@pytest.mark.parametrize(("soft", "hard", "status"), [(100, 2000, 200), (100, 100, 503)])
+def test_as_many_clients_as_the_system_allows_are_taken_and_the_others_are_told(
+    soft: int, hard: int, status: int, served: Serve
+) -> None:
+    """Most systems give 1024 open files unasked and more if asked; beyond that nobody is dropped without a word."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
+        pytest.skip("this machine allows too few open files")
+    it = served(limit=(soft, hard))
+    idle = [socket.create_connection(("127.0.0.1", it.port), timeout=10) for _ in range(60)]
+    try:
+        assert it.get("/v1/models")[0] == status
+    finally:
+        for one in idle:
+            one.close()
 
 
 def test_control_characters_of_strangers_do_not_reach_the_log(served: Serve) -> None:

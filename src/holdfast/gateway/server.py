@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from holdfast.flight.record import Recorder, TurnRecord
@@ -21,6 +24,10 @@ from holdfast.gateway.upstream.watch import NetworkWatch, SleepWatch
 T = TypeVar("T")
 BACKLOG: Final = 1024
 _POLL_S: Final = 0.05
+OPEN_FILES: Final = 65_536
+"What a gateway asks for. Most systems give 1024 unasked, with which 500 turns leave nothing for the next connection."
+FILES_ASIDE: Final = 64
+"Open files that are no connection's: journal, spools, logs, resolvers."
 
 
 class Gateway:
@@ -54,10 +61,11 @@ class Gateway:
         loop = asyncio.get_running_loop()
         engine = Engine(self.settings, self._recorder, loop, on_turn=self._on_turn)
         engine.pool.check()
+        limits = self.settings.limits
         listener = Listener(
             loop,
             self.settings.timeouts,
-            self.settings.limits,
+            replace(limits, connections=connections_for(limits.connections, open_files())),
             engine.on_request,
             engine.refused,
             keepalive=self.settings.sockets.keepalive,
@@ -143,14 +151,37 @@ class Gateway:
         await asyncio.sleep(0)
 
 
+def open_files() -> int:
+    """How many files this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def connections_for(wanted: int, files: int) -> int:
+    """How many clients may be connected, each with a connection of its own to upstream.
+
+    Beyond what the system allows, the event loop would close new connections without a word; this way they are told.
+    """
+    return min(wanted, max(1, (files - FILES_ASIDE) // 2)) if files >= 0 else wanted
+
+
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run on uvloop where it is installed, else on asyncio's own loop; for the main program of a process."""
     _collect_seldom()
+    _allow_open_files()
     try:
         import uvloop
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def _allow_open_files() -> None:
+    """As many as are needed, as far as this user may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if 0 <= soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _collect_seldom() -> None:
