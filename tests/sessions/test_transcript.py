@@ -323,6 +323,25 @@ def test_it_does_not_matter_how_a_file_is_cut_into_pieces(
     assert where.end in (len(whole), len(text)) and facts.unfinished_bytes == rest
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_it_does_not_matter_how_many_lines_are_taken_at_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """What a line means for the next ones is known beyond them, and so is its number."""
+    pen = Pen().asks().answers("msg_1", blocks=2).tool_says("x").scribbles("").fails(1).scribbles("torn {")
+    pen.after(2).asks("And now?").calls("Bash", "toolu_1").tool_fails("toolu_1").asks("Well?").fails(1).after(
+        3
+    ).fails(2).scribbles("").answers("msg_2").asks()
+    whole = reading(pen, place, gaps=True)
+    assert [chain.outcome for chain in whole.chains] == ["abandoned", "recovered"]
+    assert [error.tool for error in whole.tool_errors] == ["Bash"]
+    assert whole.first_dirt is not None and place.read_text().split("\n")[whole.first_dirt[0] - 1] == "torn {"
+
+    monkeypatch.setattr("holdfast.sessions.transcript.AT_ONCE", at_once)
+
+    assert reading(pen, place, gaps=True) == whole
+
+
 @given(st.lists(st.binary(max_size=200), max_size=20))
 def test_nothing_in_a_file_makes_the_reader_fail(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]

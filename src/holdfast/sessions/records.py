@@ -10,7 +10,7 @@ Fields and their history: reference sessions.md section 1, clients.md section 8.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -28,21 +28,16 @@ class Usage(msgspec.Struct, gc=False):
     output_tokens: int = 0
     service_tier: str | None = None
 
-    @property
-    def context(self) -> int:
-        """The whole prompt."""
-        return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
-
 
 class Message(msgspec.Struct, gc=False):
     """An assistant's message, one block of it per record."""
 
-    id: str | None = None
     model: str | None = None
-    stop_reason: str | None = None
-    usage: Usage | None = None
+    id: str | None = None
     content: msgspec.Raw = msgspec.Raw()
     "Not decoded: needed of synthetic messages only, whose text is the error."
+    stop_reason: str | None = None
+    usage: Usage | None = None
 
 
 class Compaction(msgspec.Struct, gc=False):
@@ -54,22 +49,25 @@ class Compaction(msgspec.Struct, gc=False):
 
 
 class Line(msgspec.Struct, gc=False):
-    """A record, as far as it concerns us. Names are the file's own."""
+    """A record, as far as it concerns us. Names are the file's own.
 
+    So is the order, which is that of an answer's record: the decoder looks for each field behind the one before.
+    """
+
+    isSidechain: bool = False
+    agentId: str | None = None
+    message: Message | None = None
+    requestId: str | None = None
     type: str | None = None
-    subtype: str | None = None
     uuid: str | None = None
     timestamp: str | None = None
+    entrypoint: str | None = None
+    cwd: str | None = None
     sessionId: str | None = None
-    agentId: str | None = None
-    isSidechain: bool = False
+    version: str | None = None
+    subtype: str | None = None
     isMeta: bool = False
     isCompactSummary: bool = False
-    version: str | None = None
-    cwd: str | None = None
-    entrypoint: str | None = None
-    requestId: str | None = None
-    message: Message | None = None
     isApiErrorMessage: bool = False
     apiErrorStatus: int | None = None
     apiError: str | None = None
@@ -94,7 +92,7 @@ class Prompt(msgspec.Struct, gc=False):
 strictly = msgspec.json.Decoder(Line).decode
 """The record, if every field has the type that it has here. Raises one of `REFUSED`: then `decode` says what it is."""
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_EPOCH, _parsed = datetime(1970, 1, 1, tzinfo=UTC), datetime.fromisoformat
 
 
 TORN, NOT_JSON, TOO_LONG, NO_RECORD = "torn", "not JSON", "too long", "of no known shape"
@@ -109,7 +107,7 @@ class Dirt(Exception):
         self.kind = kind
 
 
-def decode(line: bytes | bytearray) -> tuple[Line, bool]:
+def decode(line: bytes | bytearray | memoryview) -> tuple[Line, bool]:
     """The record, and whether it had to be read loosely. Raises `Dirt`."""
     try:
         return strictly(line), False
@@ -118,7 +116,7 @@ def decode(line: bytes | bytearray) -> tuple[Line, bool]:
     except REFUSED as error:
         raise Dirt(str(error), TORN if "truncated" in str(error) else NOT_JSON) from error
     try:
-        found = json.loads(line)
+        found = json.loads(bytes(line))
     except (ValueError, RecursionError) as error:
         raise Dirt(str(error), NOT_JSON) from error
     if not isinstance(found, dict):
@@ -151,14 +149,15 @@ def wall_ms(timestamp: str | None) -> int | None:
     if not timestamp:
         return None
     try:
-        return (datetime.fromisoformat(timestamp) - _EPOCH) // _MS
+        since = _parsed(timestamp) - _EPOCH
     except (ValueError, TypeError):  # no time, or one without a zone
         return None
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def stamp(at_ms: int) -> str:
     """The timestamp of a record: `2026-04-14T07:00:00.000Z`."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC).isoformat()[:19]}.{at_ms % 1000:03d}Z"
 
 
 # ----- errors
