@@ -262,6 +262,26 @@ def stalling(home: Path, *silences_s: float) -> None:
     pen.saved(home)
 
 
+def test_resets_that_the_client_mended_are_called_breaks(home: Path, tmp_path: Path) -> None:
+    """24 lines of its debug log, of a reset each: no stall, no failure, and not nothing."""
+    stalling(home, 9)
+    place = home / ".claude" / "debug" / "11111111-0000-4000-8000-000000000001.txt"
+    place.parent.mkdir()
+    line = "[WARN] Stream connection error (ECONNRESET) - retrying streaming (1/10)"
+    place.write_text("".join(f"2026-04-14T{7 + n}:10:00.000Z {line}\n" for n in range(3, 15)))
+    said = "No error is on record in 1 request, but 12 broken streams are told by the client itself."
+    page = diagnosed(home).stdout
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"))
+    issue = (tmp_path / "issue.md").read_text()
+
+    assert (
+        page.startswith(said) and "12 broken streams are told by the client itself, which asked again" in page
+    )
+    assert "stall without" not in page and "A stall of the kind" not in page
+    assert "Answers break without an error: 12 times" in issue and "12 x  the client's own word" in issue
+    assert "does not break on demand" in issue and "length not known" not in issue
+
+
 def test_stalls_without_an_error_are_not_called_nothing(home: Path) -> None:
     """No error is on record, and the person sat before a silent screen: the headline says so, in every form."""
     stalling(home, 9, 814, 897)
@@ -269,7 +289,7 @@ def test_stalls_without_an_error_are_not_called_nothing(home: Path) -> None:
     page = diagnosed(home).stdout
 
     assert page.splitlines()[0] == said and "Nothing is wrong" not in page
-    assert page.index("What to do") < page.index("Stalls that left no error record")
+    assert page.index("What to do") < page.index("Stalls and broken streams that left no error record")
     assert "holdfast run -- claude" in page and "holdfast doctor --now" in page
     assert json.loads(diagnosed(home, "--format", "json").stdout)["headline"] == said
     assert f"# Diagnosis\n\n{said}\n" in diagnosed(home, "--format", "markdown").stdout

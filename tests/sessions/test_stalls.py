@@ -159,6 +159,22 @@ def test_lines_of_the_debug_log_as_clients_write_them(
     assert row["silent_s"] == gap_s and str(row["fits"]).startswith("the client's own word: ")
 
 
+def test_a_connection_that_broke_is_no_stall() -> None:
+    """A reset in mid-answer and a stale connection tell of no silence; a silence that a reset ended is still one."""
+    told = (("07:01:00", "Stream connection closed (ECONNRESET) after 1 block(s) yielded"),
+            ("07:03:00", "Stale connection - disabling keep-alive for retry"),
+            ("07:09:00", "Streaming stall detected: 61.0s gap"),
+            ("07:09:01", "Stream connection error (ECONNRESET) - retrying streaming (1/10)"),
+            ("07:12:00", "Stream idle timeout before first event - retrying streaming (1/1)"))  # fmt: skip
+    log = debug.read([f"2026-04-14T{at}.000Z [WARN] {text}" for at, text in told], "s1")
+    found = stalls.of_debug(log.notes, {})
+
+    assert [(one.kind, one.silent_s) for one in found] == [
+        ("broken stream", None), ("broken stream", None), ("debug log", 61.0), ("debug log", None),
+    ]  # fmt: skip
+    assert found[0].cannot_tell == "who ended the connection" and "(ECONNRESET)" in found[0].fits
+
+
 def test_what_the_client_does_about_a_silence_is_no_other_one() -> None:
     """It gives the stream up, and a second later it asks again; a minute later that is another end."""
     told = (("07:05:00", "Streaming idle timeout: no chunks received for 300s, aborting stream"),

@@ -51,12 +51,12 @@ def unsaid(
         answers[version] += count
     logs, unread = _debug(directories)
     events = both.events if both is not None else ()
-    broken, usual = stalls.of_unfinished(store.unfinished(), answers)
+    unfinished, usual = stalls.of_unfinished(store.unfinished(), answers)
     failed = store.failed_ms() if both is None else both.failed_ms()
     found = [
         *stalls.of_waits(store.waits(least_ms), failed),
         *stalls.of_ends(store.ends(least_ms), failed),
-        *broken,
+        *unfinished,
         *stalls.of_debug(
             [*(note for log in logs for note in log.notes), *client_telemetry.notes(events)],
             {one.session: one.version for one in events}
@@ -69,6 +69,13 @@ def unsaid(
     refused = []
     if found:
         tables["stalls"] = stalls.rows(found)
+    if broken := [one for one in found if one.kind == stalls.BROKEN]:
+        verb = "is" if len(broken) == 1 else "are"
+        refused.append(
+            f"{counted(len(broken), 'broken stream')} {verb} told by the client itself, which asked again or kept what had "
+            "come: counted as no failure, and put to no cause. Who ended the connection only a flight or a capture tells."
+        )
+    if found := [one for one in found if one.kind != stalls.BROKEN]:
         kinds = Counter(one.kind for one in found)
         told = ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds))
         verb = "is" if len(found) == 1 else "are"

@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.flight.endings import Side
 from holdfast.flight.flights import code_sentence, counted
-from holdfast.sessions.stalls import OWN_WORDS
+from holdfast.sessions.stalls import BROKEN, OWN_WORDS
 
 SETTING, LINE, NOTHING = "setting", "line", "nothing"
 
@@ -132,8 +132,8 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
         if stalled := silences(diagnosis.get("tables", {})):
             return Fix(
                 LINE,
-                "run the client behind holdfast run: the flight of the next stall tells which side was silent; while one "
-                "goes on, holdfast doctor --now looks at it.",
+                "run the client behind holdfast run: the flight of the next one tells which side was silent, or who ended "
+                "it; while one goes on, holdfast doctor --now looks at it.",
                 title=f"No error is on record, but {stalled}",
                 line=RUN,
             )
@@ -187,11 +187,20 @@ def choose(diagnosis: Mapping[str, Any], ways: Ways, platform: str = "linux") ->
 
 
 def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """`10 silent stalls are inferred, the longest of 897 s`: of the table of stalls; empty where nothing is wrong.
+    """`10 silent stalls are inferred, the longest of 897 s, and 3 broken streams are told by the client itself`: of the
+    table of stalls; empty where nothing is wrong.
 
     That is so where the client has no word of them and all are short: in hundreds of answers some think for minutes.
     """
-    rows = silent(tables)
+    return ", and ".join(filter(None, (_stalled(silent(tables)), _broke(broken(tables)))))
+
+
+def _broke(rows: Sequence[Mapping[str, Any]]) -> str:
+    verb = "is" if len(rows) == 1 else "are"
+    return f"{counted(len(rows), 'broken stream')} {verb} told by the client itself" if rows else ""
+
+
+def _stalled(rows: Sequence[Mapping[str, Any]]) -> str:
     if not any(in_own_words(row) or (row["silent_s"] or 0) >= LONG_S for row in rows):
         return ""
     verb = "is" if len(rows) == 1 else "are"
@@ -205,9 +214,20 @@ def silences(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 def silent(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
     """Rows of the table of stalls in which nothing came.
 
-    Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day.
+    Answers without a stop reason are none: nobody knows that they were silent, and people stop answers every day. Nor are
+    streams that broke.
     """
-    return [row for row in tables.get("stalls", ()) if row["kind"] != "unfinished answer"]
+    return [row for row in tables.get("stalls", ()) if row["kind"] not in ("unfinished answer", BROKEN)]
+
+
+def broke(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the table of stalls is a connection that broke."""
+    return bool(row["kind"] == BROKEN)
+
+
+def broken(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Rows of the table of stalls of connections that broke and left no failure, by the client's own words."""
+    return [row for row in tables.get("stalls", ()) if broke(row)]
 
 
 def in_own_words(row: Mapping[str, Any]) -> bool:

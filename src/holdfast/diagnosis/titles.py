@@ -29,7 +29,7 @@ TITLES: Mapping[str, str] = {
     "flights": "Turns that the gateway saw break, by ending",
     "reset requests": "Requests that were reset, to quote to the provider",
     "seen by others": "Ends that added files saw at the time of a failure",
-    "stalls": "Stalls that left no error record (inferred)",
+    "stalls": "Stalls and broken streams that left no error record",
     "told by telemetry": "Failures that no transcript tells, by the client's unsent telemetry",
     "client limits": "Requests whose time was up, by the client's own word",
     "client logs": "What the client's versions log, and what they hide",

@@ -133,6 +133,8 @@ WORDS = {
     "that ran so long looks the same.",
     "unfinished answer": "A stall that leaves no error: an answer without a stop reason, in a version whose answers mostly "
     "have one. A user who stopped it looks the same.",
+    "broken stream": "A connection that broke, by the client's own debug log or telemetry, and left no failure: the client "
+    "asked again or kept what had come. It is no stall, and counted as no failure.",
     "debug log": "A stall that the client's own debug log tells of; it is written only where it was asked for.",
     "client telemetry": "A stall that the client's own telemetry tells of, with its request id: what it could not send to "
     "its vendor lies in files. Failures that no transcript tells are read of it too.",

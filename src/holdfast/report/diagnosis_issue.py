@@ -21,7 +21,7 @@ from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.case import Case, Failure, Trip
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.diagnosis.examine import Finding
-from holdfast.diagnosis.fix import silent
+from holdfast.diagnosis.fix import broken, silent
 from holdfast.diagnosis.hypotheses import catalogue, name_resolution, refused
 from holdfast.diagnosis.hypotheses._age import in_question, limit_met
 from holdfast.diagnosis.tables import DAY_MS, KNOWN_CODES, TOOL_KINDS
@@ -375,7 +375,7 @@ def _of_failures(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
 
 def _of_stalls(diagnosis: Diagnosis, public: _Public) -> Iterator[_Section]:
     """Where no error is on record, of what stalled without one."""
-    rows = public.rows(silent(diagnosis.tables))
+    rows = public.rows([*silent(diagnosis.tables), *broken(diagnosis.tables)])
     versions = public.rows(diagnosis.tables["by version"])
     wrong = [words(diagnosed.verdict(diagnosis)), "", f"{_seen(diagnosis)} {stalled.spread(rows)}", ""]
     none = ["None is on record: the client has no error for a stall.", ""]
@@ -417,7 +417,7 @@ def _seen(diagnosis: Diagnosis) -> str:
     """From when to when there are records, as a sentence."""
     case = diagnosis.case
     times = [*(one.at_ms for one in case.failures), *(one.at_ms for one in case.answers)]
-    times += [row["at_ms"] for row in silent(diagnosis.tables)]
+    times += [row["at_ms"] for row in (*silent(diagnosis.tables), *broken(diagnosis.tables))]
     days = sorted({at_ms // DAY_MS for at_ms in times})
     first, last = (
         datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in (days[0], days[-1])

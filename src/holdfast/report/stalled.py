@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from holdfast.diagnosis.fix import in_own_words
+from holdfast.diagnosis.fix import broke, in_own_words
 from holdfast.flight.flights import counted
 from holdfast.report.markdown import block, words
 
@@ -31,17 +31,25 @@ ASKS = (
 
 
 def title(rows: Rows) -> str:
-    """`Answers stall without an error: 10 times, for up to 896 s`."""
+    """`Answers stall without an error: 10 times, for up to 896 s`; `Answers break without an error: 24 times`."""
     longest = max((row["silent_s"] or 0.0 for row in rows), default=0.0)
     often = "once" if len(rows) == 1 else f"{len(rows)} times"
-    return f"Answers stall without an error: {often}" + (f", for up to {longest:.0f} s" if longest else "")
+    return f"Answers {_do(rows)} without an error: {often}" + (
+        f", for up to {longest:.0f} s" if longest else ""
+    )
+
+
+def _do(rows: Rows) -> str:
+    """What answers do there: some stall, some break, or both."""
+    breaks = sum(map(broke, rows))
+    return "stall" if not breaks else "break" if breaks == len(rows) else "stall or break"
 
 
 def spread(rows: Rows) -> str:
     """How wide it is, and how long."""
     lengths = sorted(row["silent_s"] for row in rows if row["silent_s"] is not None)
     sessions, versions = {row["session"] for row in rows}, {row["version"] for row in rows if row["version"]}
-    told = f"Stalls came in {counted(len(sessions), 'session')}"
+    told = f"{'Stalls' if _do(rows) == 'stall' else 'They'} came in {counted(len(sessions), 'session')}"
     told += f" and {counted(len(versions), 'version')}." if versions else "."
     if lengths:
         told += (
@@ -62,11 +70,12 @@ def examples(rows: Rows, utc: Callable[[int], str]) -> list[str]:
     chosen = sorted(rows, key=lambda row: -(row["silent_s"] or 0.0))[:EXAMPLES]
     lines = []
     for row in sorted(chosen, key=lambda row: row["at_ms"]):
-        length = f"{row['silent_s']:.0f} s silent" if row["silent_s"] is not None else "length not known"
+        length = f", {row['silent_s']:.0f} s silent" if row["silent_s"] is not None else ", length not known"
+        length = "" if broke(row) else length
         fits = f", {row['fits']}" if row["fits"] else ""
         fits += f", {row['request_id']}" if row["request_id"] else ""
         lines.append(
-            f"{utc(row['at_ms'])}  {row['session']}, version {row['version'] or 'not known'}: {row['kind']}, "
+            f"{utc(row['at_ms'])}  {row['session']}, version {row['version'] or 'not known'}: {row['kind']}"
             f"{length}{fits}"
         )
     return block(lines)
@@ -74,8 +83,8 @@ def examples(rows: Rows, utc: Callable[[int], str]) -> list[str]:
 
 def steps(rows: Rows, requests: int) -> list[str]:
     """In the order in which somebody would try it. `requests` is 0 where no transcript tells how many there were."""
-    often = f"Of {requests / len(rows):,.0f} requests about one stalls; it" if requests else "It"
-    return ["1. Work with Claude Code in the usual way.", f"2. {often} does not stall on demand."]
+    often = f"Of {requests / len(rows):,.0f} requests about one does; it" if requests else "It"
+    return ["1. Work with Claude Code in the usual way.", f"2. {often} does not {_do(rows)} on demand."]
 
 
 def by_version(rows: Rows, versions: Rows) -> list[str]:
@@ -83,6 +92,6 @@ def by_version(rows: Rows, versions: Rows) -> list[str]:
     answered = {row["version"]: row["answered"] for row in versions}
     stalls = Counter(row["version"] for row in rows if row["version"])
     return [
-        f"- {words(version)}: {counted(number, 'stall')}, {answered.get(version, 0):,} requests answered"
+        f"- {words(version)}: {counted(number, 'time')}, {answered.get(version, 0):,} requests answered"
         for version, number in stalls.most_common(6)
     ] or ["Not known."]

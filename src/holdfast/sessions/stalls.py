@@ -16,8 +16,11 @@ from typing import Any
 from holdfast.sessions.debug import SOURCE as DEBUG_LOG
 from holdfast.sessions.debug import DebugNote
 
-OWN_WORDS = ("client telemetry", DEBUG_LOG)
-"Kinds of stalls that the client itself speaks of."
+BROKEN = "broken stream"
+"""Kind of what the client tells of a connection that broke, where no silence is told of: it mended that by itself, by asking
+again or by keeping what had come, so that no failure is on record. It is no stall."""
+OWN_WORDS = ("client telemetry", DEBUG_LOG, BROKEN)
+"Kinds of which the client itself speaks."
 AT_ONCE_MS = 1_500
 "What the client notes in two places when it happens is so near: a busy machine is slow between them."
 FOLLOWS_MS = 5_000
@@ -39,7 +42,7 @@ FALLBACK_TOOK_S = 35.0
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """One time in which, as far as can be told, nothing came."""
+    """One time in which, as far as can be told, nothing came; or a stream that broke and left no failure (`BROKEN`)."""
 
     at_ms: int
     "When it was over."
@@ -203,6 +206,13 @@ class _Span:
     "The client gave the silence up, and has not said what it does about it."
     source: str
     request_id: str | None = None
+    code: str | None = None
+    "Of the connection's break, where a line has one."
+
+    @property
+    def broke(self) -> bool:
+        """Whether a connection broke, and nothing tells of a silence before."""
+        return self.begun_ms == self.ended_ms and (self.code is not None or self.first.kind == "stale")
 
     def takes(self, one: DebugNote) -> bool:
         """Whether a line is of the same silence.
@@ -219,6 +229,7 @@ class _Span:
 
     def add(self, one: DebugNote) -> None:
         self.told_ms = one.at_ms
+        self.code = self.code or one.code
         if self.request_id is None and one.request_id is not None:  # who knows the request tells the silence
             self.source, self.request_id = one.source, one.request_id
         if one.gap_s is not None:
@@ -242,7 +253,7 @@ def of_debug(
     versions: Mapping[str, str],
     failed: Failed = _NONE,
 ) -> list[Stall]:
-    """What the debug log and the client's telemetry say in words, once for each silence.
+    """What the debug log and the client's telemetry say in words, once for each silence and each break.
 
     `versions`: session -> the client's version. A line without a length that is of the moment of a failure tells what is on
     record.
@@ -265,10 +276,10 @@ def of_debug(
             span.ended_ms,
             span.first.session,
             versions.get(span.first.session, ""),
-            span.source,
+            BROKEN if span.broke else span.source,
             (span.ended_ms - span.begun_ms) / 1000 or None,
             _SAID[span.first.kind] + (f" ({span.first.code})" if span.first.code else ""),
-            "which side was silent",
+            "who ended the connection" if span.broke else "which side was silent",
             span.request_id,
         )
         for span in spans
