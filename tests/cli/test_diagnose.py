@@ -853,3 +853,40 @@ def test_a_home_that_may_not_be_looked_into_is_not_called_empty(
     said = diagnosed(home, code=2).stderr
 
     assert f"{projects} cannot be looked into (Permission denied)" in said
+
+
+def test_a_status_in_the_last_words_is_told_and_no_digits_of_an_id(home: Path) -> None:
+    """A client that notes no status beside its words: 500 by 500, and neither 429 nor 529 by an id that has them."""
+    told = '{"type":"error","error":{"type":"api_error"},"request_id":"req_011CT529DEF429"}'
+    for day in range(8):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", version="2.1.86", at_ms=MORNING_MS + day * DAY_MS)
+        pen.asks().after(3).answers(f"msg_{day}").asks().after(3).gives_up(f"API Error: 500 {told}")
+        pen.asks().after(40).gives_up("Repeated 529 Overloaded errors").saved(home)
+
+    found = json.loads(diagnosed(home, "--format", "json").stdout)
+
+    causes = {one["hypothesis"]: len(one["explains"]) for one in found["findings"]}
+    assert causes == {"provider-error": 8, "provider-overload": 8}
+    assert {row["code"] for row in found["tables"]["dead turns"]} == {"HTTP 500", "HTTP 529"}
+
+
+def test_what_was_refused_openly_is_told_beside_what_is_unexplained(home: Path) -> None:
+    """A used-up account is no riddle, and no cause of ours: the client's own words are counted."""
+    for day in range(6):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS)
+        pen.asks().after(3).answers(f"msg_{day}")
+        pen.asks().after(2).gives_up("You've hit your session limit · resets 3pm")
+        pen.asks().after(2).gives_up("OAuth token revoked · Please run /login").saved(home)
+
+    said = diagnosed(home).stdout
+
+    why = "of 12 the client says itself what was wrong: 6 key refused, 6 usage limit"
+    assert f"unexplained  12 failures: no cause that is known here explains them; {why}." in said
+    assert "unexplained request" not in issue_of(home)
+
+
+def issue_of(home: Path) -> str:
+    """The public report."""
+    out = home.parent / "issue.md"
+    diagnosed(home, "--format", "issue", "--out", str(out))
+    return out.read_text()

@@ -41,6 +41,14 @@ class Try:
     "The edge's, of the same answer."
 
 
+REFUSALS = frozenset(
+    {"prompt too long", "answer too long", "usage limit", "key refused", "model not available"}
+)
+"Of a client's last words those that tell what was wrong with the request or the account."
+TO_BE_REPEATED = frozenset({408, 429})
+"Statuses below 500 that say nothing against the request itself: an edge that waited, and a limit for a while."
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One request that failed."""
@@ -66,6 +74,10 @@ class Failure:
     "The subagent that asked; None is the main conversation."
     request_id: str | None = None
     "The provider's, of the answer with which the client gave up, where it noted one."
+    end_status: int | None = None
+    "Of the answer with which the client gave up."
+    end_code: str = ""
+    "What stands for its last words (`sessions.frames.end_code`); empty where it left none."
     on_record: bool = True
     "Whether a transcript tells of it, as transcripts tell of answers; if not, only telemetry that could not be sent does."
 
@@ -75,7 +87,21 @@ class Failure:
 
     @property
     def statuses(self) -> set[int]:
+        """Of its failed tries; where none is on record, of the client's last word."""
+        if not self.tries:
+            return set() if self.end_status is None else {self.end_status}
         return {one.status for one in self.tries if one.status is not None}
+
+    @property
+    def refused(self) -> str:
+        """Why it was refused, where the client tells that itself and no connection had a part in it; else empty.
+
+        `usage limit`, `HTTP 401`: the account, the key, or what was asked for.
+        """
+        status = self.tries[0].status if self.tries else self.end_status
+        if status is not None:
+            return f"HTTP {status}" if 400 <= status < 500 and status not in TO_BE_REPEATED else ""
+        return self.end_code if not self.tries and self.end_code in REFUSALS else ""
 
     @property
     def ages_s(self) -> list[float]:

@@ -113,6 +113,8 @@ def _failure(chain: Row, rows: list[Row], ends: dict[End, Row], heard: Mapping[s
         text=end["text"] if end is not None else "",
         agent=first["agent"],
         request_id=end.get("request_id") if end is not None else None,
+        end_status=end.get("status") if end is not None else None,
+        end_code=end.get("code") or "" if end is not None else "",
         on_record=chain["file"] is not None,
     )
 
@@ -133,6 +135,8 @@ def _gave_up(row: Row, heard: Mapping[str, list[int]]) -> Failure:
         text=row["text"],
         agent=row["agent"],
         request_id=row.get("request_id"),
+        end_status=row.get("status"),
+        end_code=row.get("code") or "",
     )
 
 

@@ -175,6 +175,7 @@ CODES = {
     "maximum.",
     "usage limit": "The account's limit of use, or its credit, was used up.",
     "key refused": "The provider did not take the key or the login.",
+    "model not available": "The provider does not have the model that was asked for, or not for this account.",
     "connection error, not named": "The client says that the connection failed, and not how.",
 }
 "What a client says of a failure, in its runtime's words or ours for them. They tell what it saw, never who did it."

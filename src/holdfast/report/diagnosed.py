@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
@@ -319,7 +320,24 @@ def overview(diagnosis: Diagnosis) -> list[tuple[str, int, str]]:
         for one in diagnosis.findings
     ]
     left = len(diagnosis.examination.unexplained)
-    return rows + ([("unexplained", left, "no cause that is known here fits")] if left else [])
+    return rows + (
+        [("unexplained", left, f"no cause that is known here fits{refused(diagnosis)}")] if left else []
+    )
+
+
+def refused(diagnosis: Diagnosis) -> str:
+    """`; of 12 the client says itself what was wrong: 8 key refused, 4 usage limit`; empty where of none.
+
+    Of those without a cause: no network is behind such a refusal, so no cause of ours can be.
+    """
+    left = set(diagnosis.examination.unexplained)
+    whys = Counter(one.refused for one in diagnosis.case.failures if one.id in left and one.refused)
+    if not whys:
+        return ""
+    told = ", ".join(
+        f"{count:,} {why}" for why, count in sorted(whys.items(), key=lambda it: (-it[1], it[0]))
+    )
+    return f"; of {whys.total():,} the client says itself what was wrong: {told}"
 
 
 def span(coverage: Coverage, offsets: Offsets = ()) -> str:
@@ -372,7 +390,12 @@ def text(diagnosis: Diagnosis, width: int | None, around: Around = NOTHING) -> l
         them = "it" if number == 1 else "them"
         page += [
             "",
-            f"unexplained  {counted(number, 'failure')}: no cause that is known here explains {them}.",
+            *paragraph(
+                f"{counted(number, 'failure')}: no cause that is known here explains {them}{refused(diagnosis)}.",
+                width,
+                "unexplained  ",
+                " " * 11,
+            ),
         ]
     said: set[tuple[str, str]] = set()
     for name, rows in worth_showing(diagnosis):
@@ -700,7 +723,8 @@ def as_markdown(diagnosis: Diagnosis, around: Around = NOTHING) -> list[str]:
         page += [
             "## Unexplained",
             "",
-            f"{counted(number, 'failure')}: no cause that is known here explains {'it' if number == 1 else 'them'}.",
+            f"{counted(number, 'failure')}: no cause that is known here explains {'it' if number == 1 else 'them'}"
+            f"{refused(diagnosis)}.",
             "",
         ]
     said: set[tuple[str, str]] = set()

@@ -171,7 +171,8 @@ def _page(diagnosis: Diagnosis, around: Around, drawer: Drawer) -> Page:
         advice=list(_advised(diagnosis)),
         next_step=diagnosed.next_step(diagnosis),
         shares=drawer.drawn(pictures.shares(diagnosis)),
-        unexplained=f"{counted(left, 'failure')} stay unexplained: no cause that is known here fits them."
+        unexplained=f"{counted(left, 'failure')} stay unexplained: no cause that is known here fits them"
+        f"{diagnosed.refused(diagnosis)}."
         if left
         else "",
         since=around.since_lines(),

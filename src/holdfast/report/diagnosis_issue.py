@@ -439,7 +439,8 @@ def _wrong(diagnosis: Diagnosis, public: _Public) -> list[str]:
         page.append(f"{place}. **{finding.grade}**: {words(public.text(finding.title) + alike + line)}")
     left = len(diagnosis.examination.unexplained)
     if left:
-        page.append(f"{len(diagnosis.findings) + 1}. Unexplained: {counted(left, 'failure')}.")
+        told = f"{counted(left, 'failure')}{diagnosed.refused(diagnosis)}."
+        page.append(f"{len(diagnosis.findings) + 1}. Unexplained: {words(told)}")
     return [*page, ""]
 
 
@@ -791,9 +792,9 @@ def _asks(diagnosis: Diagnosis, public: _Public) -> list[str]:
     asked = list(
         dict.fromkeys(one for finding in diagnosis.findings for one in _asked(finding, diagnosis, public))
     )
-    if diagnosis.examination.unexplained:
-        left = set(diagnosis.examination.unexplained)
-        ids = _own_ids(diagnosis.examination.unexplained, diagnosis.case, public) or _times(diagnosis, left)
+    refused = {one.id for one in diagnosis.case.failures if one.refused}
+    if left := [key for key in diagnosis.examination.unexplained if key not in refused]:
+        ids = _own_ids(left, diagnosis.case, public) or _times(diagnosis, set(left))
         asked.append(
             f"How did {counted(len(left), 'unexplained request')} end on your side{ids}? No cause that shows in the "
             "client's logs explains that."

@@ -25,7 +25,7 @@ class ProviderOverload(Providers):
     falsifier = "a 529 without the provider's own request id: then something on the way made it"
 
     def names(self, failure: Failure) -> bool:
-        return 529 in failure.statuses or (not failure.tries and "529" in failure.text)
+        return 529 in failure.statuses
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} got status 529, on {counted(days(mine), 'day')}: {outcomes(mine)}."

@@ -28,7 +28,7 @@ class RateLimit(Told):
     falsifier = "a 429 whose words name no limit of the account's: then something on the way made it"
 
     def names(self, failure: Failure) -> bool:
-        return 429 in failure.statuses or (not failure.tries and "429" in failure.text)
+        return 429 in failure.statuses
 
     def brief(self, case: Case, mine: Sequence[Failure]) -> Brief:
         said = f"{counted(len(mine), 'request')} got status 429: {outcomes(mine)}."
