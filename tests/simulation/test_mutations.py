@@ -108,7 +108,7 @@ def _impatient(true: Any, clocks: Any, patience: Any) -> Any:
 
 
 def _lost_spool(true: Any, self: streamlog.StreamLog) -> None:
-    self._pieces = [b"0" * len(piece) for piece in self._pieces]
+    self._held = b"0" * len(self._in_memory())
     true(self)
 
 

@@ -9,25 +9,32 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 from holdfast.gateway.defects import defect
 
 log = logging.getLogger("holdfast.gateway")
 
 
+class Sleeper(Protocol):
+    """Who sets alarms. Named by itself, not by a method of its own: each turn keeps one until it ends."""
+
+    def alarm_rang(self) -> None:
+        """Its time has come. It must not raise."""
+
+
 class Alarm:
-    """A time at which somebody wants to be called. `call` is None once it is forgotten."""
+    """A time at which somebody wants to be called. `whom` is None once it is forgotten."""
 
-    __slots__ = ("at", "call")
+    __slots__ = ("at", "whom")
 
-    def __init__(self, at: float, call: Callable[[], None]) -> None:
+    def __init__(self, at: float, whom: Sleeper) -> None:
         self.at = at
-        self.call: Callable[[], None] | None = call
+        self.whom: Sleeper | None = whom
 
     def forget(self) -> None:
         """Nobody wants to be called any more."""
-        self.call = None
+        self.whom = None
 
 
 class Alarms:
@@ -44,12 +51,12 @@ class Alarms:
         self._timer_at = 0.0
 
     def __repr__(self) -> str:
-        waiting = sum(alarm.call is not None for _, _, alarm in self._heap)
+        waiting = sum(alarm.whom is not None for _, _, alarm in self._heap)
         return f"<Alarms {waiting} set>"
 
-    def set(self, at: float, call: Callable[[], None]) -> Alarm:
-        """Call `call` at `at` or soon after; it must not raise."""
-        alarm = Alarm(at, call)
+    def set(self, at: float, whom: Sleeper) -> Alarm:
+        """Let `whom` know at `at` or soon after."""
+        alarm = Alarm(at, whom)
         self._set += 1
         heapq.heappush(self._heap, (at, self._set, alarm))
         if self._timer is None or at < self._timer_at:
@@ -72,12 +79,12 @@ class Alarms:
     def _ring(self) -> None:
         self._timer = None
         heap, now = self._heap, self._loop.time()
-        while heap and (heap[0][0] <= now or heap[0][2].call is None):
+        while heap and (heap[0][0] <= now or heap[0][2].whom is None):
             _, _, alarm = heapq.heappop(heap)
-            call, alarm.call = alarm.call, None
-            if call is not None:
+            whom, alarm.whom = alarm.whom, None
+            if whom is not None:
                 try:
-                    call()
+                    whom.alarm_rang()
                 except Exception as error:  # a defect of one turn must not stop all others' clocks
                     log.error("an alarm failed: %s", defect(error))
         if heap and (self._timer is None or heap[0][0] < self._timer_at):

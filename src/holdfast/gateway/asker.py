@@ -86,12 +86,15 @@ class Askers:
     def _work_out(self, tenant: str, head: Head, target: bytes) -> Asker:
         said = Said(head)
         profile = profiles.choose(said.get("user-agent", ""), said)
+        key = sameness.head_key(tenant, head.method, target, said, upstream=self._origin)
+        session, subagent = ids(head)
         return Asker(
-            sameness.head_key(tenant, head.method, target, said, upstream=self._origin),
+            key,
             profile,
             self._timers_of(profile, said),
             arrived(head, target, profile.name),
-            *ids(head),
+            key.session if session == key.session else session,  # one text for both: each turn keeps them
+            key.agent if subagent == key.agent else subagent,
         )
 
     def _timers_of(self, profile: Profile, said: Said) -> Timers:

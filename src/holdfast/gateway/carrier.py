@@ -38,7 +38,7 @@ from holdfast.gateway.listener import Facts
 from holdfast.gateway.orphans import OldReader
 from holdfast.gateway.profiles import Limit
 from holdfast.gateway.readers import Reader
-from holdfast.gateway.sse import EventSplitter
+from holdfast.gateway.sse import NOTHING, EventSplitter
 from holdfast.gateway.streamlog import SpoolError, StreamLog
 from holdfast.gateway.turn import UNFOLLOWED, Act, Event, State, Turn
 from holdfast.gateway.witness import called_for
@@ -138,8 +138,8 @@ class Carrier:
         self.client_headers = b""
         "Upstream's response headers as the client gets them, rendered."
         self.length: int | None = None
-        self._stream_head = (200, b"", b"")
-        "Status, reason and headers that the stream in the log came with."
+        self._stream_head: tuple[int, bytes, bytes] | None = (200, b"", b"")
+        "Status, reason and headers that the stream in the log came with; None where they are the present ones."
         self.streams = False
         "Whether the log holds an event stream, or is going to: a broken attempt's, even where the present one's is none."
         self.ending: Ending | None = None
@@ -305,12 +305,14 @@ class Carrier:
         self._end_quiet(now)
         attempt.headers(status, streaming=events, now=now)
         self.engine.ledger.answered(now, status)
+        if not self.log.size:
+            self.streams = events
+            self._stream_head = None
+        else:
+            self._keep_stream_head()
         self.status, self.status_reason = status, reason
         self.client_headers = h.to_client(told, self.record.turn_id)
         self.length = None if events else h.content_length(found)
-        if not self.log.size:
-            self.streams = events
-            self._stream_head = (status, reason, self.client_headers)
         if events:
             attempt.splitter = EventSplitter()
         self._whole_json = status == 200 and content_type.startswith("application/json") and not encoded
@@ -342,6 +344,11 @@ class Carrier:
         keepalive_s = self.engine.settings.timeouts.keepalive_s if reader is None else reader.keepalive_s
         self._look_at(now + keepalive_s)
 
+    def _keep_stream_head(self) -> None:
+        """The head that the stream in the log came with is about to be followed by another."""
+        if self._stream_head is None and self.status is not None:
+            self._stream_head = (self.status, self.status_reason, self.client_headers)
+
     def _open(self, reader: Reader, now: float) -> None:
         """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
         assert self.status is not None
@@ -366,13 +373,13 @@ class Carrier:
             self._end_quiet(now)
         record.answer_bytes += len(data)
         splitter = attempt.splitter
-        notable: list[bytes] = []
+        notable = NOTHING
         if splitter is not None:
             data = splitter.feed(data)
             if attempt.editor is not None:
                 data, splitter.notable = attempt.editor.edit(data, splitter.notable)
             if splitter.notable:
-                notable, splitter.notable = splitter.notable, notable
+                notable, splitter.notable = splitter.notable, NOTHING
                 self._look_into(notable)
             if self.events.error is not None:
                 data = self._set_error_aside(data, notable)
@@ -659,6 +666,7 @@ class Carrier:
         """Nobody has heard anything of the answer so far: begin a new one."""
         self.log.close()
         self.events = EventReader()
+        self._keep_stream_head()
         self.status, self.streams = None, False
         self._restart_hold()
         if self.reader is not None:
@@ -668,7 +676,8 @@ class Carrier:
     def keep_told(self) -> None:
         """Of the answer so far only what may have been heard stays: nothing of a block that was held back."""
         self.log.cut(self.tellable)
-        self.status, self.status_reason, self.client_headers = self._stream_head
+        if self._stream_head is not None:
+            self.status, self.status_reason, self.client_headers = self._stream_head
         self.events = EventReader()
         self._hear(self.log.whole())
         self._restart_hold()
@@ -1150,9 +1159,10 @@ class Carrier:
             if self._alarm.at <= at:
                 return
             self._alarm.forget()
-        self._alarm = self.engine.alarms.set(at, self._alarm_rang)
+        self._alarm = self.engine.alarms.set(at, self)
 
-    def _alarm_rang(self) -> None:
+    def alarm_rang(self) -> None:
+        """Something may be due."""
         self._alarm = None
         self.look()
 

@@ -213,12 +213,13 @@ class Healing:
     def _wait(self, seconds: float) -> None:
         carrier = self._carrier
         if seconds > 0:
-            self._alarm = carrier.engine.alarms.set(carrier.now() + seconds, self._time_has_come)
+            self._alarm = carrier.engine.alarms.set(carrier.now() + seconds, self)
             carrier.look()
         else:
-            self._time_has_come()
+            self.alarm_rang()
 
-    def _time_has_come(self) -> None:
+    def alarm_rang(self) -> None:
+        """It is time for what was planned."""
         self._alarm = None
         self._due = True
         self.go_on()

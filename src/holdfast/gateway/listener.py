@@ -320,8 +320,8 @@ class ClientConnection(asyncio.Protocol):
         self._begun_by: bytes | None = None
         "The read that the request began with whose head is being parsed."
         self._ahead_bytes = 0
-        self._ports: tuple[int | None, int | None] | None = None
-        "Once they were asked for."
+        self._ports: int | None = None
+        "The peer's and ours in one number, once they were asked for; 0 where there is none."
         self.current: Exchange | None = None
         self.paused_since: float | None = None
         "Since when the client reads slower than we write."
@@ -490,7 +490,8 @@ class ClientConnection(asyncio.Protocol):
         head = Head(_one(parser.get_method()), self._target, _one(parser.get_http_version()), self._head)
         refusal = _refusal(head, self._listener.limits, most=max(self._head_size, self._read_size))
         self._head = _NO_HEADERS
-        self._head_size = 0
+        self._target = b""
+        self._head_size = self._read_size = 0
         if refusal is not None:
             raise _Refused(refusal)
         keep_alive = parser.should_keep_alive()
@@ -654,10 +655,11 @@ class ClientConnection(asyncio.Protocol):
         return local_address(self._sock)
 
     def ports(self) -> tuple[int | None, int | None]:
-        if self._ports is None:
+        ports = self._ports
+        if ports is None:
             asked = self.transport.get_extra_info
-            self._ports = port_of(asked("peername")), port_of(asked("sockname"))
-        return self._ports
+            ports = self._ports = (port_of(asked("peername")) or 0) << 16 | (port_of(asked("sockname")) or 0)
+        return ports >> 16 or None, ports & 0xFFFF or None
 
     def evidence(self, number: int | None, waiting: int | None) -> Facts:
         """What can be told of the connection where it ends; `waiting` is the socket's error, where it was read before."""

@@ -130,8 +130,9 @@ class Reader:
                 self.lagging = True
                 self.carrier.reader_lags(self)
             return
-        if self.offset + len(data) == self.carrier.log.size:
-            self.offset += len(data)
+        size = self.carrier.log.size
+        if self.offset + len(data) == size:
+            self.offset = size
             self.written_at = self.event_at = now
             exchange.write(data)
         else:

@@ -9,6 +9,7 @@ This is the hottest code of the gateway: per event a part of one `split` and one
 from __future__ import annotations
 
 import re
+from typing import Final
 
 _ROUTINE = (b"event: content_block_delta\n", b"event: ping\n")
 "Events that need no look inside: by far the most."
@@ -19,6 +20,8 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 # At the end of the data no newline can follow any more: there it ends its line.
 _BLANK_LINE_TO_THE_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
+NOTHING: Final[list[bytes]] = []
+"Where no event of a read is notable: hardly one is, and a silent stream keeps no list. Nobody writes into it."
 LONGEST_HELD = 1024 * 1024
 "A longer event is handed on in pieces: rather a stream without keepalives for a moment than memory without bounds."
 
@@ -43,7 +46,7 @@ class EventSplitter:
         "False only while an event too long to hold is being handed on in pieces."
         self.events = 0
         "Whole events seen so far, comments included."
-        self.notable: list[bytes] = []
+        self.notable = NOTHING
         "Events of the last `feed` that are neither deltas nor pings, each whole."
 
     def feed(self, data: bytes) -> bytes:
@@ -64,12 +67,12 @@ class EventSplitter:
         held = self._held = events.pop()
         if not events:
             return self._hold(data)
-        if self.notable:
-            self.notable = []
+        notable = []
         self.events += len(events)
         for event in events:
             if not event.startswith(_ROUTINE):
-                self.notable.append(event + b"\n\n")
+                notable.append(event + b"\n\n")
+        self.notable = notable or NOTHING
         return data[: len(data) - len(held)] if held else data
 
     def ends_with_data(self) -> bool:
@@ -88,17 +91,16 @@ class EventSplitter:
         return len(self._held)
 
     def _hold(self, data: bytes) -> bytes:
-        if self.notable:
-            self.notable = []
+        self.notable = NOTHING
         if len(data) <= LONGEST_HELD:
             self._held = data
             return b""
         self.between_events = False
-        self.notable.append(data)
+        self.notable = [data]
         return self._without_last_line_ends(data)
 
     def _feed_any_line_ending(self, data: bytes) -> bytes:
-        self.notable = []
+        notable = []
         start = 0
         for blank in self._blank_line.finditer(data):
             if blank.start() < start:
@@ -106,16 +108,17 @@ class EventSplitter:
             event = data[start : blank.end()]
             self.events += 1
             if not event.startswith((b"event: content_block_delta\r", b"event: ping\r")):
-                self.notable.append(event)
+                notable.append(event)
             start = blank.end()
         if start:
+            self.notable = notable
             self._held = data[start:]
             return data[:start]
         return self._hold(data)
 
     def _end_long_event(self, data: bytes) -> bytes:
         """Look for the end of the event that is handed on in pieces; what follows it goes to `_held`."""
-        self.notable = []
+        self.notable = NOTHING
         blank = self._blank_line.search(data)
         if blank is None:
             return self._without_last_line_ends(data)

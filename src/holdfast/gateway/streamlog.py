@@ -34,9 +34,11 @@ class SpoolError(OSError):
 class _File:
     """A file without a name. Whoever holds it may read it, in any thread; the last who lets go of it closes it."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "lent")
 
     def __init__(self, directory: Path | None) -> None:
+        self.lent = False
+        "Whether somebody beside its log may be reading it."
         self._descriptor = -1
         self._descriptor = _unlinked_file(directory)
 
@@ -94,17 +96,18 @@ class Lent:
 class StreamLog:
     """Bytes at offsets 0 to `size`. Offsets never change their byte."""
 
-    __slots__ = ("_budget", "_directory", "_file", "_lent", "_memory_limit", "_pieces", "_spooled", "size")
+    __slots__ = ("_budget", "_directory", "_file", "_held", "_memory_limit", "_since", "_spooled", "size")
 
     def __init__(self, budget: MemoryBudget, memory_limit: int, directory: Path | None) -> None:
         self._budget = budget
         self._memory_limit = memory_limit
         self._directory = directory
-        self._pieces: list[bytes] = []
+        self._held = b""
+        "What is in memory, as one value."
+        self._since: list[bytes] | None = None
+        "What came behind it; a request that was read at once and a silent answer need no list."
         self._spooled = 0
         self._file: _File | None = None
-        self._lent = False
-        "Whether somebody else may be reading the file."
         self.size = 0
 
     def __repr__(self) -> str:
@@ -112,7 +115,12 @@ class StreamLog:
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end. Raises `SpoolError` where memory is used up and the disk will not take them."""
-        self._pieces.append(data)
+        if self._since is not None:
+            self._since.append(data)
+        elif self._held:
+            self._since = [data]
+        else:
+            self._held = data
         self.size += len(data)
         self._budget.free -= len(data)
         in_memory = self.size - self._spooled
@@ -124,10 +132,8 @@ class StreamLog:
         if offset < self._spooled:
             assert self._file is not None
             return self._file.read(offset, min(limit, self._spooled - offset))
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
         start = offset - self._spooled
-        return self._pieces[0][start : start + limit] if self._pieces else b""
+        return self._in_memory()[start : start + limit]
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, in order, in pieces of at most `READ_SIZE`."""
@@ -145,35 +151,39 @@ class StreamLog:
         """Whether it is these bytes and no others. Raises `SpoolError`."""
         if self.size != len(data):
             return False
-        if len(self._pieces) == 1 and not self._spooled:
-            return (
-                self._pieces[0] == data
-            )  # as it lies: one request is compared with a thousand others of its head
+        if not self._spooled:  # as it lies: one request is compared with a thousand others of its head
+            return self._in_memory() == data
         return self.whole() == data
 
     def lend(self) -> Lent:
         """What there is now, for another thread to read; what the log does afterwards changes nothing in it."""
-        self._lent = self._file is not None
-        return Lent(self._file, self._spooled, list(self._pieces))
+        if self._file is not None:
+            self._file.lent = True
+        return Lent(self._file, self._spooled, [self._held, *(self._since or ())])
 
     def cut(self, size: int) -> None:
         """Forget what is behind `size` bytes: nobody has read it. Raises `SpoolError`."""
         if size >= self.size:
             return
-        if self._lent and size < self._spooled:
+        if self._file is not None and self._file.lent and size < self._spooled:
             self._copy_file(size)  # what comes now is not written over what somebody else reads
         kept = b"" if size <= self._spooled else self.read(self._spooled, size - self._spooled)
         self._budget.free += self.size - self._spooled - len(kept)
         self._spooled = min(self._spooled, size)
-        self._pieces = [kept] if kept else []
+        self._held, self._since = kept, None
         self.size = size
 
     def close(self) -> None:
         """Give memory and file back. Safe to call twice."""
         self._budget.free += self.size - self._spooled
         self.size = self._spooled = 0
-        self._pieces = []
+        self._held, self._since = b"", None
         self._file = None
+
+    def _in_memory(self) -> bytes:
+        if self._since is not None:
+            self._held, self._since = b"".join((self._held, *self._since)), None
+        return self._held
 
     def _copy_file(self, size: int) -> None:
         assert self._file is not None
@@ -187,10 +197,10 @@ class StreamLog:
             raise
         except OSError as error:
             raise SpoolError(error.errno, f"writing the spool: {error.strerror}") from error
-        self._file, self._lent = file, False
+        self._file = file
 
     def _spool(self) -> None:
-        data = memoryview(b"".join(self._pieces))
+        data = memoryview(self._in_memory())
         try:
             if self._file is None:
                 self._file = _File(self._directory)
@@ -199,7 +209,7 @@ class StreamLog:
             raise SpoolError(error.errno, f"writing the spool: {error.strerror}") from error
         self._spooled += len(data)
         self._budget.free += len(data)
-        self._pieces = []
+        self._held = b""
 
 
 def _unlinked_file(directory: Path | None) -> int:

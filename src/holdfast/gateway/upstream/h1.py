@@ -76,7 +76,8 @@ class Callbacks:
             raise _BeyondEndError
 
     def _status(self, reason: bytes) -> None:
-        self.feeding._reason += reason  # in pieces, where a read ends inside it
+        told = self.feeding._reason + reason  # in pieces, where a read ends inside it
+        self.feeding._reason = b"OK" if told == b"OK" else told  # a turn keeps it as long as it lives
 
     def _header(self, name: bytes, value: bytes) -> None:
         connection = self.feeding
