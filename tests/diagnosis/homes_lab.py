@@ -65,7 +65,7 @@ class Retold:
             if isinstance(moment, m.FirstEventArrived):
                 seconds = min(one.ask.silent_s, took_s)
             moments.append((at(one, seconds), _aged(moment, took_s, one.ask.silent_s)))
-        return replace(
+        return msgspec.structs.replace(
             told,
             turn_id=f"t{one.ask.at_ms:013d}{number:05d}",
             started=at(one, 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import msgspec
 
 from holdfast.flight import cuts, flights
 from holdfast.flight.cuts import Row
@@ -57,7 +57,7 @@ def test_a_request_beside_it_is_not_the_rest() -> None:
 
 def test_another_agent_s_answer_is_not_the_rest() -> None:
     """Rests are looked for in the same session and the same agent."""
-    other = replace(asked(0.2, "other", cut=False), subagent="a1")
+    other = msgspec.structs.replace(asked(0.2, "other", cut=False), subagent="a1")
     assert row_of(*in_a_row(1), other).lost
 
 
@@ -88,7 +88,7 @@ def test_rows_that_nobody_closes_are_bounded() -> None:
     """A gateway of many sessions remembers the newest thousand."""
     rows = cuts.Rows()
     for number in range(cuts.MOST_OPEN + 5):
-        rows.add(replace(asked(0, f"c{number}"), session=f"s{number}", ending=COMPLETED))
+        rows.add(msgspec.structs.replace(asked(0, f"c{number}"), session=f"s{number}", ending=COMPLETED))
     assert len(rows.never_whole(NOON.wall_ms)) == 5
 
 

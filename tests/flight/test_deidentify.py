@@ -141,7 +141,7 @@ def test_a_name_known_from_a_field_is_found_in_texts_made_of_plain_words() -> No
 
 def test_every_field_of_a_record_has_a_policy() -> None:
     """A new field leaves the machine only once somebody has thought about it: add it to `RECORD`."""
-    assert set(RECORD) == set(TurnRecord.__dataclass_fields__)
+    assert set(RECORD) == set(TurnRecord.__struct_fields__)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from holdfast.records.align import align, natural, shown
@@ -91,7 +92,7 @@ def test_one_request_with_a_duration_of_its_own_may_lie_at_any_offset() -> None:
 
 def test_ids_come_before_any_pattern() -> None:
     """One common request id outweighs all durations, which another day's traffic may share."""
-    known = replace(DAY[3].record, request_id="req_known1")
+    known = msgspec.structs.replace(DAY[3].record, request_id="req_known1")
     turns = [*DAY[:3], replace(DAY[3], record=known), *DAY[4:]]
     lines = log(0.0)
     sure = replace(lines[3], ids=("req_known1",), began_s=NOON_S + 1200 + 2 * HOUR, ended_s=None)

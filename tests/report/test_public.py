@@ -118,12 +118,12 @@ class Stained:
         """Every text in it, moments and ending included."""
         changed: dict[str, Any] = {
             name: self.text()
-            for name, spec in TurnRecord.__dataclass_fields__.items()
-            if "str" in str(spec.type) and name not in ("moments",)
+            for name, told in TurnRecord.__annotations__.items()
+            if "str" in told and name not in ("moments",)
         }
         moments = [(when, self.moment(one)) for when, one in record.moments]
         ending = self.ending(record.ending) if record.ending else None
-        return replace(record, **changed, ending=ending, moments=moments)
+        return msgspec.structs.replace(record, **changed, ending=ending, moments=moments)
 
 
 def of_every_kind() -> list[tuple[Instant, Moment]]:
@@ -152,7 +152,7 @@ def test_nothing_private_is_found_in_what_is_made_to_be_sent(
     """Whatever stands in whichever string of a record: not in the issue, not in the public page, not in the rest."""
     stained = Stained(drawn)
     told = teller()
-    record = told if isinstance(told, TurnRecord) else replace(frozen(), moments=told)
+    record = told if isinstance(told, TurnRecord) else msgspec.structs.replace(frozen(), moments=told)
     turn = StoredTurn(stained.record(record), stained.text(), stained.text(), 91_300)
     names = Names()
     public, beside = _public(turn, names), [_public(turn, names)]
@@ -175,7 +175,7 @@ def test_nothing_private_is_found_in_what_is_made_to_be_sent(
 def test_the_key_leads_back_and_is_not_in_the_report() -> None:
     """Who has the key can answer a vendor's question; the report alone cannot."""
     names = Names()
-    record = replace(
+    record = msgspec.structs.replace(
         frozen(), session="5c0ffee0-1111-4222-8333-444455556666", upstream="https://gate.corp.example"
     )
     told = issue(examine(_public(StoredTurn(record, "i", None, None), names)))

@@ -24,6 +24,8 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side, taken_apart
 from holdfast.flight.instant import Instant
 from holdfast.flight.moments import Moment
@@ -680,7 +682,7 @@ def record(given: TurnRecord, names: Names) -> TurnRecord:
         name: "" if told is None and isinstance(getattr(given, name), str) else told
         for name, told in plain.items()
     }
-    return replace(
+    return msgspec.structs.replace(
         given,
         **plain,
         ending=ending(given.ending, names) if given.ending is not None else None,

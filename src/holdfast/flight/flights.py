@@ -725,7 +725,7 @@ def as_json(turn: StoredTurn, row: Row | None = None) -> dict[str, Any]:
     record = turn.record
     data: dict[str, Any] = {
         name: getattr(record, name)
-        for name in TurnRecord.__dataclass_fields__
+        for name in TurnRecord.__struct_fields__
         if name not in ("started", "ended", "ending", "moments")
     }
     data |= {

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from holdfast.flight.endings import Ending
 from holdfast.flight.instant import Instant
@@ -31,9 +33,8 @@ def new_turn_id(at: Instant) -> str:
     )
 
 
-@dataclass(slots=True)
-class TurnRecord:
-    """One turn, as it will be found in the journal."""
+class TurnRecord(msgspec.Struct, gc=False):
+    """One turn, as it will be found in the journal. A struct, as moments are; nothing in it leads back to it."""
 
     turn_id: str
     started: Instant
@@ -85,7 +86,7 @@ class TurnRecord:
     "Tells a request that was sent again, among those of this state directory; only of turns that were disturbed."
     ended: Instant | None = None
     ending: Ending | None = None
-    moments: list[tuple[Instant, Moment]] = field(default_factory=list)
+    moments: list[tuple[Instant, Moment]] = []
     "What was noticed and is not written down yet; a journal takes out what it has written."
 
     def note(self, at: Instant, moment: Moment) -> None:
