@@ -66,10 +66,10 @@ PENDING_ANSWER_BYTES = 128 * 1024 * 1024
 PENDING_ANSWERS = 2000
 "Each may hold a file open."
 PENDING_NOTES = 1000
-PAGE_CACHE_KB = 512
+PAGE_CACHE_KB = 256
 "New turns go to the file's end, and open ones are few: SQLite's own 2 MB serve nobody here."
-ROWS_AT_ONCE = 200
-"""In one transaction, so that other gateways' turns come in between: about 4 ms of writing. As many are written without
+ROWS_AT_ONCE = 50
+"""In one transaction, so that other gateways' turns come in between: about 1 ms of writing. As many are written without
 waiting for the clock: the moments of a turn's beginning take 3 KB of memory until then."""
 
 
@@ -126,7 +126,7 @@ def _taker(names: list[str]) -> Callable[[Moment], Any] | None:
 _KINDS = _Kinds()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _are_safe(texts: _Texts) -> bool:
     """Whether each may be written as it is. The same few come again and again, so the answers are kept."""
     return all(not text or safe(text) == text for text in (texts if isinstance(texts, tuple) else (texts,)))

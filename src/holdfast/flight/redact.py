@@ -62,7 +62,7 @@ def _escape_outside_lines(found: re.Match[str]) -> str:
     return found.group() if found.group() in "\n\t" else _escape(found)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def safe(text: str) -> str:
     """A name or id that comes from a client or provider: no credential, no control character, not long.
 
