@@ -12,6 +12,7 @@ from holdfast.flight import moments as m
 from holdfast.flight.redact import safe
 from holdfast.gateway import profiles, sameness
 from holdfast.gateway.deadlines import keepalive_interval
+from holdfast.gateway.fields import Lines
 from holdfast.gateway.guard import Head, Said
 from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.settings import Settings
@@ -48,8 +49,8 @@ class Plan(NamedTuple):
     "The request's own, without our prefix."
     asker: Asker | None
     "None where the request is no turn."
-    lines: bytes
-    "Its headers for upstream, rendered, without framing."
+    lines: Lines
+    "Its headers for upstream, without framing."
 
 
 class Askers:

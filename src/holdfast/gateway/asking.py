@@ -11,12 +11,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from holdfast.flight import moments as m
 from holdfast.flight.endings import Ending, Mechanism, Phase, Side
 from holdfast.gateway import headers as h
 from holdfast.gateway.attempt import Attempt, Stage
 from holdfast.gateway.defects import defect
-from holdfast.gateway.fields import Headers
+from holdfast.gateway.fields import Headers, Lines
 from holdfast.gateway.images import strip_images
 from holdfast.gateway.sockets import Fact
 from holdfast.gateway.sse import EventSplitter
@@ -31,41 +33,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("holdfast.gateway")
 
 
-class Question:
+class Question(msgspec.Struct, gc=False, eq=False):
     """What a turn asks upstream. Kept while the turn lives: another attempt may have to ask it again."""
 
-    __slots__ = (
-        "_lines",
-        "as_stream",
-        "eager",
-        "images",
-        "length",
-        "method",
-        "rest",
-        "strips",
-        "target",
-        "tools",
-    )
-
-    def __init__(self, method: bytes, target: bytes, lines: bytes, length: int | None) -> None:
-        self.method = method
-        self.target = target
-        self._lines = lines
-        "The headers for upstream, rendered, without framing; all turns of a session have the same."
-        self.length = length
-        "Of the client's body, as it announced it; None where it is chunked."
-        self.eager = False
-        "Whether its tools are unbuffered."
-        self.as_stream = False
-        "Whether an answer that was asked for as a whole is fetched as a stream."
-        self.strips = False
-        "Whether the images of earlier turns are left out."
-        self.tools = 0
-        "How many tools were unbuffered."
-        self.rest: bytes | None = None
-        "The body that asks for the rest of what broke; None where the whole is asked for."
-        self.images = 0
-        "How many images were left out."
+    method: bytes
+    target: bytes
+    _lines: Lines
+    "The headers for upstream, without framing; all turns of a session have the same."
+    length: int | None
+    "Of the client's body, as it announced it; None where it is chunked."
+    eager: bool = False
+    "Whether its tools are unbuffered."
+    as_stream: bool = False
+    "Whether an answer that was asked for as a whole is fetched as a stream."
+    strips: bool = False
+    "Whether the images of earlier turns are left out."
+    tools: int = 0
+    "How many tools were unbuffered."
+    rest: bytes | None = None
+    "The body that asks for the rest of what broke; None where the whole is asked for."
+    images: int = 0
+    "How many images were left out."
 
     def __repr__(self) -> str:
         edits = " eager" * self.eager + " as stream" * self.as_stream
@@ -89,7 +77,9 @@ class Question:
 
     def headers(self, outgoing: bytes | None) -> bytes:
         """The whole head, framed for the client's body or the edited one."""
-        return h.framed(self._lines, self.method, self.length if outgoing is None else len(outgoing))
+        return h.framed(
+            self._lines.rendered(), self.method, self.length if outgoing is None else len(outgoing)
+        )
 
 
 class Editor(Protocol):
@@ -168,7 +158,7 @@ class Asking(Attempt):
     def connect(self) -> None:
         """Try to connect now."""
         self._stop_connecting()
-        self._connecting = self.carrier.loop.create_task(self._connect())
+        self._connecting = self.carrier.engine.loop.create_task(self._connect())
 
     def _stop_connecting(self) -> None:
         if self._connecting is not None:

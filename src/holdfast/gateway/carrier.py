@@ -29,7 +29,7 @@ from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.dialects.anthropic import EventReader
-from holdfast.gateway.fields import Fields, Headers, parsed
+from holdfast.gateway.fields import Fields, Headers, Lines, parsed
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hedging import Hedge
 from holdfast.gateway.hold import HoldBack
@@ -57,6 +57,9 @@ _LEFT: Final = {
 }
 # What happens in every turn: before Python 3.12 looking a member up in its class takes as long as a short function.
 _FINISHED, _HEARD, _END = Event.ANSWER_FINISHED, Event.HEARD, Act.END
+_NO_LINES: Final = Lines((), b"")
+_NO_HEAD: Final = (200, b"", _NO_LINES)
+"Of a stream that no upstream has begun."
 _ERROR_BODY_BYTES: Final = 1024 * 1024
 _CHARACTERS_PER_TOKEN: Final = 4
 "Of English text and code; an estimate, no count."
@@ -72,6 +75,7 @@ class Carrier:
         "_aside",
         "_error_said",
         "_failing",
+        "_head",
         "_hold",
         "_left",
         "_over_at",
@@ -84,7 +88,6 @@ class Carrier:
         "attempt",
         "body",
         "body_complete",
-        "client_headers",
         "ending",
         "engine",
         "events",
@@ -96,7 +99,6 @@ class Carrier:
         "kept",
         "length",
         "log",
-        "loop",
         "question",
         "reader",
         "record",
@@ -120,7 +122,6 @@ class Carrier:
         complete: bool,
     ) -> None:
         self.engine = engine
-        self.loop = engine.loop
         self.record = record
         self.head_key = head_key
         self.question = question
@@ -135,10 +136,10 @@ class Carrier:
         self.reader: Reader | None = None
         self.status: int | None = None
         self.status_reason = b""
-        self.client_headers = b""
-        "Upstream's response headers as the client gets them, rendered."
+        self._head = _NO_LINES
+        "Upstream's response headers as the client gets them."
         self.length: int | None = None
-        self._stream_head: tuple[int, bytes, bytes] | None = (200, b"", b"")
+        self._stream_head: tuple[int, bytes, Lines] | None = _NO_HEAD
         "Status, reason and headers that the stream in the log came with; None where they are the present ones."
         self.streams = False
         "Whether the log holds an event stream, or is going to: a broken attempt's, even where the present one's is none."
@@ -178,7 +179,7 @@ class Carrier:
 
     def now(self) -> float:
         """Monotonic seconds: the loop's clock."""
-        return self.loop.time()
+        return self.engine.loop.time()
 
     def note(self, moment: m.Moment, at: Instant | None = None) -> None:
         """Write a moment into the flight."""
@@ -311,7 +312,7 @@ class Carrier:
         else:
             self._keep_stream_head()
         self.status, self.status_reason = status, reason
-        self.client_headers = h.to_client(told, self.record.turn_id)
+        self._head = h.to_client(told)
         self.length = None if events else h.content_length(found)
         if events:
             attempt.splitter = EventSplitter()
@@ -347,7 +348,7 @@ class Carrier:
     def _keep_stream_head(self) -> None:
         """The head that the stream in the log came with is about to be followed by another."""
         if self._stream_head is None and self.status is not None:
-            self._stream_head = (self.status, self.status_reason, self.client_headers)
+            self._stream_head = (self.status, self.status_reason, self._head)
 
     def _open(self, reader: Reader, now: float) -> None:
         """Give a reader upstream's status and headers; one that wants the whole message waits for it."""
@@ -363,7 +364,7 @@ class Carrier:
             self.hedge.spoke(attempt)
             if not self.turn.open:
                 return
-        now = self.loop.time()
+        now = self.engine.loop.time()
         record = self.record
         gap = now - (attempt.heard_at or now)
         attempt.heard_at = now
@@ -459,6 +460,11 @@ class Carrier:
     def told_bytes(self) -> bytes:
         """What a reader of the answer may have heard of it. Raises `SpoolError`."""
         return self.log.whole()[: self.tellable]
+
+    @property
+    def client_headers(self) -> bytes:
+        """Upstream's response headers as the client gets them, rendered; none before they came."""
+        return b"" if self._head is _NO_LINES else self._head.rendered() + h.of_turn(self.record.turn_id)
 
     @property
     def encoded(self) -> bool:
@@ -677,7 +683,7 @@ class Carrier:
         """Of the answer so far only what may have been heard stays: nothing of a block that was held back."""
         self.log.cut(self.tellable)
         if self._stream_head is not None:
-            self.status, self.status_reason, self.client_headers = self._stream_head
+            self.status, self.status_reason, self._head = self._stream_head
         self.events = EventReader()
         self._hear(self.log.whole())
         self._restart_hold()

@@ -130,7 +130,7 @@ class Engine:
         "When answers of an agent's were cut last."
         self._troubled: dict[sameness.HeadKey, float] = {}
         "Heads of requests whose turns broke lately, and until when: their client's own retries are read to the end."
-        self._turns: dict[sameness.HeadKey, list[Carrier]] = {}
+        self._turns: dict[sameness.HeadKey, tuple[Carrier, ...]] = {}
         self._allowance = Allowance(settings.timeouts.orphan_s)
         self.refusals = Refusals(loop, self._tell_refusals)
         self._relays: set[Relay] = set()
@@ -194,7 +194,8 @@ class Engine:
     def _turn_arrived(self, exchange: Exchange, plan: Plan, asker: Asker) -> None:
         exchange.forget_head()
         body = StreamLog(self.budget, self.settings.limits.request_memory_bytes, self.spool_dir)
-        question = Question(exchange.method, self._target_prefix + plan.target, plan.lines, exchange.length)
+        target = self._target_prefix + asker.key.target  # the one that the session's other turns have, too
+        question = Question(exchange.method, target, plan.lines, exchange.length)
         if self.unbuffers or self._may_be_coming_back(asker.key, exchange.length, asker.profile):
             exchange.received_by(Arrival(self, exchange, asker, question, body))
             return
@@ -273,7 +274,7 @@ class Engine:
         record.request_key = self._key_of(asker.key, body, asker.profile.fallback)
         at = record.ended = instant_now()
         record.note(at, m.TurnEnded(record.ending))
-        turn = b"holdfast-turn: %b\r\n" % record.turn_id.encode()
+        turn = h.of_turn(record.turn_id)
         exchange.refuse(answer.status, answer.body, turn + doomed.DO_NOT_RETRY)
         self._ended(record)
         return True
@@ -352,7 +353,7 @@ class Engine:
             timers.limits,
             number=carrier.record.readers + 1,
             how=how,
-            now=self.loop.time(),
+            now=carrier.attempt.started_at if how == "first" else self.loop.time(),
             patience_s=timers.whole_patience_s if fold else timers.patience_s,
             keepalive_s=timers.keepalive_s,
             fold=fold,
@@ -368,11 +369,7 @@ class Engine:
         complete: bool,
     ) -> Carrier:
         carrier = Carrier(self, record, key, question, body, complete=complete)
-        others = self._turns.get(key)
-        if others is None:
-            self._turns[key] = [carrier]
-        else:
-            others.append(carrier)
+        self._turns[key] = (*self._turns.get(key, ()), carrier)
         return carrier
 
     def _record(
@@ -471,10 +468,10 @@ class Engine:
     def turn_ended(self, carrier: Carrier) -> None:
         """A turn is over."""
         carriers = self._turns.get(carrier.head_key)
-        if carriers is not None:
-            carriers.remove(carrier)
-            if not carriers:
-                del self._turns[carrier.head_key]
+        if carriers == (carrier,):
+            del self._turns[carrier.head_key]
+        elif carriers is not None:
+            self._turns[carrier.head_key] = tuple(other for other in carriers if other is not carrier)
         self.reader_left(carrier)
         self._ended(carrier.record)
 

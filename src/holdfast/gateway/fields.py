@@ -12,6 +12,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+import msgspec
+
 Headers = list[tuple[bytes, bytes]]
 Values = tuple[bytes, ...]
 
@@ -25,6 +27,36 @@ def parsed(lines: bytes) -> Headers:
     """What was rendered."""
     pairs = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
     return [(name, value) for name, _, value in pairs]
+
+
+class Lines(msgspec.Struct, gc=False, eq=False):
+    """A head's fields that travel on, kept small: a turn keeps two such heads as long as it lives, and may need neither."""
+
+    names: tuple[bytes, ...]
+    "As they are spelled; one object for all heads that have the same."
+    values: bytes
+    "One behind the other. No parser takes a value with a line's end in it."
+
+    def rendered(self) -> bytes:
+        """A line for each."""
+        return render(zip(self.names, self.values.split(b"\n"), strict=True)) if self.names else b""
+
+
+class SharedLines(Lines, gc=False, eq=False):
+    """The same for a head that may come again, with other turns: from the second time on it is kept as it is written."""
+
+    _whole: bytes | None = None
+    _asked_for: bool = False
+
+    def rendered(self) -> bytes:
+        """A line for each."""
+        whole = self._whole
+        if whole is None:
+            whole = Lines.rendered(self)
+            if self._asked_for:
+                self._whole = whole
+            self._asked_for = True
+        return whole
 
 
 class Kept(NamedTuple):
@@ -89,10 +121,10 @@ class Fields:
     def __repr__(self) -> str:
         return f"<Fields {b', '.join(self.names.lowered).decode('latin-1')}>"  # a value may be a secret
 
-    def without(self, dropped: frozenset[bytes]) -> Iterable[tuple[bytes, bytes]]:
-        """Those that have none of these lower-case names, as they were spelled and in their order."""
+    def without(self, dropped: frozenset[bytes]) -> tuple[tuple[bytes, ...], Values]:
+        """Names and values of those that have none of these lower-case names, as they were spelled and in their order."""
         kept = self.names.without(dropped)
-        return zip(kept.names, kept.of(self.values), strict=True)
+        return kept.names, kept.of(self.values)
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, by its lower-case name."""

@@ -6,9 +6,10 @@ All else is forwarded as it came, in its order and spelling: clients and provide
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
-from holdfast.gateway.fields import Fields, render
+from holdfast.gateway.fields import Fields, Lines, SharedLines
 from holdfast.gateway.guard import Head
 from holdfast.gateway.settings import Upstream
 
@@ -32,15 +33,17 @@ _PLAIN_CONNECTION: Final = (b"keep-alive", b"close")
 _BODILESS: Final = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 
-def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> bytes:
-    """The request's headers for upstream, rendered, without framing. `identity` asks for no compression."""
+def to_upstream(head: Head, upstream: Upstream, *, identity: bool) -> Lines:
+    """The request's headers for upstream, without framing. `identity` asks for no compression."""
     fields = head.fields
     dropped: frozenset[bytes] = _NOT_UPSTREAM_IDENTITY if identity else _NOT_UPSTREAM
     connection = fields.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    ours = [(b"accept-encoding", b"identity")] if identity else []
-    return render([(b"host", upstream.authority.encode()), *fields.without(dropped), *ours])
+    names, values = fields.without(dropped)
+    ours: tuple[bytes, ...] = (b"identity",) if identity else ()
+    every = b"\n".join((upstream.authority.encode(), *values, *ours))
+    return SharedLines(_with_ours(names, identity), every)
 
 
 def framed(lines: bytes, method: bytes, length: int | None) -> bytes:
@@ -50,13 +53,24 @@ def framed(lines: bytes, method: bytes, length: int | None) -> bytes:
     return lines + b"content-length: %d\r\n" % length if length or method not in _BODILESS else lines
 
 
-def to_client(told: Fields, turn_id: str) -> bytes:
-    """A response's headers for the client, rendered; framing is added by whoever sends them."""
+def to_client(told: Fields) -> Lines:
+    """A response's headers for the client; framing, and which turn it is, are added by whoever sends them."""
     dropped = _NOT_TO_CLIENT
     connection = told.first.get(b"connection")
     if connection is not None and connection.lower() not in _PLAIN_CONNECTION:
         dropped |= _named_by_connection(connection)
-    return render([*told.without(dropped), (b"holdfast-turn", turn_id.encode())])
+    names, values = told.without(dropped)
+    return Lines(names, b"\n".join(values))
+
+
+def of_turn(turn_id: str) -> bytes:
+    """The header that tells a client which turn its answer is."""
+    return b"holdfast-turn: %b\r\n" % turn_id.encode()
+
+
+@lru_cache(maxsize=256)
+def _with_ours(names: tuple[bytes, ...], identity: bool) -> tuple[bytes, ...]:
+    return (b"host", *names, b"accept-encoding") if identity else (b"host", *names)
 
 
 def without(rendered: bytes, name: bytes) -> bytes:

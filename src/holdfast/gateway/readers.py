@@ -33,7 +33,9 @@ class Reader:
     """One client connection that follows a carrier's stream log. Times are monotonic seconds."""
 
     __slots__ = (
-        "_before_keepalive",
+        "_byte_before",
+        "_event_before",
+        "_kept_at",
         "_settling",
         "asked_at",
         "carrier",
@@ -95,8 +97,10 @@ class Reader:
         self.keepalives = 0
         self.keepalive_s = keepalive_s
         "Seconds of silence before one."
-        self._before_keepalive: tuple[float, float, float] | None = None
-        "When the last one was written, and the last byte and event before it."
+        self._kept_at: float | None = None
+        "When the last one was written."
+        self._byte_before = self._event_before = now
+        "When the last byte and event before it were."
         self._settling: asyncio.TimerHandle | None = None
         if profile.close_connections:
             exchange.keep_alive = False
@@ -197,7 +201,7 @@ class Reader:
         events = self.carrier.events
         if self.exchange.paused:
             return
-        self._before_keepalive = (now, self.written_at, self.event_at)
+        self._kept_at, self._byte_before, self._event_before = now, self.written_at, self.event_at
         if not self.speaks_events:
             data = b" "
         else:
@@ -247,7 +251,7 @@ class Reader:
         self._settle(0)
 
     def _turn_header(self) -> bytes:
-        return b"holdfast-turn: %b\r\n" % self.carrier.record.turn_id.encode()
+        return h.of_turn(self.carrier.record.turn_id)
 
     # -- hearing the end ----------------------------------------------------------------------------
 
@@ -268,7 +272,7 @@ class Reader:
             return
         self.exchange.on_closed(self._closed_while_settling)
         delay = _SETTLE_S[min(tries, len(_SETTLE_S) - 1)]
-        self._settling = self.carrier.loop.call_later(delay, self._settle, tries + 1)
+        self._settling = self.carrier.engine.loop.call_later(delay, self._settle, tries + 1)
 
     def _closed_while_settling(self, mechanism: Mechanism, unacknowledged: int | None) -> None:
         self._stop_settling()
@@ -320,7 +324,7 @@ class Reader:
         self, mechanism: Mechanism, facts: Facts, *, streaming: bool | None, now: float, process_gone: bool
     ) -> Departure:
         """What there is to judge its leaving by. `facts` are the kernel's, of the moment of the close."""
-        before = self._before_keepalive
+        before = (now - self._byte_before, now - self._event_before)
         return Departure(
             mechanism=mechanism,
             since_request_s=now - self.asked_at,
@@ -328,9 +332,7 @@ class Reader:
             since_event_s=now - self.event_at,
             headers_sent=self.opened,
             streaming=streaming,
-            keepalive_before_s=(
-                (now - before[1], now - before[2]) if before and before[0] == self.written_at else None
-            ),
+            keepalive_before_s=before if self._kept_at == self.written_at else None,
             unacknowledged_s=_unacknowledged_s(facts, self.exchange.paused_s(now)),
             process_gone=process_gone,
         )

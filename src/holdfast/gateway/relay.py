@@ -114,7 +114,7 @@ class Relay:
         exchange, settings = self._exchange, self._engine.settings
         self._connection = connection
         self._note(at_hand(1, connection))
-        lines = h.framed(self._plan.lines, exchange.method, exchange.length)
+        lines = h.framed(self._plan.lines.rendered(), exchange.method, exchange.length)
         target = settings.upstream.prefix.encode() + self._plan.target
         connection.start(_Answer(self), exchange.method, target, lines)
         waiting, self._waiting = self._waiting, []
@@ -172,7 +172,7 @@ class Relay:
         self.record.edge_id = h.text(found, b"cf-ray")
         content_type = h.text(found, b"content-type") or ""
         self._note(m.HeadersArrived(1, status, self.record.request_id, content_type, self.record.edge_id))
-        kept = h.to_client(told, self.record.turn_id)
+        kept = h.to_client(told).rendered() + h.of_turn(self.record.turn_id)
         self._exchange.start(status, kept, reason=reason, length=h.content_length(found))
 
     def answer_arrived(self, data: bytes) -> None:
@@ -225,7 +225,7 @@ class Relay:
     def _refuse(self, status: int, kind: str, message: str, ending: Ending) -> None:
         self.record.status = status
         self._note(m.ErrorSaid(status, kind))
-        turn = b"holdfast-turn: %b\r\n" % self.record.turn_id.encode()
+        turn = h.of_turn(self.record.turn_id)
         named = self.record.request_id or self.record.turn_id
         self._exchange.refuse(status, anthropic.error_body(kind, message, named), turn)
         self._end(ending)

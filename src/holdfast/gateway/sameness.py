@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from holdfast.gateway.rawjson import Slice, array_values, members
+
+T = TypeVar("T", str, bytes)
 
 # -- heads ------------------------------------------------------------------------------------------
 
@@ -49,7 +51,7 @@ def head_key(
     return HeadKey(
         _one(tenant),
         method,
-        target,
+        _one(target),
         upstream,
         _one(headers.get("anthropic-version", "")),
         _one(headers.get("anthropic-beta", "")),
@@ -59,7 +61,7 @@ def head_key(
 
 
 @lru_cache(maxsize=1024)
-def _one(text: str) -> str:
+def _one(text: T) -> T:
     """The same text, once for all the turns that keep it in their keys: most clients send the same."""
     return text
 

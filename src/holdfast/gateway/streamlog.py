@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from holdfast.flight.record import AnswerLost
 
 READ_SIZE = 64 * 1024
@@ -93,34 +95,31 @@ class Lent:
         yield from self._pieces
 
 
-class StreamLog:
+class StreamLog(msgspec.Struct, gc=False, eq=False):
     """Bytes at offsets 0 to `size`. Offsets never change their byte."""
 
-    __slots__ = ("_budget", "_directory", "_file", "_held", "_memory_limit", "_since", "_spooled", "size")
-
-    def __init__(self, budget: MemoryBudget, memory_limit: int, directory: Path | None) -> None:
-        self._budget = budget
-        self._memory_limit = memory_limit
-        self._directory = directory
-        self._held = b""
-        "What is in memory, as one value."
-        self._since: list[bytes] | None = None
-        "What came behind it; a request that was read at once and a silent answer need no list."
-        self._spooled = 0
-        self._file: _File | None = None
-        self.size = 0
+    _budget: MemoryBudget
+    _memory_limit: int
+    _directory: Path | None
+    _held: bytes = b""
+    "What is in memory, as one value."
+    _since: list[bytes] | None = None
+    "What came behind it; a request that was read at once and a silent answer need no list."
+    _spooled: int = 0
+    _file: _File | None = None
+    size: int = 0
 
     def __repr__(self) -> str:
         return f"<StreamLog {self.size} bytes, {self._spooled} of them spooled>"
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end. Raises `SpoolError` where memory is used up and the disk will not take them."""
-        if self._since is not None:
-            self._since.append(data)
-        elif self._held:
+        if not self._held:
+            self._held = data
+        elif self._since is None:
             self._since = [data]
         else:
-            self._held = data
+            self._since.append(data)
         self.size += len(data)
         self._budget.free -= len(data)
         in_memory = self.size - self._spooled

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from holdfast.gateway.settings import Timeouts
 
 
@@ -124,19 +126,16 @@ UNFOLLOWED: Final = (State.ORPHANED, State.UNHEARD)
 "The states of an answer that nobody listens to, and that is not cancelled."
 
 
-class Turn:
+class Turn(msgspec.Struct, gc=False, eq=False):
     """One turn's state. Feed it events with the time; it answers what it wants done and when to look again."""
 
-    __slots__ = ("_handed_over", "_timeouts", "answered", "deadline", "state")
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
-        self._handed_over = False
-        self.state = State.FOLLOWED
-        self.answered = False
-        "Whether the answer is finished."
-        self.deadline: float | None = None
-        "Monotonic seconds; `DEADLINE_PASSED` is due then."
+    _timeouts: Timeouts
+    _handed_over: bool = False
+    state: State = State.FOLLOWED
+    answered: bool = False
+    "Whether the answer is finished."
+    deadline: float | None = None
+    "Monotonic seconds; `DEADLINE_PASSED` is due then."
 
     def __repr__(self) -> str:
         return f"<Turn {self.state.value}{', answered' if self.answered else ''}>"

@@ -321,7 +321,6 @@ class EventReader:
         "finished",
         "index",
         "input_tokens",
-        "message_id",
         "model",
         "output_tokens",
         "phase",
@@ -339,7 +338,6 @@ class EventReader:
         self.completed_blocks = 0
         "Over the whole stream, a second `message_start` included: clients keep what was complete before it."
         self.model: str | None = None
-        self.message_id: str | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         "The last real value that the provider said."
@@ -390,7 +388,6 @@ class EventReader:
         message = _MESSAGE_START.decode(payload).message
         usage = message.usage or _Usage()
         self.model = intern(message.model) if message.model else self.model  # many turns', of few models
-        self.message_id = message.id or self.message_id
         self.input_tokens = _whole_prompt(usage)
         if usage.output_tokens is not None:
             self.output_tokens = usage.output_tokens

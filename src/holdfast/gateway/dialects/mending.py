@@ -131,14 +131,15 @@ def told(data: bytes) -> Told:
     splitter, reader = EventSplitter(), EventReader()
     splitter.feed(data)
     started, completed, block = False, list[Block](), None
+    message_id: str | None = None
     for event in splitter.notable:
         match reader.seen(event):
             case BlockStarted(index, kind, tool):
                 block = Block(index, kind, tool)
             case BlockStopped():
                 completed.append(block or UNREADABLE)
-            case MessageStarted():
-                started = True
+            case MessageStarted(message_id=said_id):
+                started, message_id = True, said_id or message_id
             case None:
                 started = started or event_name(event) == b"message_start"
                 if reader.index == UNREADABLE.index and block is None:
@@ -156,7 +157,7 @@ def told(data: bytes) -> Told:
         reader.stop_reason,
         reader.finished,
         reader.error is not None,
-        reader.message_id,
+        message_id,
         reader.model,
         reader.input_tokens,
         reader.output_tokens,
