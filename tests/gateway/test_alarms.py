@@ -109,7 +109,7 @@ def test_the_loop_knows_one_timer() -> None:
 
 def test_a_forgotten_alarm_keeps_nothing_alive() -> None:
     """The turn it was set for can go, although its time has not come."""
-    alarm = Alarm(5.0, Sleeper(lambda: None))
+    alarm = Alarm(5.0, 1, Sleeper(lambda: None))
     alarm.forget()
 
     assert alarm.whom is None

@@ -443,7 +443,7 @@ class World:
 
     def turn_ended(self, record: TurnRecord) -> None:
         """Rule 8: whatever would still have happened to this turn is called off."""
-        for _, _, alarm in self.engine.alarms._heap:
+        for alarm in self.engine.alarms._heap:
             if getattr(alarm.whom, "record", None) is record:
                 self.violate(8, f"an alarm at {alarm.at - START_S:.3f} s outlives its turn {record.turn_id}")
         for connection in self.listener.connections:
@@ -496,7 +496,7 @@ class World:
             "relays": list(engine._relays),
             "arrivals": list(engine.arrivals),
             "late failures": engine._late_failures,
-            "alarms": [alarm for _, _, alarm in engine.alarms._heap if alarm.whom is not None],
+            "alarms": [alarm for alarm in engine.alarms._heap if alarm.whom is not None],
             "connections": list(self.listener.connections),
             "tasks": [task for task in loop.tasks if not task.done()],
             "timers": loop.pending(),

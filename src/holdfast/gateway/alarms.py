@@ -11,6 +11,8 @@ import heapq
 import logging
 from typing import Protocol
 
+import msgspec
+
 from holdfast.gateway.defects import defect
 
 log = logging.getLogger("holdfast.gateway")
@@ -23,14 +25,14 @@ class Sleeper(Protocol):
         """Its time has come. It must not raise."""
 
 
-class Alarm:
-    """A time at which somebody wants to be called. `whom` is None once it is forgotten."""
+class Alarm(msgspec.Struct, order=True, gc=False):
+    """A time at which somebody wants to be called. Sorted by time, then as they were set, without a line of Python."""
 
-    __slots__ = ("at", "whom")
-
-    def __init__(self, at: float, whom: Sleeper) -> None:
-        self.at = at
-        self.whom: Sleeper | None = whom
+    at: float
+    number: int
+    "No two have the same."
+    whom: Sleeper | None
+    "None once it rang or is forgotten. Every alarm comes to that, so none is left in a cycle."
 
     def forget(self) -> None:
         """Nobody wants to be called any more."""
@@ -44,21 +46,20 @@ class Alarms:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[tuple[float, int, Alarm]] = []
-        "By time, then in the order in which they were set: compared without a line of Python."
+        self._heap: list[Alarm] = []
         self._set = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     def __repr__(self) -> str:
-        waiting = sum(alarm.whom is not None for _, _, alarm in self._heap)
+        waiting = sum(alarm.whom is not None for alarm in self._heap)
         return f"<Alarms {waiting} set>"
 
     def set(self, at: float, whom: Sleeper) -> Alarm:
         """Let `whom` know at `at` or soon after."""
-        alarm = Alarm(at, whom)
         self._set += 1
-        heapq.heappush(self._heap, (at, self._set, alarm))
+        alarm = Alarm(at, self._set, whom)
+        heapq.heappush(self._heap, alarm)
         if self._timer is None or at < self._timer_at:
             self._arm(at)
         return alarm
@@ -79,13 +80,13 @@ class Alarms:
     def _ring(self) -> None:
         self._timer = None
         heap, now = self._heap, self._loop.time()
-        while heap and (heap[0][0] <= now or heap[0][2].whom is None):
-            _, _, alarm = heapq.heappop(heap)
+        while heap and (heap[0].at <= now or heap[0].whom is None):
+            alarm = heapq.heappop(heap)
             whom, alarm.whom = alarm.whom, None
             if whom is not None:
                 try:
                     whom.alarm_rang()
                 except Exception as error:  # a defect of one turn must not stop all others' clocks
                     log.error("an alarm failed: %s", defect(error))
-        if heap and (self._timer is None or heap[0][0] < self._timer_at):
-            self._arm(heap[0][0])
+        if heap and (self._timer is None or heap[0].at < self._timer_at):
+            self._arm(heap[0].at)

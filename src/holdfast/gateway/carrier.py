@@ -250,7 +250,7 @@ class Carrier:
             # Whatever is due first is not due before the shortest patience has passed since the client asked.
             timeouts, hedge_s = self.engine.settings.timeouts, self.engine.settings.hedge_s
             least_s = min(
-                reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s or timeouts.quiet_s
+                reader.patience_s, reader.timers.keepalive_s, timeouts.quiet_s, hedge_s or timeouts.quiet_s
             )
             self._look_at(reader.asked_at + least_s)
 
@@ -342,7 +342,9 @@ class Carrier:
         if self.reader is not None and not self._suspected:
             self._open(self.reader, now)
         # A silence before the headers may have left an alarm far away; from now on keepalives are due.
-        keepalive_s = self.engine.settings.timeouts.keepalive_s if reader is None else reader.keepalive_s
+        keepalive_s = (
+            self.engine.settings.timeouts.keepalive_s if reader is None else reader.timers.keepalive_s
+        )
         self._look_at(now + keepalive_s)
 
     def _keep_stream_head(self) -> None:
@@ -868,7 +870,7 @@ class Carrier:
             mechanism, facts, streaming=self.streaming, now=now, process_gone=self.engine.process_gone
         )
         tolerance = self.engine.settings.timeouts.limit_tolerance_s
-        judgement = judge(departure, reader.limits, tolerance)
+        judgement = judge(departure, reader.timers.limits, tolerance)
         facts |= {
             "since_request_s": round(departure.since_request_s, 3),
             "since_byte_s": round(departure.since_byte_s, 3),
@@ -876,7 +878,7 @@ class Carrier:
         }
         limit = judgement.limit
         if limit is not None and limit.clock != "told" and self.attempt.headers_at is not None:
-            loss = reader.profile.loss_at_silence(reader.limits, self.events.completed_blocks)
+            loss = reader.profile.loss_at_silence(reader.timers.limits, self.events.completed_blocks)
             if loss is not None:
                 self.saved_from = f"silence past its {limit.name} limit of {limit.seconds:.0f} s"
         self._let_go(reader)
@@ -1196,7 +1198,7 @@ class Carrier:
         if reader is None:
             return Patience(None, timeouts.keepalive_s, timeouts.quiet_s)
         hedge_s = self.engine.settings.hedge_s or None
-        return Patience(reader.patience_s, reader.keepalive_s, timeouts.quiet_s, hedge_s=hedge_s)
+        return Patience(reader.patience_s, reader.timers.keepalive_s, timeouts.quiet_s, hedge_s=hedge_s)
 
     def _act_on(self, name: Due, now: float) -> None:
         match name:
@@ -1264,7 +1266,7 @@ class Carrier:
         headers = self.attempt.headers_at is not None
         what = bridged(
             quiet_s,
-            reader.limits,
+            reader.timers.limits,
             reader.profile,
             self.events.completed_blocks,
             headers=headers,

@@ -350,12 +350,11 @@ class Engine:
             carrier,
             exchange,
             asker.profile,
-            timers.limits,
+            timers,
             number=carrier.record.readers + 1,
             how=how,
             now=carrier.attempt.started_at if how == "first" else self.loop.time(),
             patience_s=timers.whole_patience_s if fold else timers.patience_s,
-            keepalive_s=timers.keepalive_s,
             fold=fold,
         )
 

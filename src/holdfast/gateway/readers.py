@@ -17,7 +17,7 @@ from holdfast.gateway.dialects import anthropic
 from holdfast.gateway.leaving import Departure
 from holdfast.gateway.listener import Exchange, Facts
 from holdfast.gateway.orphans import LIFELESS_PROBES, LIFELESS_S, OldReader
-from holdfast.gateway.profiles import Limit, Profile
+from holdfast.gateway.profiles import Profile, Timers
 from holdfast.gateway.streamlog import READ_SIZE, SpoolError
 
 if TYPE_CHECKING:
@@ -39,16 +39,13 @@ class Reader:
         "_settling",
         "asked_at",
         "carrier",
-        "counts_events_only",
         "event_at",
         "exchange",
         "fold",
         "gone",
         "how",
-        "keepalive_s",
         "keepalives",
         "lagging",
-        "limits",
         "number",
         "offset",
         "opened",
@@ -56,6 +53,7 @@ class Reader:
         "patience_s",
         "profile",
         "speaks_events",
+        "timers",
         "written_at",
     )
 
@@ -64,20 +62,19 @@ class Reader:
         carrier: Carrier,
         exchange: Exchange,
         profile: Profile,
-        limits: tuple[Limit, ...],
+        timers: Timers,
         *,
         number: int,
         how: str,
         now: float,
         patience_s: float,
-        keepalive_s: float,
         fold: bool = False,
     ) -> None:
         self.carrier = carrier
         self.exchange = exchange
         self.profile = profile
-        self.limits = limits
-        "The client's limits that are in force for this request."
+        self.timers = timers
+        "The client's limits that are in force for this request, and what follows from them."
         self.number = number
         self.how = how
         self.fold = fold
@@ -95,8 +92,6 @@ class Reader:
         "Whether what it was opened with is an event stream."
         self.lagging = False
         self.keepalives = 0
-        self.keepalive_s = keepalive_s
-        "Seconds of silence before one."
         self._kept_at: float | None = None
         "When the last one was written."
         self._byte_before = self._event_before = now

@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import httptools
 
@@ -106,7 +106,6 @@ class Http1Connection(UpstreamConnection):
     """An HTTP/1.1 connection to the upstream."""
 
     __slots__ = (
-        "_absolute",
         "_callbacks",
         "_chunked",
         "_complete",
@@ -120,7 +119,7 @@ class Http1Connection(UpstreamConnection):
         "_keep_alive",
         "_needs_eof",
         "_parser",
-        "_proxy_line",
+        "_proxied",
         "_reason",
     )
 
@@ -145,8 +144,9 @@ class Http1Connection(UpstreamConnection):
         `proxy_header` is its `Proxy-Authorization`. `callbacks` are shared with the thread's other connections.
         """
         super().__init__(sock, address=address, took_s=took_s, tls=tls, on_idle=on_idle, now=now)
-        self._absolute = absolute
-        self._proxy_line = b"" if proxy_header is None else render([proxy_header])
+        self._proxied = _DIRECT
+        if absolute or proxy_header:
+            self._proxied = (absolute, render([proxy_header] if proxy_header else []))
         self._callbacks = callbacks or Callbacks()
         self._headers: Headers = []
         self._parser: Any = None
@@ -160,7 +160,8 @@ class Http1Connection(UpstreamConnection):
             return
         self._is_head = method == b"HEAD"
         self._chunked = lines.endswith(b"transfer-encoding: chunked\r\n")
-        line = (method, self._absolute, target, lines, self._proxy_line)
+        absolute, proxy_line = self._proxied
+        line = (method, absolute, target, lines, proxy_line)
         self._head = b"%b %b%b HTTP/1.1\r\n%b%b\r\n" % line
         self._loop.call_soon(self._send_waiting_head, listener)
 
@@ -337,6 +338,8 @@ class Http1Connection(UpstreamConnection):
         self._parser = None
 
 
+_DIRECT: Final = (b"", b"")
+"What a proxy wants of each request, where none is asked."
 _TOLD: Headers = []
 "Stands in the place of headers that the listener has been given."
 
