@@ -61,6 +61,18 @@ def test_a_link_to_itself_costs_itself_alone(tmp_path: Path) -> None:
     assert loops[2] in [path for path, _ in refused]
 
 
+def test_what_cannot_be_read_is_named_once_by_whichever_way(tmp_path: Path) -> None:
+    """A pipe in a project's folder, to which a link leads too."""
+    session = Pen().asks().saved(tmp_path)
+    os.mkfifo(session.with_name("pipe.jsonl"))
+    (session.parents[1] / "again").symlink_to(session.parent.name)
+
+    found, refused = transcripts(roots(tmp_path))
+
+    assert [one.path.name for one in found] == [session.name]
+    assert [(path.name, why) for path, why in refused] == [("pipe.jsonl", "a named pipe, not a regular file")]
+
+
 def test_a_root_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another user's `.claude` is often private; the other root is read all the same."""
     session = Pen().asks().saved(tmp_path)

@@ -65,7 +65,20 @@ def transcripts(
         if there:
             for entry, status in _files(projects, refused, None if anywhere else root.resolve()):
                 found.setdefault((status.st_dev, status.st_ino), _transcript(entry, status))
-    return sorted(found.values(), key=lambda one: (-one.size, one.path)), refused
+    return sorted(found.values(), key=lambda one: (-one.size, one.path)), _once(refused)
+
+
+def _once(refused: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Each of them once, by the first way that led to it: through a linked folder several do."""
+    first: dict[tuple[int, int] | Path, tuple[Path, str]] = {}
+    for path, why in refused:
+        try:
+            status = path.lstat()
+        except OSError:  # gone meanwhile, or below what may not be entered
+            first.setdefault(path, (path, why))
+        else:
+            first.setdefault((status.st_dev, status.st_ino), (path, why))
+    return list(first.values())
 
 
 def _transcript(entry: os.DirEntry[str], status: os.stat_result) -> Transcript:
