@@ -271,6 +271,19 @@ def test_a_client_that_compacts_can_be_made_to() -> None:
         assert again.response.status == 400
 
 
+def test_breaks_of_a_stream_condemn_no_other_question() -> None:
+    """Of a client that was not measured to fall back, the same asked without streaming is another question."""
+    own = {"user-agent": "mine/1.0"}
+    with between(ALWAYS_THERE, shorten=False) as (provider, gateway):
+        Call(gateway.port, headers=own).hear_all()
+        asked = len(provider.requests)
+        again = Call(gateway.port, headers=own)
+        assert b"in a row" in again.hear_all() and len(provider.requests) == asked
+
+        Call(gateway.port, body(stream=False), headers=own).hear_all()
+        assert len(provider.requests) > asked
+
+
 def test_old_images_are_left_out_where_that_was_asked_for() -> None:
     """With `--on-doomed strip-images` a doomed request goes out once more without them; the edit is named."""
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}

@@ -156,14 +156,12 @@ def _path(block: dict[str, Any], events: Iterator[dict[str, Any]]) -> str | None
 def request_key(key: sameness.HeadKey, body: bytes, salt: bytes, *, falls_back: bool) -> str:
     """The same for a request and its client's own retries of it, in this state directory and in no other.
 
-    Asked with and without streaming it is one request only of a client that was measured to fall back so
-    (`falls_back`). The tenant is left out: it is drawn anew by every process, and a retry may come to the next one.
+    `falls_back` as for `sameness.digest`. The tenant is left out: it is drawn anew by every process, and a retry may come to
+    the next one.
     """
     found = hashlib.blake2b(key=salt, digest_size=12)
-    parts = [key.method, key.target, key.upstream, key.session, key.agent, sameness.digest(body)]
-    if not falls_back:
-        parts.append(b"stream" if sameness.is_streaming(body) else b"whole")
-    for part in parts:
+    said_alike = sameness.digest(body, falls_back=falls_back)
+    for part in (key.method, key.target, key.upstream, key.session, key.agent, said_alike):
         said = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
         found.update(b"-" if said is None else b"%d:%b" % (len(said), said))
     return found.hexdigest()

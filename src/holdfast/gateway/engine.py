@@ -227,7 +227,7 @@ class Engine:
 
     def turn_key(self, carrier: Carrier) -> sameness.Key:
         """What a turn and its client's own retries of it have in common. Raises `SpoolError`."""
-        return carrier.head_key, sameness.digest(carrier.body.whole())
+        return carrier.head_key, sameness.digest(carrier.body.whole(), falls_back=carrier.falls_back)
 
     def _network_salt(self) -> bytes:
         """What networks' names are made with. Where there is no state directory they last as long as the process."""
@@ -283,7 +283,8 @@ class Engine:
         """Why this question is not worth another try; None where it may be asked. Most bodies are never looked at."""
         if arrival.asker.key not in self._troubled:
             return None
-        return self.doom.verdict((arrival.asker.key, sameness.digest(body)), self.loop.time())
+        question = sameness.digest(body, falls_back=arrival.asker.profile.fallback)
+        return self.doom.verdict((arrival.asker.key, question), self.loop.time())
 
     def cut_wait_s(self, carrier: Carrier) -> float:
         """How long to wait before this answer is cut; it counts as cut from now on."""

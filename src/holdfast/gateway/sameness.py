@@ -252,8 +252,11 @@ def _uncached(block: Any) -> Any:
     return {key: value for key, value in block.items() if key != "cache_control"}
 
 
-def digest(body: bytes) -> bytes:
-    """What is the same for a request and for its own retries, the fallback among them: model, tools and messages.
+def digest(body: bytes, *, falls_back: bool) -> bytes:
+    """What is the same for a request and for its own retries: model, tools and messages.
+
+    Asked with and without streaming it is one question only of a client that was measured to fall back so (`falls_back`).
+    Of any other the two are two: what is silent on its way says nothing of what flows.
 
     16 bytes. Two questions with one digest are as good as never met, and all that hangs on it is a count.
     """
@@ -265,6 +268,8 @@ def digest(body: bytes) -> bytes:
         for key in ("model", "tools", "messages"):
             said = _raw(values, key)
             found.update(b"%d:" % len(said) + said)
+        if not falls_back:
+            found.update(b"stream" if _raw(values, "stream") == b"true" else b"whole")
     return found.digest()
 
 
