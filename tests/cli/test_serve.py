@@ -252,19 +252,15 @@ class Served:
     """A `holdfast serve` process."""
 
     def __init__(
-        self, arguments: list[str], environ: dict[str, str], limit: tuple[int, int] | None = None
+        self, arguments: list[str], environ: dict[str, str], prepare: Callable[[], object] | None = None
     ) -> None:
-        def limited() -> None:
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-
         self.process = subprocess.Popen(
             [sys.executable, "-m", "holdfast", "serve", *arguments],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=limited,
+            preexec_fn=prepare,
         )
         assert self.process.stderr is not None
         first = self.process.stderr.readline()
@@ -295,7 +291,7 @@ Serve = Callable[..., Served]
 def served(tmp_path: Path, upstream: str) -> Iterator[Serve]:
     started: list[Served] = []
 
-    def start(*arguments: str, limit: tuple[int, int] | None = None, **more: str) -> Served:
+    def start(*arguments: str, prepare: Callable[[], object] | None = None, **more: str) -> Served:
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
@@ -303,7 +299,7 @@ def served(tmp_path: Path, upstream: str) -> Iterator[Serve]:
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }
         basics = ["--listen", "127.0.0.1:0", "--upstream", upstream]
-        started.append(Served([*basics, *arguments], environ | more, limit))
+        started.append(Served([*basics, *arguments], environ | more, prepare))
         return started[-1]
 
     yield start
@@ -372,7 +368,7 @@ def test_as_many_clients_as_the_system_allows_are_taken_and_the_others_are_told(
     """Most systems give 1024 open files unasked and more if asked; beyond that nobody is dropped without a word."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
         pytest.skip("this machine allows too few open files")
-    it = served(limit=(soft, hard))
+    it = served(prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
     idle = [socket.create_connection(("127.0.0.1", it.port), timeout=10) for _ in range(60)]
     try:
         assert it.get("/v1/models")[0] == status
@@ -422,6 +418,42 @@ def test_sigterm_drains_and_readiness_says_so(served: Serve) -> None:
 
     assert answers == [(200, "you asked /base/wait")]
     assert it.process.wait(5) == 0
+
+
+def test_a_closed_terminal_drains_too(served: Serve) -> None:
+    """Turns of others go on to their end; under nohup the gateway does."""
+    it = served(prepare=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+    nohup = served(prepare=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    answers: list[tuple[int, str]] = []
+    asking = threading.Thread(target=lambda: answers.append(it.get("/wait")))
+    asking.start()
+    assert Upstream.asked.wait(10)
+    for one in (it, nohup):
+        one.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    Upstream.let_go.set()
+    asking.join(10)
+
+    assert answers == [(200, "you asked /base/wait")]
+    assert it.process.wait(10) == 0
+    assert "draining: 1 unfinished" in it.end()[1]
+    assert nohup.get("/v1/models")[0] == 200
+
+
+def test_a_log_that_cannot_be_written_ends_no_turn_and_is_no_failure(served: Serve) -> None:
+    """Its reader has gone, or its disk is full: the gateway goes on, and ends in order when it is told to."""
+    it = served()
+    assert it.process.stdout is not None
+    it.process.stdout.close()
+    assert it.get("/v1/models")[0] == 200
+    time.sleep(0.3)
+    assert it.get("/v1/models")[0] == 200
+    it.process.terminate()
+
+    assert it.process.wait(10) == 0
+    assert it.process.stderr is not None
+    assert "BrokenPipe" not in it.process.stderr.read()
+    it.process.stdout = None
 
 
 def test_metrics_on_the_admin_port(served: Serve) -> None:

@@ -5,6 +5,10 @@ The codes above 63 are those of sysexits.h, so that a service manager or a scrip
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+
 import click
 
 FAILED = 1
@@ -46,3 +50,15 @@ class NotFound(click.ClickException):
     """The command of `run` is not there; the shell's own code for it."""
 
     exit_code = NOT_FOUND
+
+
+def give_up_output() -> None:
+    """Let what cannot be written not fail once more when the interpreter ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # closed before we came
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())

@@ -100,8 +100,7 @@ class LazyGroup(click.Group):
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            if sys.stdout is not None:
-                _give_up_output()
+            errors.give_up_output()
             with suppress(OSError):
                 click.echo(
                     f"Error: writing failed: {error.strerror}. Make room, or write elsewhere.", err=True
@@ -123,15 +122,6 @@ class LazyGroup(click.Group):
                 raise
             click.echo(describe_defect(defect), err=True)
             ctx.exit(errors.DEFECT)
-
-
-def _give_up_output() -> None:
-    """Let what cannot be written not fail once more when the interpreter ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 def _not_ours(defect: Exception) -> click.ClickException | None:

@@ -226,22 +226,24 @@ def turn_log(kind: str) -> TurnLog | None:
 
 
 class Stop:
-    """SIGTERM and SIGINT: the first one drains, the second one ends at once."""
+    """SIGTERM, SIGINT and a closed terminal: the first one drains, the second one ends at once."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.insisted = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._arrived)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                loop.add_signal_handler(number, self._arrived)
 
     def _arrived(self) -> None:
         (self.insisted if self.asked.is_set() else self.asked).set()
 
 
 def say(text: str) -> None:
-    """A line for the operator, on stderr: stdout is for turns."""
-    click.echo(f"holdfast: {text}", err=True)
+    """A line for the operator, on stderr: stdout is for turns. Where it leads nowhere any more, nothing else ends for it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"holdfast: {text}", err=True)
 
 
 async def live(plan: Plan, journal: Journal, make: Callable[..., Gateway], observing: Observing) -> None:
@@ -376,5 +378,7 @@ def serve(plan: Plan) -> None:
         run_loop(live(plan, journal, Gateway, observing))
     finally:
         if not journal.close():
-            print("holdfast: the journal could not be finished in time", file=sys.stderr)
+            say("the journal could not be finished in time")
         observing.close()
+        # Whoever read our log may have gone, or its disk be full: that is no failure of the gateway's.
+        errors.give_up_output()
