@@ -303,14 +303,18 @@ class Engine:
                 self.ledger.finished(key)
                 self.doom.finished(key, carrier.body.size, self.loop.time())
 
-    def permit(self, key: sameness.Key, broke: Broke) -> Again | No:
-        """Whether, and when, a question whose attempt broke is asked again."""
-        now = self.loop.time()
+    def mark_troubled(self, head: sameness.HeadKey, now: float) -> None:
+        """An answer to a question with this head broke: those that come are looked at until that is forgotten."""
         if now >= self._purge_at:
             self._purge_at = now + PURGE_EVERY_S
             self._troubled = {head: until for head, until in self._troubled.items() if until > now}
             self._cuts = {head: cuts for head, cuts in self._cuts.items() if head in self._troubled}
-        self._troubled[key[0]] = now + FORGET_S
+        self._troubled[head] = now + FORGET_S
+
+    def permit(self, key: sameness.Key, broke: Broke) -> Again | No:
+        """Whether, and when, a question whose attempt broke is asked again."""
+        now = self.loop.time()
+        self.mark_troubled(key[0], now)
         unheard = broke.ending.phase is Phase.POOLED_IDLE or broke.ending.evidence.get("not_processed")
         if unheard and broke.attempt < FREE_TRIES:
             return Again(0.0, Change.FRESH_CONNECTION, "upstream had not begun on it, which costs nothing")

@@ -123,6 +123,7 @@ class Healing:
         """Whether one more try of this question is not worth its price."""
         carrier, attempt, now = self._carrier, self._carrier.attempt, self._carrier.now()
         doom = carrier.engine.doom
+        carrier.engine.mark_troubled(carrier.head_key, now)
         phase = attempt.phase(carrier.events.phase) if attempt.ending is None else ending.phase
         doom.broke(
             self._key,
