@@ -14,10 +14,10 @@ differ in what they make of a stream that ends without it, so nothing here takes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from sys import intern
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -163,14 +163,6 @@ def event_name(event: bytes) -> bytes:
 def is_error(event: bytes) -> bool:
     """Whether a whole event is the provider's error, with or without a name."""
     return (event_name(event) or _type_of(_payload(event))) == b"error"
-
-
-def _parted(event: bytes) -> tuple[bytes, bytes]:
-    """Name and data of a whole event."""
-    first, _, rest = event.partition(b"\ndata: ")
-    if first.startswith(b"event: ") and rest.find(b"\n") == len(rest) - 2 and b"\r" not in event:
-        return first[7:], rest[:-2]  # as the provider writes it: a name, one line of data
-    return event_name(event), _payload(event)
 
 
 def _payload(event: bytes) -> bytes:
@@ -353,15 +345,18 @@ class EventReader:
 
     def seen(self, event: bytes) -> Seen | None:
         """Take the next whole event; return what it said, or None for a delta, a ping and the unknown."""
-        name, payload = _parted(event)
-        name = name or _type_of(payload)
-        take = _TAKERS.get(name)
-        if take is None:
-            return None
+        line, _, payload = event.partition(b"\ndata: ")
+        take = _TAKERS_BY_LINE.get(line)
+        if take is None or payload.find(b"\n") != len(payload) - 2 or b"\r" in payload:
+            # Not as the provider writes it: a name, one line of data, and the blank line.
+            line, payload = event_name(event), _payload(event)
+            take = _TAKERS.get(line or _type_of(payload))
+            if take is None:
+                return None
         try:
             return take(self, payload)
         except (msgspec.MsgspecError, RecursionError, ValueError):
-            self._unreadable(name)
+            self._unreadable(take)
             return None
 
     def whole(self, body: bytes) -> bool:
@@ -430,11 +425,11 @@ class EventReader:
         self.error = _error_said(payload)
         return ErrorArrived(self.error["type"], self.error["message"])
 
-    def _unreadable(self, name: bytes) -> None:
+    def _unreadable(self, take: _Taker) -> None:
         """An event's name alone still says where the stream is."""
-        if name == b"message_start":
+        if take is EventReader._message_start:
             self._close_block()
-        elif name == b"content_block_start":
+        elif take is EventReader._block_start:
             self.phase, self.tool, self.index = Phase.IN_BODY, None, -1
 
     def _close_block(self) -> None:
@@ -443,7 +438,8 @@ class EventReader:
         self.index = None
 
 
-_TAKERS = {
+_Taker = Callable[[EventReader, bytes], Seen | None]
+_TAKERS: Final[dict[bytes, _Taker]] = {
     b"message_start": EventReader._message_start,
     b"content_block_start": EventReader._block_start,
     b"content_block_stop": EventReader._block_stop,
@@ -451,6 +447,8 @@ _TAKERS = {
     b"message_stop": EventReader._message_stop,
     b"error": EventReader._error,
 }
+_TAKERS_BY_LINE: Final = {b"event: " + name: take for name, take in _TAKERS.items()}
+"By the whole line that names an event."
 
 
 def _type_of(payload: bytes) -> bytes:
@@ -464,9 +462,14 @@ def _type_of(payload: bytes) -> bytes:
 
 
 def _whole_prompt(usage: _Usage) -> int | None:
-    counts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
-    given = [count for count in counts if count is not None]
-    return sum(given) if given else None
+    plain, written, read = (
+        usage.input_tokens,
+        usage.cache_creation_input_tokens,
+        usage.cache_read_input_tokens,
+    )
+    if plain is None and written is None and read is None:
+        return None
+    return (plain or 0) + (written or 0) + (read or 0)
 
 
 def _error_said(payload: bytes) -> dict[str, Any]:
