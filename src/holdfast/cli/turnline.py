@@ -17,9 +17,9 @@ from holdfast.flight.redact import safe
 
 
 def turn_fields(record: TurnRecord) -> dict[str, Any]:
-    """What a log says of a turn, by name; what is not known is left out."""
+    """What a log says of a turn, by name; None is not said."""
     ended, ending = record.ended, record.ending
-    fields = {
+    return {
         "time": _utc(record.started.wall_ms),
         "turn": record.turn_id,
         "kind": record.kind,
@@ -49,28 +49,33 @@ def turn_fields(record: TurnRecord) -> dict[str, Any]:
         "stop_reason": record.stop_reason and safe(record.stop_reason),
         "detail": safe(ending.detail) if ending and ending.detail else None,
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def turn_text(record: TurnRecord) -> str:
     """`2026-11-21T06:52:10.120Z turn 0abc POST /v1/messages 200 -.end.after took_s=12.3 attempts=1 ...`"""
     fields = turn_fields(record)
     take = fields.pop
+    time, turn, kind, method, path = take("time"), take("turn"), take("kind"), take("method"), take("path")
+    status, ending = take("status"), take("ending")
+    said = [
+        f"{name}={_quoted(value) if type(value) is str and ' ' in value else value}"
+        for name, value in fields.items()
+        if value is not None
+    ]
     head = (
-        f"{take('time')} {take('kind')} {take('turn')} {take('method')} {take('path')} {take('status', '-')}"
+        f"{time} {kind} {turn} {method} {path} {'-' if status is None else status} {ending or 'unfinished'}"
     )
-    ending = take("ending", "unfinished")
-    rest = [f"{name}={_quoted(value) if type(value) is str else value}" for name, value in fields.items()]
-    return " ".join([head, ending, *rest])
+    return " ".join([head, *said])
 
 
 def turn_json(record: TurnRecord) -> str:
     """The same as one JSON object."""
-    return msgspec.json.encode(turn_fields(record)).decode()
+    said = {name: value for name, value in turn_fields(record).items() if value is not None}
+    return msgspec.json.encode(said).decode()
 
 
 def _quoted(text: str) -> str:
-    return f'"{text.replace(chr(34), chr(39))}"' if " " in text else text
+    return f'"{text.replace(chr(34), chr(39))}"'
 
 
 def _utc(wall_ms: int) -> str:

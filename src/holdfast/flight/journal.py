@@ -97,7 +97,7 @@ def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
     items, safe_as_they_are = [], True
     for at, moment in news:
         name, texts, ending_of = _KINDS[type(moment)]
-        items.append((*at, name, moment))
+        items.append(at + (name, moment))  # noqa: RUF005 (unpacking makes all of this take a third longer)
         if texts is not None and not _are_safe(texts(moment)):
             safe_as_they_are = False
         if ending_of is not None and ((ending := ending_of(moment)).detail or ending.evidence):
