@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import NamedTuple
+
+import msgspec
 
 
-class Instant(NamedTuple):
-    """A point in time on both clocks."""
+class Instant(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A point in time on both clocks. A struct, as moments are: every moment of every turn needs one."""
 
     mono_s: float
     "Seconds on this process's monotonic clock; comparable only within one process."
@@ -22,11 +23,7 @@ class Instant(NamedTuple):
 
 def now() -> Instant:
     """Read both clocks together."""
-    return _new(Instant, (time.monotonic(), time.time_ns() // 1_000_000))
-
-
-_new = tuple.__new__
-"Every moment of every turn needs an instant, so it is made without `NamedTuple`'s own constructor, a third of its cost."
+    return Instant(time.monotonic(), time.time_ns() // 1_000_000)
 
 
 def suspended_s() -> float | None:

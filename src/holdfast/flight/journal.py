@@ -97,7 +97,7 @@ def encode_moments(news: list[tuple[Instant, Moment]]) -> bytes:
     items, safe_as_they_are = [], True
     for at, moment in news:
         name, texts, ending_of = _KINDS[type(moment)]
-        items.append(at + (name, moment))  # noqa: RUF005 (unpacking makes all of this take a third longer)
+        items.append((at.mono_s, at.wall_ms, name, moment))
         if texts is not None and not _are_safe(texts(moment)):
             safe_as_they_are = False
         if ending_of is not None and ((ending := ending_of(moment)).detail or ending.evidence):
@@ -152,8 +152,8 @@ def scrub_strings(value: Any) -> Any:
 def _row(record: TurnRecord, instance_id: str, moments: bytes) -> tuple[Any, ...]:
     r, started, ended, ending = record, record.started, record.ended, record.ending
     return (
-        r.turn_id, instance_id, started[0], started[1],
-        ended[0] if ended else None, ended[1] if ended else None, ending.code if ending else None,
+        r.turn_id, instance_id, started.mono_s, started.wall_ms,
+        ended.mono_s if ended else None, ended.wall_ms if ended else None, ending.code if ending else None,
         r.kind, safe(r.method), safe(r.path), safe(r.agent), r.profile,
         safe(r.session) if r.session else None, safe(r.subagent) if r.subagent else None,
         r.upstream, safe(r.model) if r.model else None, r.status,

@@ -336,8 +336,11 @@ class Engine:
 
     def _may_be_coming_back(self, key: sameness.HeadKey, length: int | None, profile: Profile) -> bool:
         """Whether the request must be read to its end before anything is asked upstream."""
-        if key in self._troubled or any(failure.head_key == key for failure in self._late_failures):
+        if key in self._troubled:
             return True
+        for failure in self._late_failures:
+            if failure.head_key == key:
+                return True
         for carrier in self._turns.get(key, ()):
             if carrier.unfollowed:
                 return True
