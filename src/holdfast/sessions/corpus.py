@@ -56,7 +56,7 @@ def update(
     _read_for_tools(store, found, known)
     changed = []
     for transcript in found:
-        old = known.get(str(transcript.path))
+        old = known.get(transcript.name)
         if old is None or not old.unchanged(transcript):
             changed.append((transcript, old))
     for start in range(0, len(changed), FILES_AT_ONCE):
@@ -83,7 +83,7 @@ def _read_for_tools(store: Store, found: Sequence[Transcript], known: Mapping[st
         return
     with store.transaction():
         for transcript in found:
-            old = known.get(str(transcript.path))
+            old = known.get(transcript.name)
             if old is not None and old.file in wanted:
                 with contextlib.suppress(OSError):
                     store.put_tools(old.file, read(transcript.path)[0])

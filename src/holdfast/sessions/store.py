@@ -106,8 +106,7 @@ def not_kept(path: Path | None, error: Exception) -> str:
     return f"what was read of transcripts cannot be kept in {clean(str(path))} ({error}); {advice}"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A transcript that was read before."""
 
     file: int
@@ -274,7 +273,7 @@ class Store:
         """Keep what was read of a transcript; returns how many rows were copies of known ones. Within a transaction."""
         first_dirt = f"line {facts.first_dirt[0]}: {safe(facts.first_dirt[1])}" if facts.first_dirt else None
         row = {
-            "path": str(found.path),
+            "path": found.name,
             "subagent": found.subagent,
             "inode": found.inode,
             "size": found.size,
