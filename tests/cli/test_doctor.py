@@ -175,6 +175,20 @@ def test_the_limit_that_was_met_is_moved_and_no_other(home: Path) -> None:
     assert "a request without streaming), 900 s instead of 300 s (API_TIMEOUT_MS)" in told["says"]
     assert "its limit of 360 s for those stays" in told["says"]
     assert "RST at 300.0 s of total time" in told["measured"]
+    assert "was not measured" not in told["says"]
+
+
+def test_what_was_measured_to_shorten_a_limit_alone_is_offered_with_that(home: Path) -> None:
+    """2.1.114 followed API_TIMEOUT_MS downwards; whether upwards, nobody tried."""
+    a_week_of_late_answers(home, "2.1.114", 600)
+    told = the_fix(home)
+
+    assert told["env"] == {"API_TIMEOUT_MS": "900000"}
+    assert (
+        "That it lengthens the time was not measured of API_TIMEOUT_MS on 2.1.114: only shorter times were tried."
+        in told["says"]
+    )
+    assert "API_TIMEOUT_MS=20000 gave 20 s" in told["measured"]
 
 
 @pytest.mark.parametrize(

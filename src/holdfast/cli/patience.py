@@ -43,6 +43,8 @@ class _Moved:
     "A sentence on the limit that ends it then, where that is another one; empty, or begins with a blank."
     measured: tuple[str, ...]
     "Of each limit that is moved, the version and what was measured."
+    untried: tuple[str, ...]
+    "Variables of which no value beyond a limit's default was measured to be followed, with the version."
 
 
 class NoSetting(Exception):
@@ -103,6 +105,8 @@ def by_patience(
     )
     if (mine_of := sum(row["limit"] == kind for row in rows)) < len(met):
         says += f" It is the limit of {mine_of} of these {len(met)} failures."
+    if untried := list(dict.fromkeys(one for each in moved for one in each.untried)):
+        says += f" That it lengthens the time was not measured of {' and '.join(untried)}: only shorter times were tried."
     told = "; ".join(dict.fromkeys(one for each in moved for one in each.measured))
     told = f"behind a base URL as yours: {told}. Other values were not tried."
     return Setting(env, says, told)
@@ -157,6 +161,7 @@ def _moved(
         raise _Already(set_now[0])
     env: dict[str, str] = {}
     measured: dict[str, None] = {}
+    untried: dict[str, None] = {}
     while blocked := [
         one for one in _limits(profile, kind, {**seen, **env}, streaming) if one.seconds <= need
     ]:
@@ -174,6 +179,8 @@ def _moved(
                 f"{unmeasured}: nothing was measured to move what ends a {kind.rpartition(' ')[2]} after {need:.0f} s there"
             )
         env[best] = longer
+        by_best = [mover for one in blocked for mover in one.moved_by if mover.variable == best]
+        untried |= {} if all(mover.lengthens for mover in by_best) else {f"{best} on {version}": None}
         measured |= {f"on {version} {one.source.partition(': ')[2] or one.source}": None for one in blocked}
     then = _limits(profile, kind, {**seen, **env}, streaming)
     first = min(then, key=lambda one: one.seconds)
@@ -183,7 +190,7 @@ def _moved(
         more = f" Where no headers come either, its limit of {first.seconds:.0f} s for those stays."
     after = of_met if more else first.seconds
     name = "a streaming request's headers" if streaming else "a request without streaming"
-    return _Moved(env, name, min(need, met.seconds), after, more, tuple(measured))
+    return _Moved(env, name, min(need, met.seconds), after, more, tuple(measured), tuple(untried))
 
 
 def _movers(profile: Profile) -> frozenset[str]:

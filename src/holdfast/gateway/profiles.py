@@ -26,6 +26,8 @@ class Mover:
     variable: str
     floor_s: float = 0.0
     cap_s: float = math.inf
+    lengthens: bool = False
+    "Whether a longer time than the default was measured to be followed; otherwise shorter ones alone were tried, or none."
 
 
 @dataclass(frozen=True, slots=True)
