@@ -169,6 +169,13 @@ def test_a_base_url_that_holds_the_requests_path_is_refused() -> None:
         parse_upstream("https://api.example/llm/v1/messages/", "--upstream", allow_plain=False)
 
 
+@pytest.mark.parametrize("path", ["a b", "é"])
+def test_a_base_url_that_is_no_url_is_refused(path: str) -> None:
+    """In a request's first line a blank would end the path."""
+    with pytest.raises(Misused, match="must be percent-encoded"):
+        parse_upstream(f"https://api.example/{path}", "--upstream", allow_plain=False)
+
+
 def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
     """A setting that is silently not in force would be worse."""
     file = tmp_path / "c.toml"

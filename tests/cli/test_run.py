@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -17,6 +18,11 @@ from pathlib import Path
 
 import pexpect
 import pytest
+
+from holdfast.cli.child import GatewayProcess
+from holdfast.cli.control import Start
+from holdfast.flight.journal import Retention
+from holdfast.gateway.settings import Settings, Upstream
 
 HOLDFAST = [sys.executable, "-m", "holdfast", "run"]
 
@@ -421,6 +427,36 @@ def test_a_killed_gateway_is_back_on_the_same_port_within_a_second(terminal: Ter
 
     assert time.monotonic() - killed < 1.0
     it.expect("crashed and was started again once")
+
+
+def test_a_gateway_is_started_again_where_its_state_is_gone(
+    terminal: Terminal, environ: dict[str, str]
+) -> None:
+    """The command is not left alone with a dead port, whatever was cleaned up under it."""
+    it = terminal(f"{ASK}\nprint('first', ask())\ninput()\nprint('second', ask())\n")
+    it.expect("first 200")
+    shutil.rmtree(environ["HOLDFAST_STATE_DIR"])
+    os.kill(gateway_of(it.pid), signal.SIGKILL)
+    it.sendline("")
+    it.expect("second 200")
+    it.expect("started again once")
+
+
+def test_where_no_process_is_to_be_had_it_is_tried_again(tmp_path: Path) -> None:
+    """A machine that is full for a moment ends no session."""
+    start = Start(Settings(Upstream.parse("http://127.0.0.1:9"), state_dir=tmp_path), Retention())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gateway = GatewayProcess(listener, start, {}, tmp_path / "run.log")
+        gateway.restart_at_s = 5.0
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert not gateway.restart_if_due(6.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert gateway.restart_at_s is not None and 6.0 < gateway.restart_at_s < 7.0
+    assert gateway.restarts == 0
 
 
 def test_the_port_is_not_free_for_anyone_else_meanwhile(terminal: Terminal) -> None:

@@ -72,6 +72,10 @@ class GatewayFailed(Exception):
     """The gateway process could not be started; the text says why."""
 
 
+class NotStarted(Exception):
+    """The command could not be executed; the text says why."""
+
+
 def gateway_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that a gateway process is given."""
     return {
@@ -115,11 +119,11 @@ class GatewayProcess:
         return self._process.pid if self._process is not None else None
 
     def spawn(self) -> None:
-        """Start a gateway process. `-P`: the working directory may hold a module of any name."""
+        """Start a gateway process. Raises `OSError`. `-P`: the working directory may hold a module of any name."""
         ours, theirs = socket.socketpair()
         arguments = [sys.executable, "-P", "-m", "holdfast.cli.gateway_process"]
         arguments += [str(theirs.fileno()), str(self._listener.fileno())]
-        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        log = self._open_log()
         try:
             self._process = subprocess.Popen(
                 arguments,
@@ -131,6 +135,9 @@ class GatewayProcess:
                 pass_fds=(theirs.fileno(), self._listener.fileno()),
                 start_new_session=True,
             )
+        except OSError:
+            ours.close()
+            raise
         finally:
             os.close(log)
             theirs.close()
@@ -139,6 +146,13 @@ class GatewayProcess:
         self.send(self._start)
         if self._command is not None:
             self.send(Child(self._command))
+
+    def _open_log(self) -> int:
+        """The log, or nothing where it cannot be had: somebody removed the state directory under a running command."""
+        try:
+            return os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def send(self, message: ToGateway) -> None:
         """Tell the gateway; if it is not there any more, `reap` will find out."""
@@ -188,8 +202,13 @@ class GatewayProcess:
         """Start the next life if its time has come."""
         if self.restart_at_s is None or now_s < self.restart_at_s:
             return False
+        try:
+            self.spawn()
+        except OSError:
+            # No process to be had at this moment. The command goes on, and so does its port.
+            self.restart_at_s = now_s + RESTART_S[-1]
+            return False
         self.restarts += 1
-        self.spawn()
         return True
 
     def wait_until_ready(self) -> None:
@@ -302,7 +321,7 @@ class Foreground:
         self._selector.register(self._wake_in, selectors.EVENT_READ)
 
     def run(self, command: Sequence[str], environ: Mapping[str, str]) -> Ended:
-        """Run the command to its end. Raises `OSError` where it cannot be executed."""
+        """Run the command to its end. Raises `NotStarted` where it cannot be executed."""
         # Handlers, not SIG_IGN: a handler is reset by exec, an ignored signal would stay ignored in the command.
         # What was ignored when we came (nohup, a background job) stays so for both.
         for number in _FOLLOWED:
@@ -312,7 +331,10 @@ class Foreground:
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         # Descriptors that the user had opened for the command (3<file) are its own business: not closed.
         try:
-            process = started(command, environ)
+            try:
+                process = started(command, environ)
+            except OSError as error:
+                raise NotStarted(error.strerror or str(error)) from None
             self._command = process.pid
             self._gateway.serves(process.pid)
             self._watch_control()

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from holdfast.cli import catalogue, claude, config, errors, launchers, settings_text
-from holdfast.cli.child import Ended, Foreground, GatewayFailed, GatewayProcess, end_like
+from holdfast.cli.child import Ended, Foreground, GatewayFailed, GatewayProcess, NotStarted, end_like
 from holdfast.cli.control import Counts, Start
 from holdfast.cli.gateway_log import LOG_NAME
 from holdfast.cli.summary import summary_line
@@ -248,14 +248,17 @@ def run_behind_gateway(
     try:
         start = Start(settings, retention, made, config.otel_from(plan.values))
         gateway = GatewayProcess(listener, start, environ, log)
-        gateway.spawn()
+        try:
+            gateway.spawn()
+        except OSError as error:
+            raise GatewayFailed(error.strerror or str(error)) from None
         gateway.wait_until_ready()
         try:
             ended = Foreground(gateway).run(command, {**environ, **variables})
-        except OSError as error:
+        except NotStarted as why:
             gateway.finish()
             raise errors.NotExecutable(
-                f"{plan.command[0]} cannot be executed: {error.strerror}. Try it without holdfast."
+                f"{plan.command[0]} cannot be executed: {why}. Try it without holdfast."
             ) from None
         return ended, gateway.finish(), gateway.restarts
     except GatewayFailed as failure:

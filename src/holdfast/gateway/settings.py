@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -33,6 +34,8 @@ class Upstream:
             )
         if parts.query or parts.fragment:
             raise ValueError("a base URL has no query and no fragment; leave out what follows '?' or '#'")
+        if not re.fullmatch(r"[!-~]*", parts.path):
+            raise ValueError("a base URL's path must be percent-encoded; write %20 for a blank")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
 
