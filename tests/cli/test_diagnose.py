@@ -890,3 +890,53 @@ def issue_of(home: Path) -> str:
     out = home.parent / "issue.md"
     diagnosed(home, "--format", "issue", "--out", str(out))
     return out.read_text()
+
+
+def of_two_modes(home: Path) -> None:
+    """The same happens to 2.1.114 in print mode and to 2.1.329, and the first logs only what it gave up."""
+    for number, (version, entry) in enumerate(
+        (("2.1.114", "sdk-cli"), ("2.1.329", "sdk-cli"), ("2.1.114", "cli"))
+    ):
+        pen = Pen(f"{number:08x}-0000-4000-8000-000000000000", version, at_ms=MORNING_MS).asks()
+        for answer in range(60 if entry == "sdk-cli" else 3):
+            pen.after(20).answers(f"msg_{number}_{answer}")
+        if version == "2.1.329":
+            pen.asks().after(4).fails(1).after(5).answers(f"msg_{number}_again")
+        pen.asks().after(9).gives_up()
+        pen.lines = [line.replace('"entrypoint":"cli"', f'"entrypoint":"{entry}"') for line in pen.lines]
+        pen.saved(home)
+
+
+def test_a_version_that_logs_no_failed_try_has_no_rate(home: Path, tmp_path: Path) -> None:
+    """What it hides would make it look better; the rate of the other is none of the same thing, and that is said."""
+    of_two_modes(home)
+    found = json.loads(diagnosed(home, "--format", "json").stdout)
+    rows = {row["version"]: row for row in found["tables"]["by version"]}
+
+    assert rows["2.1.114"]["failed_tries"] == "not logged, before the stream"
+    assert rows["2.1.114"]["per_1000"] is None and rows["2.1.114"]["failures"] == 2
+    assert rows["2.1.329"]["failed_tries"] == "logged" and rows["2.1.329"]["per_1000"]
+    told = " ".join(found["refused"])
+    assert "not on record of 60 of 124 answered requests (print mode of 2.1.114)" in told
+    assert "logged: 2.1.329" in told and "before the stream: 2.1.114" in told
+
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "x.md"))
+    public = (tmp_path / "x.md").read_text()
+    assert "- 2.1.114: 2 requests failed, 63 answered (failed tries: not logged, before the stream)" in public
+    assert "these numbers are not compared" in public and "print mode of 2.1.114" in public
+
+
+def test_a_version_works_only_if_its_failures_would_show(home: Path, tmp_path: Path) -> None:
+    """A hundred answers of a mode that logs no failed try are no evidence for it."""
+    for number, version in enumerate(("2.1.114", "2.1.329")):
+        pen = Pen(f"{number:08x}-0000-4000-8000-000000000000", version, at_ms=MORNING_MS).asks()
+        for answer in range(120):
+            pen.after(20).answers(f"msg_{number}_{answer}")
+        if number:
+            pen.asks().after(4).fails(1).after(5).answers("msg_again")
+        pen.lines = [line.replace('"entrypoint":"cli"', '"entrypoint":"sdk-cli"') for line in pen.lines]
+        pen.saved(home)
+    diagnosed(home, "--format", "issue", "--out", str(tmp_path / "x.md"))
+    public = (tmp_path / "x.md").read_text()
+
+    assert "I don't know: of older versions other failed tries are on record, or none (2.1.329)." in public

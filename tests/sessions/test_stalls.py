@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.sessions import debug, stalls
 from holdfast.sessions.corpus import update
-from holdfast.sessions.logs_what import logs_what, mode_of, sentences, table, told
+from holdfast.sessions.logs_what import alike, logs_what, mode_of, sentences, table, told
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
 from holdfast.sessions.transcript import read
@@ -266,6 +266,27 @@ def test_the_mode_is_known_by_what_only_it_writes() -> None:
     assert mode_of("2.1.86", turn_times=False, tries=True) == "interactive"
     assert mode_of("2.1.329", turn_times=False, tries=True) == "print"
     assert mode_of("2.1.86", turn_times=False, tries=False) == "print"
+
+
+def test_how_a_session_was_begun_tells_its_mode() -> None:
+    """Also where no turn was long, and none failed; one that was begun in both ways may hide what print mode hides."""
+    assert mode_of("2.1.86", turn_times=False, tries=False, entrypoints={"cli"}) == "interactive"
+    assert mode_of("2.1.86", turn_times=False, tries=False, entrypoints={"cli", "sdk-cli"}) == "print"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "compared"),
+    [
+        ({"not logged"}, {"recovered", "abandoned", "died"}),
+        ({"logged", "unless recovered"}, {"abandoned", "died"}),
+        ({"logged", "before the stream"}, {"died"}),
+        ({"not logged", "unless recovered"}, {"died"}),
+        (set(), {"recovered", "abandoned", "died"}),
+    ],
+)
+def test_only_what_each_would_have_logged_is_alike(kinds: set[str], compared: set[str]) -> None:
+    """A turn that was given up is on record in every version and mode."""
+    assert {outcome for outcome in ("recovered", "abandoned", "died") if alike(kinds, outcome)} == compared
 
 
 def test_coverage_says_what_is_hidden() -> None:

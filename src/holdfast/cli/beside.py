@@ -85,6 +85,7 @@ def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
         covered=(told, probed, *unsaid.covered, *covered),
         tables=unsaid.tables,
         refused=unsaid.refused,
+        logs=unsaid.logs,
     )
     return _with_machine(beside, case, asked) if asked.own and case.failures else beside
 

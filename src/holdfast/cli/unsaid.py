@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from holdfast.flight.plain_files import only_files
 from holdfast.flight.redact import clean
 from holdfast.sessions import client_telemetry, debug, logs_what, stalls
 from holdfast.sessions.client_telemetry import Event
-from holdfast.sessions.store import Store
+from holdfast.sessions.store import Store, Used
 from holdfast.sessions.tries import Alone, Together
 
 
@@ -26,6 +26,8 @@ class Unsaid:
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     covered: tuple[Coverage, ...]
     refused: tuple[str, ...]
+    logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    "As a case has them."
 
 
 def unsaid(
@@ -47,8 +49,8 @@ def unsaid(
     least_ms = round(stalls.SILENT_S * 1000)
     sessions = store.versions()
     answers = Counter[str]()
-    for version, _, count, _, _ in sessions:
-        answers[version] += count
+    for used in sessions:
+        answers[used.version] += used.answers
     logs, unread = _debug(directories)
     events = both.events if both is not None else ()
     unfinished, usual = stalls.of_unfinished(store.unfinished(), answers)
@@ -59,8 +61,7 @@ def unsaid(
         *unfinished,
         *stalls.of_debug(
             [*(note for log in logs for note in log.notes), *client_telemetry.notes(events)],
-            {one.session: one.version for one in events}
-            | {session: version for version, session, *_ in sessions},
+            {one.session: one.version for one in events} | {used.session: used.version for used in sessions},
             failed,
         ),
     ]
@@ -111,13 +112,20 @@ def unsaid(
         tables,
         (*_about(logs, unread), *_hidden(cells), *_unsent(store, events, both, unread_telemetry)),
         tuple(refused),
+        {(used.session, used.version): logs_what.on_record(used.version, _mode(used)) for used in sessions},
     )
 
 
-def _cells(sessions: Sequence[tuple[str, str, int, bool, bool]]) -> list[dict[str, Any]]:
+def _mode(used: Used) -> logs_what.Mode:
+    return logs_what.mode_of(
+        used.version, turn_times=used.turn_times, tries=used.tries, entrypoints=used.entrypoints
+    )
+
+
+def _cells(sessions: Sequence[Used]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, logs_what.Mode], list[int]] = defaultdict(list)
-    for version, _, count, times, tries in sessions:
-        groups[version, logs_what.mode_of(version, turn_times=times, tries=tries)].append(count)
+    for used in sessions:
+        groups[used.version, _mode(used)].append(used.answers)
     return logs_what.told(
         [(version, mode, len(counts), sum(counts)) for (version, mode), counts in groups.items()]
     )

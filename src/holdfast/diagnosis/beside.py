@@ -68,6 +68,8 @@ class Beside:
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     "More tables by name, as they are."
     refused: Sequence[str] = ()
+    logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    "As a case has them."
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def joined(case: Case, beside: Beside) -> Joined:
             trips=(*case.trips, *_trips(beside, known, paired)),
             probes=(*case.probes, *beside.probes),
             strains=(*case.strains, *beside.strains),
+            logs={**case.logs, **beside.logs},
         ),
         tables,
         tuple(refused),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.probes.result import Result
 from holdfast.sessions.desktop import Outage
+from holdfast.sessions.logs_what import NOT_MEASURED
 
 ACTIVE_MS = 15 * 60_000
 "A session is taken to be in use for so long around each of its answers and tries."
@@ -284,6 +285,9 @@ class Case:
     "What the network answered when it was asked; oldest first."
     strains: Sequence[Span] = ()
     "When the system's log says that the machine itself had too little of something."
+    logs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Session and version -> which failed tries are on record, in the words of `logs_what`; empty where nobody looked. It
+    hangs on the version and its mode, and never on what failed."""
 
     @cached_property
     def compared(self) -> Case:
@@ -330,6 +334,16 @@ class Case:
     def requests(self) -> int:
         """Answered ones and failed ones."""
         return len(self.answers) + len(self.failures)
+
+    @cached_property
+    def logged(self) -> dict[str, Counter[str]]:
+        """Version -> which failed tries are on record -> the answers of which that is so; empty where nobody looked."""
+        found: dict[str, Counter[str]] = {}
+        for one in self.answers if self.logs else ():
+            found.setdefault(one.version, Counter())[
+                self.logs.get((one.session, one.version), NOT_MEASURED)
+            ] += 1
+        return found
 
     @cached_property
     def idle_share(self) -> dict[int, float]:

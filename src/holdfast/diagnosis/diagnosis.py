@@ -18,13 +18,18 @@ from holdfast.diagnosis.intervals import Interval, ratio
 from holdfast.diagnosis.tables import Offsets, Sources
 from holdfast.diagnosis.titles import the_table
 from holdfast.diagnosis.witnessed import examined
+from holdfast.flight.redact import clean
 from holdfast.sessions.desktop import DesktopLog
+from holdfast.sessions.logs_what import NOT_LOGGED, number
 
 SCHEMA = 2
 "Of `as_json`; raised when a name in it changes its meaning or goes."
 DELETED_AFTER_DAYS = 30
 "The client's own `cleanupPeriodDays`, unless it is set."
 TOP = 3
+MOST_HIDDEN = 0.1
+"""Of a version's answered requests: if more are of a mode that logs no failed try, it has no rate. So much is its rate too
+low at most, less than its days leave open anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ def diagnose(
     compared = sources if case.compared is case else sources.compared()
     for name, by in RATED.items():
         counted[name] = _rated(counted[name], by, engine.rows(tables.daily(compared, by, offsets)))
+    counted["by version"] = _by_version(counted["by version"], case)
     counted["retries"] = _survival(counted["retries"], case, offsets)
     return Diagnosis(
         failures=len(case.failures),
@@ -317,6 +323,23 @@ def _rated(
     return told
 
 
+def _by_version(rows: Sequence[Mapping[str, Any]], case: Case) -> list[Mapping[str, Any]]:
+    """The rows with which failed tries of each version are on record, where that is known; without a rate where too much of
+    what it is made of is not."""
+    if not case.logged:
+        return list(rows)
+    told: list[Mapping[str, Any]] = []
+    for row in rows:
+        kinds = case.logged.get(row["version"], Counter())
+        said = {"failed_tries": ", ".join(kind for kind, _ in kinds.most_common()) or None}
+        hidden = kinds[NOT_LOGGED] > MOST_HIDDEN * kinds.total()
+        told.append({**row, **said, **(_NO_RATE if hidden else {})})
+    return told
+
+
+_NO_RATE: Mapping[str, None] = {"per_1000": None, "per_1000_low": None, "per_1000_high": None}
+
+
 def _comparable(
     rows: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
@@ -381,6 +404,7 @@ def _refusals(
             f"No trend is drawn: the client deletes sessions after {DELETED_AFTER_DAYS} days without use, so of older "
             "days only sessions that were still in use later are left."
         )
+    said += _logged_otherwise(case)
     unrated = [row["version"] for row in counted["by version"] if row["failures"] and not row["answered"]]
     if unrated:
         said.append(
@@ -405,6 +429,28 @@ def _refusals(
             "Whether this machine had network then is not known: no log of the desktop app or the system covers it."
         )
     return said
+
+
+def _logged_otherwise(case: Case) -> Iterator[str]:
+    """What rates leave out because clients do not log it, and which of them are of different things."""
+    versions = sorted(case.logged, key=lambda version: number(version) or ())
+
+    def those(kind: str) -> str:
+        return clean(", ".join(version for version in versions if case.logged[version][kind]))
+
+    kinds = sum(case.logged.values(), Counter[str]())
+    if hidden := kinds[NOT_LOGGED]:
+        yield (
+            f"What failed and was answered by a later try is not on record of {hidden:,} of {kinds.total():,} answered "
+            f"requests (print mode of {those(NOT_LOGGED)}): every rate is too low by it, most where most of them are. A "
+            "version with many has no rate."
+        )
+    if len(kinds) > 1:
+        told = "; ".join(f"{kind}: {those(kind)}" for kind in kinds)
+        yield (
+            f"Versions that log different failed tries are not compared by their rate. On record are: {told}. Only what "
+            "each version used on a day would have logged is compared between them."
+        )
 
 
 def _of_tools(counted: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:

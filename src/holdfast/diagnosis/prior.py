@@ -21,7 +21,7 @@ from holdfast.diagnosis.clock import ahead_ms
 from holdfast.diagnosis.diagnosis import Diagnosis, local_day
 from holdfast.diagnosis.hypotheses._alike import by_burst
 from holdfast.diagnosis.hypotheses._away import face
-from holdfast.diagnosis.hypotheses.client_version import beside_newer, release, suspect
+from holdfast.diagnosis.hypotheses.client_version import beside_newer, release, suspect, used_by_day
 from holdfast.diagnosis.intervals import ratio
 from holdfast.diagnosis.tables import DAY_MS, HOUR_MS
 from holdfast.diagnosis.trips import SOURCE as FLIGHTS
@@ -455,12 +455,12 @@ def _newer_side(data: _Data) -> _Share:
     for one in data.case.answers:
         used[local_day(one.at_ms, offsets)][release(one.version)] += 1
     days: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    compared = 0
+    compared, on_record = 0, used_by_day(data.case)
     for failure in data.case.compared.failures:
         day = local_day(failure.at_ms, offsets)
         versions, mine = used[day], release(failure.version)
         others = versions.total() - versions[mine]
-        if others and not failure.statuses:
+        if others and not failure.statuses and on_record.alike(failure):
             older = sum(number for version, number in versions.items() if version < mine)
             days[day][0] += older / versions.total()
             days[day][1] += others / versions.total()

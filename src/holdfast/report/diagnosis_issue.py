@@ -236,6 +236,7 @@ class _Public:
             "request_id": self.request,
             "tool": self.tool,
             "kind": lambda said: said if said in TOOL_KINDS else self.text(said),
+            "failed_tries": lambda said: said,  # words of a closed list
             "agent kind": lambda said: said if said in ("main", "subagent") else self.text(said),
         }
         return [
@@ -643,11 +644,19 @@ def _most(diagnosis: Diagnosis, name: str, column: str, public: _Public) -> list
     if not rows:
         return ["Not known.", ""]
     told = [
-        f"- {words(str(row[column]))}: {row['failures']:,} of {row['failures'] + row['answered']:,} requests failed"
-        if row["per_1000"] is not None
-        else f"- {words(str(row[column]))}: {counted(row['failures'], 'request')} failed, {row['answered']:,} answered"
+        (
+            f"- {words(str(row[column]))}: {row['failures']:,} of {row['failures'] + row['answered']:,} requests failed"
+            if row["per_1000"] is not None
+            else f"- {words(str(row[column]))}: {counted(row['failures'], 'request')} failed, {row['answered']:,} answered"
+        )
+        + (f" (failed tries: {row['failed_tries']})" if row.get("failed_tries") else "")
         for row in rows
     ]
+    if len({row.get("failed_tries") for row in rows}) > 1:
+        told += [
+            "",
+            "What is on record of failed tries differs between them: these numbers are not compared.",
+        ]
     return [*told, ""]
 
 
@@ -662,10 +671,13 @@ def _regression(diagnosis: Diagnosis, public: _Public) -> list[str]:
     if not failing:
         return ["Not known.", "", *_field("Last working version"), "Not known.", ""]
     oldest = failing[0]["version"]
-    worked = [row for row in rows if _key(row["version"]) < _key(oldest) and row["answered"] >= WORKED]
-    if not worked:
+    older = [row for row in rows if _key(row["version"]) < _key(oldest) and row["answered"] >= WORKED]
+    worked = [row for row in older if row.get("failed_tries") == failing[0].get("failed_tries")]
+    if not worked or failing[0]["per_1000"] is None:
         why = (
-            "the oldest version on record that was used enough fails already"
+            "of older versions other failed tries are on record, or none"
+            if older
+            else "the oldest version on record that was used enough fails already"
             if len(rows) > 1
             else "one version is on record"
         )

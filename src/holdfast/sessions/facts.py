@@ -154,6 +154,8 @@ class FileFacts:
     tool_errors: list[ToolError] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
+    entrypoints: set[tuple[str, str]] = field(default_factory=set)
+    "Session and how it was begun: `cli`, `sdk-cli`, ..."
     organizations: set[str] = field(default_factory=set)
     "Ids of the account's organization, as the provider names it beside its refusals."
     lines: int = 0

@@ -6,13 +6,16 @@ Logs select on outcome: a version that logs no failed try has no failures on rec
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 Mode = Literal["interactive", "print"]
+LOGGED, NOT_LOGGED, BEFORE, UNLESS = "logged", "not logged", "before the stream", "unless recovered"
+"What becomes of failed tries, as the table says it."
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,10 @@ class LogsWhat:
     def sentence(self) -> str:
         """`2.1.86 print mode logs no failed try`."""
         said = {
-            "logged": "logs every failed try",
-            "not logged": "logs no failed try",
-            "before the stream": "logs failed tries only before the answer begins",
-            "unless recovered": "logs no failed try of a turn that succeeds later",
+            LOGGED: "logs every failed try",
+            NOT_LOGGED: "logs no failed try",
+            BEFORE: "logs failed tries only before the answer begins",
+            UNLESS: "logs no failed try of a turn that succeeds later",
         }[self.tries]
         return f"{self.version} {self.mode} mode {said}"
 
@@ -68,12 +71,31 @@ def logs_what(version: str, mode: Mode) -> LogsWhat | None:
     return max(older, key=lambda one: number(one.version) or (), default=None)
 
 
-def mode_of(version: str, *, turn_times: bool, tries: bool) -> Mode:
-    """What mode a session was in, by what is in it. What tells of neither is read as print mode, which claims less."""
-    if turn_times:
+def mode_of(version: str, *, turn_times: bool, tries: bool, entrypoints: Collection[str] = ()) -> Mode:
+    """What mode a session was in, by what is in it. What tells of neither is read as print mode, which claims less.
+
+    `entrypoints` are those that its records bear: a terminal's is `cli`, print mode's `sdk-cli`.
+    """
+    if turn_times or set(entrypoints) == {"cli"}:
         return "interactive"
     cell = logs_what(version, "print")
-    return "interactive" if tries and cell is not None and cell.tries == "not logged" else "print"
+    return "interactive" if tries and cell is not None and cell.tries == NOT_LOGGED else "print"
+
+
+def on_record(version: str, mode: Mode) -> str:
+    """Which failed tries are: `logged`, `not logged`, ...; `not measured` before the oldest version that was."""
+    cell = logs_what(version, mode)
+    return NOT_MEASURED if cell is None else cell.tries
+
+
+def alike(kinds: Collection[str], outcome: str) -> bool:
+    """Whether a failure of this outcome is on record however it was logged, of these: only such may be compared.
+
+    Every version notes that it gave up. Whether a try failed before the stream is not on record where others are logged.
+    """
+    if len(set(kinds)) < 2 or outcome == "died":
+        return True
+    return outcome != "recovered" and set(kinds) <= {LOGGED, UNLESS}
 
 
 def told(sessions: Sequence[tuple[str, Mode, int, int]]) -> list[dict[str, Any]]:

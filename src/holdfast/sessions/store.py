@@ -75,6 +75,11 @@ _COPIED = "CREATE TABLE IF NOT EXISTS copied (file INTEGER PRIMARY KEY)"
 _TOOLS_READ = "CREATE TABLE IF NOT EXISTS tools_read (file INTEGER PRIMARY KEY)"
 """Files of which the errors of tools are known. Those that were read before these were kept are read for them once more, as
 far as they are still there."""
+_ENTRIES = (
+    "CREATE TABLE IF NOT EXISTS entry (session TEXT NOT NULL, entrypoint TEXT NOT NULL, "
+    "PRIMARY KEY (session, entrypoint)) WITHOUT ROWID"
+)
+"How sessions were begun, which tells their mode. Of those that were read before this was kept it is not known."
 _ONCE = {"turn_time": "at_ms, duration_ms", "compaction": "at_ms, coalesce(before_tokens, -1)"}
 "Table without an id -> what no two rows of it have alike, whatever their sessions."
 _UNSENT = (
@@ -126,6 +131,21 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What a session did with a version, and what tells in which mode that was."""
+
+    version: str
+    session: str
+    answers: int
+    turn_times: bool
+    "Whether it notes any, ..."
+    tries: bool
+    "... and whether any failed ones."
+    entrypoints: frozenset[str]
+    "How it was begun, each time; empty where that is not known."
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     """What came to the store after a scan."""
 
@@ -173,7 +193,7 @@ def _telemetry() -> str:
     return f"CREATE TABLE IF NOT EXISTS telemetry ({', '.join(columns)}, scan INTEGER NOT NULL)"
 
 
-_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED, _TOOLS_READ, _UNSENT, _telemetry())
+_BESIDE = (_REPORTS, _ORGANIZATIONS, _DIRT, _COPIED, _TOOLS_READ, _ENTRIES, _UNSENT, _telemetry())
 
 
 def _tables() -> dict[str, tuple[tuple[str, str], ...]]:
@@ -307,6 +327,10 @@ class Store:
         self.connection.executemany(
             "INSERT OR IGNORE INTO organization VALUES (?)",
             [(_kept(one),) for one in sorted(facts.organizations)],
+        )
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO entry VALUES (?, ?)",
+            [(_kept(session), _kept(entry)) for session, entry in sorted(facts.entrypoints)],
         )
         copies = self._rows(file, facts)
         self._keep_dirt(file, facts, known, grown=known is not None and known.grown(found))
@@ -570,14 +594,17 @@ class Store:
             found.setdefault((session, bool(subagent)), []).append(at_ms)
         return found
 
-    def versions(self) -> list[tuple[str, str, int, bool, bool]]:
-        """Per session and version: how many answers, whether it notes turn times, and whether failed tries."""
+    def versions(self) -> list[Used]:
+        """Every session and version with an answer."""
+        entries: dict[str, set[str]] = {}
+        for session, entry in self.connection.execute("SELECT session, entrypoint FROM entry"):
+            entries.setdefault(session, set()).add(entry)
         rows = self.connection.execute(
             "SELECT version, session, count(*), session IN (SELECT session FROM turn_time), "
             "session IN (SELECT session FROM error) FROM request GROUP BY version, session"
         )
         return [
-            (version, session, count, bool(times), bool(tries))
+            Used(version, session, count, bool(times), bool(tries), frozenset(entries.get(session, ())))
             for version, session, count, times, tries in rows
         ]
 

@@ -170,6 +170,8 @@ class _Reading:
         self.latest = since.latest
         "Timestamps of the first line and the last one that were decoded; made numbers of where they are needed."
         self.session: str | None = None
+        self.entry: str | None = None
+        "How the session of the last line was begun."
         self.open: dict[Key, Chain] = {(chain.session, chain.agent): chain for chain in since.open}
         self.last: dict[Key, tuple[str, int]] = {
             (session, agent): (model, context) for session, agent, model, context in since.last
@@ -267,7 +269,11 @@ class _Reading:
         session, timestamp, kind = line.sessionId, line.timestamp, line.type
         if session != self.session and session is not None:
             self.session = session
+            self.entry = None
             self.facts.sessions.add(session)
+        if line.entrypoint != self.entry and line.entrypoint is not None:
+            self.entry = line.entrypoint
+            self.facts.entrypoints.add((session or "", self.entry))
         if timestamp is None:
             return False
         if kind == "assistant":

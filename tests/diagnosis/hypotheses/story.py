@@ -43,6 +43,7 @@ class Story:
         self.probes: list[Result] = []
         self.outages: list[Outage] = []
         self.strains: list[Span] = []
+        self.logs: dict[tuple[str, str], str] = {}
 
     def at(self, day: int, minute: float) -> int:
         return START + day * DAY + round(minute * MINUTE)
@@ -113,6 +114,7 @@ class Story:
             trips=self.trips,
             probes=sorted(self.probes, key=lambda one: one.begun_wall_ms),
             strains=self.strains,
+            logs=self.logs,
         )
 
     def found(self) -> Examination:

@@ -99,3 +99,26 @@ def test_failures_of_a_telemetry_do_not_thin_out_what_is_compared() -> None:
 
     assert len(found.explains) == 20
     assert "20 of 20 failures came with 2.1.107" in said(found)
+
+
+def test_a_version_that_logs_no_failed_try_is_no_better_for_it() -> None:
+    """What failed and recovered is on record of the new one alone; of what died both tell."""
+    story = tried(range(4, 9), bad=NEW, elsewhere=0)
+    story.logs = {
+        (one.session, one.version): "logged" if one.version == NEW else "not logged" for one in story.answers
+    }
+    assert "client-version" not in story.names()
+
+    story.failures = [replace(one, outcome="died") for one in story.failures]
+    assert len(story.finding("client-version").explains) == 20
+
+
+def test_what_would_not_be_on_record_of_each_version_is_told() -> None:
+    """It stands against the version, and is no failure of another day."""
+    story = tried(range(4, 9), bad=NEW, elsewhere=0)
+    story.failures[:-3] = [replace(one, outcome="died") for one in story.failures[:-3]]
+    story.logs = {(one.session, one.version): one.version for one in story.answers}
+    found = story.finding("client-version")
+
+    assert "17 of 17 failures came with 2.1.107" in said(found)
+    assert "3 failures of these days would not be on record of each version that was used" in said(found)
