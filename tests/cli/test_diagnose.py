@@ -720,7 +720,7 @@ def test_one_versions_telemetry_compares_no_versions(home: Path) -> None:
     assert (told["failures"], told["findings"], newer["verdict"]) == (40, [], "cannot be told here")
     assert [(row["version"], row["failures"], row["per_1000"]) for row in told["tables"]["by version"]] == [
         ("2.1.86", 40, None),
-        ("2.1.87", 0, 0.0),
+        ("2.1.87", 0, None),
     ]
     assert {row["per_1000"] for row in told["tables"]["per hour"] if row["failures"]} == {None}
     assert any(one.startswith("40 failures are compared with no answers") for one in told["refused"])
@@ -940,3 +940,17 @@ def test_a_version_works_only_if_its_failures_would_show(home: Path, tmp_path: P
     public = (tmp_path / "x.md").read_text()
 
     assert "I don't know: of older versions other failed tries are on record, or none (2.1.329)." in public
+
+
+def test_what_leaves_no_record_is_not_called_well(home: Path) -> None:
+    """Sessions of a mode that logs no failed try: none on record proves nothing, and the first line says so."""
+    pen = Pen(version="2.1.114").asks().after(9).answers("msg_1")
+    pen.saved(home)
+    assert diagnosed(home).stdout.startswith("Nothing is wrong: 1 request on record, and none failed.")
+
+    pen.lines = [line.replace('"entrypoint":"cli"', '"entrypoint":"sdk-cli"') for line in pen.lines]
+    other = home.parent / "other"
+    pen.saved(other)
+    said = diagnosed(other).stdout.splitlines()[0]
+    assert said.startswith("Nothing is wrong as far as it is logged: 1 request on record, and none failed; ")
+    assert said.endswith("a failed try leaves no record in print mode of 2.1.114.")

@@ -154,6 +154,11 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
         right = (
             "The client's logs tell of no failure" if flights_alone(diagnosis.tables) else "Nothing is wrong"
         )
+        if silent := without_tries(diagnosis.tables):
+            return (
+                f"{right} as far as it is logged: {_requests(diagnosis)} on record, and none failed; but a failed try "
+                f"leaves no record in {silent}."
+            )
         return f"{right}: {_requests(diagnosis)} on record, and none failed."
     of = failed(diagnosis)
     turns = "1 turn" if diagnosis.died == 1 else f"{diagnosis.died:,} turns"
@@ -169,6 +174,15 @@ def _of_the_logs(diagnosis: Diagnosis) -> str:
     causes = counted(len(diagnosis.findings), "cause")
     verb = "explains" if len(diagnosis.findings) == 1 else "explain"
     return f"{of}{died}. {causes} {verb} {explained:,} of the {diagnosis.failures:,}."
+
+
+def without_tries(counted: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """`print mode of 2.1.86, 2.1.114`: what on record logs no failed try; empty where nothing does so."""
+    modes: dict[str, list[str]] = {}
+    for row in counted.get("client logs", ()):
+        if row["failed_tries"] == "not logged":
+            modes.setdefault(row["mode"], []).append(clean(row["version"]))
+    return " and ".join(f"{mode} mode of {', '.join(versions)}" for mode, versions in modes.items())
 
 
 def failed(diagnosis: Diagnosis) -> str:
