@@ -190,6 +190,35 @@ def test_a_picture_is_about_as_wide_as_its_page(page: str) -> None:
         assert 0.9 * width <= float(told) <= 1.04 * width
 
 
+def test_the_sizes_of_prompts_have_room_below_their_columns(fortnight: Diagnosis) -> None:
+    """On a narrow page too, every one of them: each name is narrower than its column's share of the width."""
+    bounds = [
+        (0, 50_000),
+        (50_000, 100_000),
+        (100_000, 150_000),
+        (150_000, 200_000),
+        (200_000, None),
+        (None, None),
+    ]
+    rows = [
+        {
+            "from_tokens": low,
+            "to_tokens": high,
+            "failures": 9,
+            "answered": 60,
+            "per_1000": None if low is None else 130.4,
+        }
+        for low, high in bounds
+    ]
+    figure = pictures_rates.by_context(replace(fortnight, tables={**fortnight.tables, "by context": rows}))
+    assert figure is not None and "Of 9 failures the size is not known." in figure.says
+    for width in (plots.WIDE, plots.NARROW):
+        first, *_ = figure.draws(width)["vconcat"]
+        names = first["layer"][0]["encoding"]["x"]["scale"]["domain"]
+        room = plots.inner_width(width) / len(names)
+        assert len(names) == 5 and max(map(len, names)) * plots.LETTER < room, names
+
+
 @pytest.mark.parametrize(
     ("told", "steps"),
     [

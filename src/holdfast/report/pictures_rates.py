@@ -58,8 +58,14 @@ def per_weekday(diagnosis: Diagnosis) -> Figure | None:
     return rated("By weekday", says, rows, "weekday")
 
 
-def rated(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, Any]]], what: str) -> Figure | None:
-    """Rates over a few columns of a fixed order, with their denominators."""
+def rated(
+    title: str,
+    says: str,
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    what: str,
+    short: Callable[[Mapping[str, Any]], str] = lambda _: "",
+) -> Figure | None:
+    """Rates over a few columns of a fixed order, with their denominators. `short`: a row's name on a narrow page."""
     if not any(row["per_1000"] for _, row in rows):
         return None
     drawn = [
@@ -70,6 +76,7 @@ def rated(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, Any]]], 
             row.get("per_1000_high"),
             row["answered"],
             f"{name}: {row['failures']} failed, {row['answered']:,} answered",
+            short(row),
         )
         for name, row in rows
     ]
@@ -138,13 +145,16 @@ def by_context(diagnosis: Diagnosis) -> Figure | None:
         low, high = row["from_tokens"] // 1000, row["to_tokens"]
         return f"{low}k and more" if high is None else f"{low}–{high // 1000}k"
 
+    def short(row: Mapping[str, Any]) -> str:
+        return f"to {row['to_tokens'] // 1000}k" if row["to_tokens"] is not None else "above"
+
     rows = [(name(row), row) for row in diagnosis.tables["by context"] if row["from_tokens"] is not None]
     left = sum(row["failures"] for row in diagnosis.tables["by context"] if row["from_tokens"] is None)
     says = (
         "Failures per thousand requests by the tokens of the prompt at that request; below, how many were answered. A line "
         "is where the rate lies when whole days are drawn anew."
     ) + (f" Of {counted(left, 'failure')} the size is not known." if left else "")
-    return rated("By the true size of the prompt", says, rows, "tokens")
+    return rated("By the true size of the prompt", says, rows, "tokens", short)
 
 
 def by_version(diagnosis: Diagnosis) -> Figure | None:

@@ -114,7 +114,7 @@ THOUSANDS = "datum.value >= 1000 ? datum.value / 1000 + 'k' : datum.value"
 def down_strip(title: str, count: int = 2) -> Spec:
     """The axis of a strip below a chart: what it shows stands above it, and it has little room for marks."""
     told = values_axis(title, scale={"nice": count}, whole=True)
-    told["axis"] |= {"tickCount": count, "titleY": -5, "labelExpr": THOUSANDS}
+    told["axis"] |= {"tickCount": count, "titleY": -8, "labelExpr": THOUSANDS}
     return told
 
 

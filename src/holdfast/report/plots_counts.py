@@ -112,6 +112,7 @@ def durations(
             "encoding": {"x": {"field": "at", **across}, "y": {"value": -6}, "y2": {"value": 0}, "description": TOLD},
         })  # fmt: skip
     named = []
+    above = -20 if ticks else -12  # the words of a limit stand above the ticks of the others
     free = -1e9
     for one in sorted((one for one in within if one.text), key=lambda one: one.at_s):
         x = math.log(one.at_s / low) / math.log(high / low) * inner_width(width)
@@ -130,11 +131,11 @@ def durations(
             "data": given(mine),
             "layer": [
                 {"mark": {"type": "rule", "color": ink("limit"), "strokeWidth": 1.5},
-                 "encoding": {"x": {"field": "at", **across}, "y": {"value": -12}, "y2": {"value": height},
+                 "encoding": {"x": {"field": "at", **across}, "y": {"value": above}, "y2": {"value": height},
                               "description": TOLD}},
                 {"mark": {"type": "text", "align": align, "baseline": "top", "dx": mine[0]["dx"],
                           "color": ink("limit"), "fontWeight": "bold", "aria": False},
-                 "encoding": {"x": {"field": "at", **across}, "y": {"value": -12}, "text": {"field": "text"}}},
+                 "encoding": {"x": {"field": "at", **across}, "y": {"value": above}, "text": {"field": "text"}}},
             ],
         })  # fmt: skip
     return chart({"width": inner_width(width), "height": height, "layer": layers})
@@ -152,12 +153,15 @@ class Rate:
     requests: int
     "What it was counted of; drawn below."
     label: str
+    short: str = ""
+    "The name on a narrow page; empty: it is short."
 
 
 def rates(width: int, rows: Sequence[Rate], unit: str, under: str, kind: str = "mine") -> Spec:
     """Rates beside each other with where they may well lie, and below what they were counted of."""
     inner = inner_width(width)
-    names = [row.name for row in rows]
+    named_so = {row.name: row.short or row.name if width == NARROW else row.name for row in rows}
+    names = list(named_so.values())
     across = {
         "field": "name",
         "type": "ordinal",
@@ -166,7 +170,7 @@ def rates(width: int, rows: Sequence[Rate], unit: str, under: str, kind: str = "
     }
     labels = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "ticks": False, "labelSeparation": 4}
     data = [
-        {"name": row.name, "value": row.value, "low": row.low, "high": row.high, "requests": row.requests,
+        {"name": named_so[row.name], "value": row.value, "low": row.low, "high": row.high, "requests": row.requests,
          "told": row.label, "ink": ink(kind)}
         for row in rows
     ]  # fmt: skip
