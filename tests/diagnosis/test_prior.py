@@ -130,6 +130,14 @@ def test_limits_and_sizes() -> None:
     assert (early.verdict("H1"), early.verdict("H2"), early.verdict("H8a")) == (prior.CONTRADICTED,) * 3
 
 
+def test_the_largest_of_small_prompts_are_no_large_ones() -> None:
+    """That failures come with them is a dose, and says nothing of very large contexts: there were none."""
+    small = Weeks(size=lambda draw: draw.randrange(20_000, 35_000)).sometimes(10)
+    for one in sorted(small.answers, key=lambda one: -one.context_tokens)[:40]:
+        small.fails(one)
+    assert small.verdict("H8a") == prior.OPEN
+
+
 def test_alike_prompts_tell_nothing_of_size() -> None:
     """No dose, no claim, and no contradiction either."""
     same = Weeks(size=lambda _: 90_000).sometimes(age_s=20.0)

@@ -40,6 +40,8 @@ FEW = 0.2
 "What explains fewer failures than this is not the cause of them."
 YOUNG_S, OLD_S = 10.0, 60.0
 "Too early for a budget of minutes; and the shortest silence that a NAT is known to forget a connection after."
+VERY_LARGE = 100_000
+"Tokens of a prompt: half of what the usual models take. The largest of small prompts are no very large ones."
 LARGE_TIER = 200_000
 "Prompts beyond so many tokens are answered by the large context tier alone."
 OVERNIGHT_S = 1800.0
@@ -241,9 +243,14 @@ def _with_claim(claim: str | None, share: _Share) -> _Told:
 # ----- the tests
 
 
-def _largest_tenth(data: _Data) -> _Share:
+def _tenth(data: _Data) -> int:
+    """From how many tokens on a prompt is of the largest tenth of those answered."""
     sizes = sorted(one.context_tokens for one in data.case.answers)
-    cut = sizes[(9 * len(sizes)) // 10] if sizes else 0
+    return sizes[(9 * len(sizes)) // 10] if sizes else 0
+
+
+def _largest_tenth(data: _Data) -> _Share:
+    cut = _tenth(data)
     return _compared(
         data,
         f"had a prompt of {cut:,} tokens or more",
@@ -536,7 +543,11 @@ def _ipv6(data: _Data) -> _Told:
 
 
 def _large_context(data: _Data) -> _Told:
-    return _with_claim(data.claimed("large-request"), _largest_tenth(data))
+    told = _with_claim(data.claimed("large-request"), _largest_tenth(data))
+    if told.verdict == SUPPORTED and (cut := _tenth(data)) < VERY_LARGE:
+        small = f"The largest tenth of the prompts here begins at {cut:,} tokens: too small to tell of very large ones."
+        return _Told(OPEN, f"{told.why} {small}")
+    return told
 
 
 def _large_tier(data: _Data) -> _Told:
