@@ -763,7 +763,7 @@ def test_a_source_that_knows_failures_only_tells_no_share(home: Path, tmp_path: 
     assert told["headline"].startswith(
         "8 requests failed (no answered one is on record); no turn died of it."
     )
-    assert "(300 s), or something that looks like it: 8 failed requests, 0 turns died" in page
+    assert "(300 s), or something that looks like it: 8 failed requests, no turn died" in page
     assert "Failures came in 8 sessions, 1 version. Of 8 failures the project is not known." in page
     assert "How often is not known; it does not fail on demand." in page
     assert "100%" not in page and "8 requests failed, 0 answered" in page

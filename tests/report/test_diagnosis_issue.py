@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC
 from functools import cache
@@ -27,6 +28,7 @@ from holdfast.diagnosis.since import Since
 from holdfast.diagnosis.witnessed import BOTH_SAW, FROM_WHERE
 from holdfast.flight.deidentify import Names
 from holdfast.flight.endings import Mechanism, Phase, Side
+from holdfast.flight.plainwords import PLAIN
 from holdfast.probes.result import Grade, Result
 from holdfast.report.diagnosis_issue import KNOWN_KEYS, _Public, issue, private
 from holdfast.report.issue import LONGEST
@@ -34,6 +36,7 @@ from holdfast.report.lookalikes import lookalikes
 from holdfast.sessions.corpus import update
 from holdfast.sessions.environment import Environment, Fact, Skipped
 from holdfast.sessions.frames import frames
+from holdfast.sessions.logs_what import table
 from holdfast.sessions.places import roots, transcripts
 from holdfast.sessions.store import Store
 from tests.diagnosis.test_lines_to_type import CASE, EVERY
@@ -518,3 +521,28 @@ def test_by_which_network_it_leaves_is_not_public() -> None:
 
     assert "| egress | asked; in the private sheet |" in page and "| edge |" in page
     assert not any(word in page for word in ("64500", "Acme", "Berlin"))
+
+
+def test_a_title_blames_no_cause_for_what_it_does_not_explain(tmp_path: Path) -> None:
+    """Two overloads among ten resets of which nothing is known: what fails leads, and the cause stands with its share."""
+    for day in range(10):
+        pen = Pen(f"{day:08x}-0000-4000-8000-000000000000", at_ms=MORNING_MS + day * DAY_MS).asks()
+        for number in range(9):
+            pen.after(20).answers(f"msg_{day}_{number}")
+        pen.after(7 * day + 2).fails(1).after(4).answers(f"msg_{day}_a")
+        if day < 2:
+            pen.asks().after(2).is_refused(1).after(4).answers(f"msg_{day}_b")
+        pen.saved(tmp_path)
+
+    with closing(Store(None, now_ms=MORNING_MS)) as store:
+        update(store, transcripts(roots(tmp_path))[0])
+        diagnosis = diagnose(Engine(frames(store)))
+    title = issue(diagnosis, Around(), (), Names()).splitlines()[0]
+
+    assert title.endswith("of requests fail, no turn died; 2 of 12: The provider was overloaded")
+
+
+def test_what_clients_log_is_told_in_plain_words() -> None:
+    """The words of the table stay as they are where free text is looked through."""
+    said = " ".join(f"{one.tries} {one.cut} {one.hides}" for one in table())
+    assert set(re.findall(r"[a-z]{2,}", said.lower())) <= PLAIN

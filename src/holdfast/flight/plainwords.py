@@ -96,7 +96,7 @@ tools torn total traefik traffic trailers trailing transcript transcripts transf
 trickle tries true truncated trust trusted try trying tuned tunnel turn turns twelve twice two type typescript typing
 unable unacknowledged unanswerable unanswered unauthorized unavailable unbuffer uncaught unchanged unconfirmed under
 understood undici undone unencrypted unexpected unexpectedly unexplained unfinished unfortunately unheard unified
-union unique unit unknown unprocessable unreachable unreadably unresponsive unsafe unsent unset unspecified
+union unique unit unknown unless unprocessable unreachable unreadably unresponsive unsafe unsent unset unspecified
 unsupported until unusable unwritten up update upgrade upgrades upload uploads upstream url us usage use used user
 users uses utc utf utf-8 v1 vain valid validated validation value values varnish vercel verification verify version
 versions very via violation virtual visible void vpn wait waited waiting waits waking wall want wanted wants warning

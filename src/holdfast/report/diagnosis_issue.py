@@ -402,6 +402,8 @@ def _field(name: str) -> list[str]:
 
 
 def _title(diagnosis: Diagnosis, public: _Public) -> str:
+    """A cause leads it that explains at least half; else what fails does, for the cause is not all that there is."""
+    died = "no turn died" if not diagnosis.died else counted(diagnosis.died, "turn") + " died"
     rate = diagnosis.rate
     share = counted(diagnosis.failures, "failed request")
     if rate is not None:
@@ -410,8 +412,11 @@ def _title(diagnosis: Diagnosis, public: _Public) -> str:
         first, limit = diagnosis.findings[0], _limit(diagnosis)
         at = f" ({limit:.0f} s)" if limit is not None and first.hypothesis in _OF_AGE else ""
         alike = diagnosed.ALIKE if first.rivals else ""
-        return f"{public.text(first.title)}{at}{alike}: {share}, {diagnosis.died} turns died"
-    return f"{share}, {diagnosis.died} turns died, cause unknown"
+        title = f"{public.text(first.title)}{at}{alike}"
+        if 2 * len(first.explains) >= diagnosis.failures:
+            return f"{title}: {share}, {died}"
+        return f"{share}, {died}; {len(first.explains):,} of {diagnosis.failures:,}: {title}"
+    return f"{share}, {died}, cause unknown"
 
 
 def _seen(diagnosis: Diagnosis) -> str:

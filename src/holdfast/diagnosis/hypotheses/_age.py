@@ -93,7 +93,12 @@ class Aged(Hypothesis):
         if lost:
             pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
         con = (
-            [Evidence(f"{counted(later, 'failed try')} had lasted longer than that.", "transcripts")]
+            [
+                Evidence(
+                    f"{later:,} failed {'try' if later == 1 else 'tries'} had lasted longer than that.",
+                    "transcripts",
+                )
+            ]
             if later
             else []
         )
