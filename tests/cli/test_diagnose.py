@@ -570,6 +570,8 @@ def test_dates_are_of_the_clock_of_the_logs() -> None:
     assert diagnose.period("2026-03-01T00:00+00:00", None, tokyo) == (midnight + 9 * 3_600_000, None)
     with pytest.raises(click.UsageError, match="exchange them"):
         diagnose.period("2026-03-02", "2026-03-01", UTC)
+    with pytest.raises(click.UsageError, match="a whole day ends with the next"):
+        diagnose.period("2026-03-01", "2026-03-01", UTC)
     with pytest.raises(click.BadParameter, match="neither a length of time"):
         diagnose.period("soon", None, UTC)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -147,6 +150,34 @@ def test_a_private_sheet_is_never_overwritten(home: Path, tmp_path: Path) -> Non
     result = diagnosed(home, "--format", "issue", "--out", str(tmp_path / "issue.md"), code=1)
     assert "is there already; choose another name" in result.stderr
     assert not (tmp_path / "issue.md").exists()
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "issue"])
+def test_a_report_that_does_not_fit_leaves_nothing(
+    home: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of a page would be in the way of the next try, and a sheet without its report is the key to nothing."""
+    days(home, 0, 6)
+    fdopen: Any = os.fdopen
+
+    def full(descriptor: int, *how: str, **more: str) -> Any:
+        file = fdopen(descriptor, *how, **more)
+        if "w" in how:
+            file.write("the beginning")
+
+            def refusing(_: str) -> int:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            monkeypatch.setattr(file, "write", refusing, raising=False)
+        return file
+
+    monkeypatch.setattr(os, "fdopen", full)
+    out = tmp_path / "new" / "report"
+    out.parent.mkdir()
+    result = diagnosed(home, "--format", form, "--out", str(out), code=1)
+
+    assert "No space left on device" in result.stderr
+    assert list(out.parent.iterdir()) == []
 
 
 def test_an_issue_needs_a_file_to_go_to(home: Path) -> None:

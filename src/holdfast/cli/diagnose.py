@@ -19,7 +19,7 @@ import click
 from holdfast.cli.add import adds
 from holdfast.cli.errors import Failed, Misused
 from holdfast.cli.homes import asked_of, diagnosed
-from holdfast.cli.viewing import must_be_new, page_width, when, write_private
+from holdfast.cli.viewing import must_be_new, must_follow, page_width, when, write_private
 from holdfast.cli.zones import zone
 from holdfast.flight.extras import install_line
 from holdfast.flight.redact import clean
@@ -167,8 +167,7 @@ def period(since: str | None, until: str | None, clock_zone: tzinfo) -> tuple[in
         except click.BadParameter as error:
             raise click.BadParameter(error.message, param_hint=f"'{option}'") from error
     since_ms, until_ms = found
-    if since_ms is not None and until_ms is not None and until_ms <= since_ms:
-        raise click.UsageError("--until is not after --since; exchange them")
+    must_follow(since_ms, until_ms)
     return since_ms, until_ms
 
 

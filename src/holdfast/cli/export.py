@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from holdfast.cli.errors import Failed, Misused
-from holdfast.cli.viewing import json_line, opened_library, when
+from holdfast.cli.viewing import json_line, must_follow, opened_library, when
 from holdfast.flight import instant
 from holdfast.flight.flights import size
 from holdfast.flight.redact import clean
@@ -96,8 +96,7 @@ def command(
     """
     if directory is None:
         raise click.UsageError("say where to, for example: holdfast export --parquet out/")
-    if since is not None and until is not None and until <= since:
-        raise click.UsageError("--until is not after --since; exchange them")
+    must_follow(since, until)
     if which == "sessions" and (public or force):
         raise click.UsageError(
             "--public and --force are the journal's: sessions are always written so that they may leave, and replace "

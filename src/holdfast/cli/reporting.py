@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from holdfast.cli.errors import Failed
-from holdfast.cli.viewing import write_private
+from holdfast.cli.viewing import write_new, write_private
 from holdfast.diagnosis.around import EGRESS, Around
 from holdfast.diagnosis.diagnosis import Diagnosis
 from holdfast.flight.deidentify import Names
@@ -36,11 +36,10 @@ def write_issue(diagnosis: Diagnosis, beside: Around, store: Store, home: Path, 
         known.append(("egress: by which network this machine leaves for the internet", place))
     write_private(sheet, private(diagnosis, names, known))
     try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(public)
-    except OSError as error:
+        write_new(out, public, 0o666)
+    except Failed:
         sheet.unlink(missing_ok=True)
-        raise Failed(f"cannot write {clean(str(out))} ({error.strerror}); choose another --out") from error
+        raise
     click.echo(f"De-identified; replaced or removed: {names.in_words() or 'nothing had to be'}.", err=True)
     replaced = names.key()
     shown = _some_of_each(replaced)

@@ -158,14 +158,24 @@ def listed(rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
 
 def write_private(path: Path, text: str) -> None:
     """Write a new file that only its owner can read. Raises `Failed`; nothing is overwritten, no link followed."""
+    write_new(path, text, 0o600)
+
+
+def write_new(path: Path, text: str, mode: int) -> None:
+    """Write a new file as a whole: where it does not fit, nothing is left of it. Raises `Failed`, as `write_private`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        made = os.open(path, flags, mode)
     except FileExistsError:
         must_be_new(path)
         raise
     except OSError as error:
+        raise Failed(f"cannot write {clean(str(path))} ({error.strerror}); choose another place") from error
+    try:
+        with os.fdopen(made, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink(missing_ok=True)
         raise Failed(f"cannot write {clean(str(path))} ({error.strerror}); choose another place") from error
 
 
@@ -177,6 +187,18 @@ def must_be_new(path: Path) -> None:
         raise Failed(
             f"there is no directory {clean(str(path.parent))} to write into; make it, or choose another place"
         )
+
+
+def must_follow(since_ms: int | None, until_ms: int | None) -> None:
+    """Raise `click.UsageError` where a part of the time ends before it begins, or when it begins."""
+    if since_ms is None or until_ms is None or until_ms > since_ms:
+        return
+    if until_ms == since_ms:
+        raise click.UsageError(
+            "--until is the same moment as --since, and between them lies nothing; a whole day ends with the next: "
+            "--since 2026-03-01 --until 2026-03-02"
+        )
+    raise click.UsageError("--until is not after --since; exchange them")
 
 
 def json_line(value: Any) -> str:
