@@ -91,7 +91,8 @@ def by_version(rows: Rows, versions: Rows) -> list[str]:
     """Stalls beside the answered requests of each version, most stalls first."""
     answered = {row["version"]: row["answered"] for row in versions}
     stalls = Counter(row["version"] for row in rows if row["version"])
+    noun = "stall" if _do(rows) == "stall" else "time"
     return [
-        f"- {words(version)}: {counted(number, 'time')}, {answered.get(version, 0):,} requests answered"
+        f"- {words(version)}: {counted(number, noun)}, {answered.get(version, 0):,} requests answered"
         for version, number in stalls.most_common(6)
     ] or ["Not known."]
