@@ -277,6 +277,8 @@ class Journal:
             self._connection = connect(self.state_dir)
             self._file = _which_file(self.state_dir / JOURNAL)
             self._connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
+            # What a savepoint may have to put back is a few pages; by default they go to a file of each transaction's.
+            self._connection.execute("PRAGMA temp_store = MEMORY")
             try:
                 self._attic = Attic(self.state_dir, self._connection)
                 self._lock = lock_instance(self.state_dir, self.instance_id)
