@@ -60,8 +60,9 @@ def test_a_head_is_recognised_whatever_the_length_of_its_body(heads: Heads) -> N
     found = heads.find(head + b"body")
 
     assert found is not None
-    assert found.head.get(b"x-api-key") == b"fake"
-    assert (found.length, found.body_at) == (1234567, len(head))
+    known, body_bytes, body_at = found
+    assert known.get(b"x-api-key") == b"fake"
+    assert (body_bytes, body_at) == (1234567, len(head))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ minutes is forgotten. So whoever writes something of its own into every head cos
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from holdfast.gateway.guard import Head
 
@@ -29,13 +29,10 @@ _LENGTHS: Final = (b"\r\ncontent-length: ", b"\r\nContent-Length: ")
 _DIGITS_MOST: Final = 12
 
 
-class Found(NamedTuple):
-    """A known head at the beginning of what was read."""
-
-    head: Head
-    length: int
-    "Of the body behind it."
-    body_at: int
+Found = tuple[Head, int, int]
+"A known head at the beginning of what was read, the length of the body behind it, and where that begins."
+_Parted = tuple[bytes, int, int]
+"A whole head less the digits that say how long its body is, what they say, and where the body begins."
 
 
 class Heads:
@@ -67,22 +64,25 @@ class Heads:
             if head is None:
                 return None
             self._lately[key] = head
-        return Found(head, length, body_at)
+        return head, length, body_at
 
     def remember(self, data: bytes, head: Head) -> None:
         """`data` begins with this head, as the parser read it; the connection is kept for another request."""
         parted = _parted(data)
-        if parted is None or parted.body_at > LONGEST:
+        if parted is None:
             return
-        mark = hash(parted.key)
+        key, _, body_at = parted
+        if body_at > LONGEST:
+            return
+        mark = hash(key)
         if mark not in self._once:
             if len(self._once) >= ONCE_MOST:
                 self._once.clear()
             self._once.add(mark)
-        elif data[: parted.body_at] == _written(head):
+        elif data[:body_at] == _written(head):
             if len(self._lately) >= KNOWN_MOST:
                 self._before, self._lately = self._lately, {}
-            self._lately[parted.key] = head
+            self._lately[key] = head
 
     def forget_old(self, now: float) -> None:
         """Call it now and then."""
@@ -92,14 +92,8 @@ class Heads:
             self._before, self._lately = self._lately, {}
 
 
-class _Parted(NamedTuple):
-    key: bytes
-    length: int
-    body_at: int
-
-
 def _parted(data: bytes) -> _Parted | None:
-    """A whole head, less the digits that say how long its body is; None where there is no such head."""
+    """Of a whole head that says how long its body is; None where there is no such head."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -111,7 +105,7 @@ def _parted(data: bytes) -> _Parted | None:
             digits = data[at:till]
             if not digits.isdigit() or len(digits) > _DIGITS_MOST:
                 return None
-            return _Parted(data[:at] + data[till:end], int(digits), end + 4)
+            return data[:at] + data[till:end], int(digits), end + 4
     return None
 
 
