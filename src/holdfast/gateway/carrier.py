@@ -28,7 +28,7 @@ from holdfast.gateway.asking import Asking, Editor, Question
 from holdfast.gateway.deadlines import LINGER_S, Clocks, Due, Patience, due
 from holdfast.gateway.defects import defect
 from holdfast.gateway.dialects import anthropic
-from holdfast.gateway.dialects.anthropic import EventReader
+from holdfast.gateway.dialects.anthropic import BlockStarted, EventReader, MessageStarted
 from holdfast.gateway.fields import Fields, Headers, Lines, parsed
 from holdfast.gateway.healing import Healing
 from holdfast.gateway.hedging import Hedge
@@ -417,10 +417,10 @@ class Carrier:
         events, at = self.events, instant_now()
         for event in notable:
             seen = events.seen(event)
-            if isinstance(seen, anthropic.MessageStarted):
+            if type(seen) is MessageStarted:
                 self.record.model, self.record.input_tokens = events.model, events.input_tokens
                 self.note(m.FirstEventArrived(self.attempt.number, events.model, events.input_tokens), at)
-            elif isinstance(seen, anthropic.BlockStarted):
+            elif type(seen) is BlockStarted:
                 self.note(m.BlockOpened(seen.index, seen.kind, seen.tool), at)
 
     def _look_into_whole(self) -> None:
@@ -497,10 +497,12 @@ class Carrier:
             return
         if self._suspected and self._refuses_our_edit():
             return
-        if attempt.splitter is not None and attempt.splitter.ends_with_data():
-            self.answer_arrived(attempt, b"")
-        if attempt.splitter is not None and self.events.finished:
-            self.append(attempt.splitter.rest())
+        splitter = attempt.splitter
+        if splitter is not None and splitter.held_bytes:
+            if splitter.ends_with_data():
+                self.answer_arrived(attempt, b"")
+            if self.events.finished:
+                self.append(splitter.rest())
         ending = attempt.answer_ended(
             finished=self.events.finished, failed=self.events.error is not None, phase=self.events.phase
         )
