@@ -270,6 +270,12 @@ def test_a_slow_upload_is_let_through_or_cut() -> None:
     )
 
 
+def test_what_ends_at_once_is_no_limit_on_slow_requests() -> None:
+    """A server that resets whatever comes says nothing of one that takes its time."""
+    at_once = trickle.verdict(Exchange(body_bytes=1, ended="reset", ended_s=0.1, took_s=0.1), 45)
+    assert at_once.grade is Grade.BROKEN and "nothing was slow yet" in at_once.verdict
+
+
 def test_loss_shows_in_what_was_sent_again() -> None:
     """Retransmissions by the kernel's own count; None is not zero."""
     rung = upload.Rung(100_000, 100_000, 401, 1.0, 0.9, "", 100_000, 12, 84, 17_000)

@@ -44,6 +44,10 @@ def ask(target: Target, options: Options, stop: Stop) -> Finding:
     return verdict(done, count)
 
 
+AT_ONCE_S = 2.0
+"What ends sooner ends any request: holdfast probe edge asks a quick one."
+
+
 def verdict(done: Exchange, count: int) -> Finding:
     """Weigh it; `count` is how many bytes were to be sent."""
     facts: dict[str, object] = {
@@ -79,6 +83,9 @@ def verdict(done: Exchange, count: int) -> Finding:
         text = f"{answered} and {how} after {at:.0f} s, before all was sent: the server did not wait for it"
         # 408 says in words that it was too slow for somebody; another answer needs no body to be refused.
         return Finding(Grade.SUSPECTED if done.answer.status == 408 else Grade.NOTED, text, facts)
+    if at < AT_ONCE_S:
+        text = f"{how} at once, after {done.body_bytes} of {count} bytes: nothing was slow yet, so that is no limit on it"
+        return Finding(Grade.BROKEN, text, facts)
     return Finding(
         Grade.SUSPECTED,
         f"{how} after {at:.0f} s and {done.body_bytes} of {count} bytes: a slow request is cut",
