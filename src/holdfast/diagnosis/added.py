@@ -16,6 +16,7 @@ from holdfast.diagnosis.case import Case, Coverage, Failure, Trip, Witness
 from holdfast.diagnosis.trips import family_of, location_of
 from holdfast.flight.endings import Mechanism, Phase, Side
 from holdfast.flight.flights import counted
+from holdfast.records.align import NOTHING_OF_THESE
 from holdfast.records.legs import Kind, Leg
 from holdfast.records.reading import Source
 from holdfast.records.sighting import Sighting, Vantage, detail
@@ -82,7 +83,8 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
             slack_ms = round(max(slack_s, one.precision_s) * 1000)
             found.append(Seen(witness, slack_ms, one.ids, trip=_trip(one, witness.at_ms, witness)))
     if clock.ahead_s is None and not unplaced and any(one.at_s is not None for one in source.pile.seen):
-        used += "; its times are taken as right, within 4 s"
+        why = "its clock could not be compared with ours" if used == NOTHING_OF_THESE else used
+        used = f"{why}; its times are taken as right, within 4 s"
     pile = source.pile
     times = [one.at_s - (clock.ahead_s or 0.0) for one in pile.seen if one.at_s is not None]
     told = [_units(pile.count, pile.units), used]

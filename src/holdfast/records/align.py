@@ -77,6 +77,9 @@ def shown(ahead_s: float, precision_s: float = 0.01) -> str:
     return f"{zone} {'and' if (skew > 0) == (ahead_s > 0) else 'less'} {_told(abs(skew), precision_s)} {way}"
 
 
+NOTHING_OF_THESE = "nothing in it could be of these turns"
+
+
 def _told(seconds: float, precision_s: float) -> str:
     if precision_s >= 1 and seconds < 100:
         return f"about {seconds:.0f} s"
@@ -87,7 +90,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     """The difference between a file's clock and ours. `local_zone_s`: how far local time is ahead of UTC here."""
     timed = [one for one in seen if one.at_s is not None]
     if not seen:
-        return Clock(None, "nothing in it could be of these turns")
+        return Clock(None, NOTHING_OF_THESE)
     if not timed:
         return Clock(None, "no times are written in it")
     places = Places(legs)
@@ -112,7 +115,7 @@ def align(seen: Sequence[Sighting], legs: Sequence[Leg], local_zone_s: float = 0
     pairs = agreed or pairs  # what contradicts everybody may still be true
     peaks = _peaks(pairs, local_zone_s, _width(timed))
     if not peaks:
-        return Clock(None, "nothing in it could be of these turns")
+        return Clock(None, NOTHING_OF_THESE)
     best = peaks[0]
     if best.natural < 2 and best.score < 3 and not best.particular:
         return Clock(None, "no difference of clocks explains more than chance would")
