@@ -837,6 +837,14 @@ def test_dirt_has_kinds_and_copies_are_counted_aloud(home: Path, monkeypatch: py
     assert "1 of them a copy" in said
 
 
+@pytest.mark.parametrize("within", ["", "projects", "projects/-work-atlas"])
+def test_a_part_of_a_home_is_named_with_its_home(home: Path, within: str) -> None:
+    """The client's own directory, or one in it: no empty home, but a wrong name for one."""
+    a_month_with_a_limit(home)
+    said = diagnosed(home / ".claude" / within, code=2).stderr
+    assert f"name the home that it is in: --home {shlex.quote(str(home))}" in said
+
+
 def test_a_home_that_may_not_be_looked_into_is_not_called_empty(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,10 +81,12 @@ def diagnosed(
 
     where = home.resolve() if home is not None else Path.home()  # one home, however it is spelled
     own = home is None
-    if not own and where.name == ".claude":
+    inside = next((one for one in (where, *where.parents) if one.name == ".claude"), None)
+    if not own and inside is not None and not os.path.lexists(where / ".claude"):
+        part = "the client's directory itself" if inside == where else "a part of the client's directory"
         raise Misused(
-            f"{clean(str(where))} is the client's directory itself; name the home that it is in: "
-            f"--home {clean(shlex.quote(str(where.parent)))}"
+            f"{clean(str(where))} is {part}; name the home that it is in: "
+            f"--home {clean(shlex.quote(str(inside.parent)))}"
         )
     places = roots(where, os.environ if own else None)
     found, refused = transcripts(places, anywhere=own)
