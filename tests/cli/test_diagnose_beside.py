@@ -124,6 +124,16 @@ def test_a_log_of_another_hour_tells_nothing(home: Path) -> None:
 
     assert not read["findings"] and "seen by others" not in read["tables"]
     (log,) = (one["count"] for one in read["coverage"] if "access.log" in one["source"])
+    assert "no difference of clocks explains more than chance would; its times are taken as right" in log
+
+
+def test_a_log_without_our_path_has_its_times_taken(home: Path) -> None:
+    """No line of it asks for what we ask for: that its clock was not compared is said, and not that it has nothing."""
+    place = access_log(home, 70.0)
+    place.write_text(place.read_text().replace("/v1/messages", "/other"))
+    read = found(home, "--add", str(place))
+
+    (log,) = (one["count"] for one in read["coverage"] if "access.log" in one["source"])
     assert "its clock could not be compared with ours; its times are taken as right" in log
 
 
