@@ -516,14 +516,18 @@ class World:
             self.violate(0, f"the gateway logged: {_complaints[0]}")
 
     def _check_budget(self, key: Key) -> None:
-        """Rule 3: the retries of a question are counted over its client's own; each whole answer gives them back."""
+        """Rule 3: the retries of a question are counted over its client's own; each whole answer gives them back.
+
+        With and without streaming it is one question only of a client that falls back from the one to the other.
+        """
         settings = self.settings
         generations = [other for other in self.provider.generations if other.key == key]
         calls = self.open_calls.get(key, ())
         whole = sum(other.whole for other in generations) + sum(call.whole for call in calls)
         lasted_s = generations[-1].asked_at - generations[0].asked_at
         asked = len(calls) * (1 + self.refuses_eager + bool(settings.hedge_s))
-        budget = settings.retries.retries * (1 + whole + int(lasted_s // 900)) + self.provider.stale
+        questions = len({call.profile.fallback or call.streaming for call in calls})
+        budget = settings.retries.retries * (questions + whole + int(lasted_s // 900)) + self.provider.stale
         if len(generations) > asked + budget:
             self.violate(3, f"{len(generations)} generations of {key}, asked for {asked} times")
 
