@@ -57,7 +57,7 @@ def test_the_first_lines_are_verdict_and_advice(home: Path) -> None:
     lines = diagnosed(home).stdout.splitlines()
 
     assert lines[0].startswith(
-        "24 of 156 requests failed (15%), and 12 turns died of it. 2 causes explain 24 of the 24."
+        "24 of 144 requests failed (17%), and 12 turns died of it. 2 causes explain 24 of the 24."
     )
     assert lines[1:3] == ["Times are UTC.", ""]
     assert lines[3:5] == [
@@ -87,7 +87,7 @@ def test_json_holds_all_of_it(home: Path) -> None:
     a_month_with_a_limit(home)
     told = json.loads(diagnosed(home, "--format", "json").stdout)
 
-    assert (told["schema"], told["failures"], told["requests"], told["unexplained"]) == (2, 24, 156, [])
+    assert (told["schema"], told["failures"], told["requests"], told["unexplained"]) == (3, 24, 144, [])
     assert [finding["hypothesis"] for finding in told["findings"]] == ["provider-overload", "fixed-limit"]
     for finding in told["findings"]:
         assert finding["for"] and finding["settle"] and finding["falsifier"] and finding["of"] == 24
@@ -496,7 +496,7 @@ def test_a_link_to_itself_is_named_where_nothing_is_left(home: Path) -> None:
 
     a_month_with_a_limit(home)
     said = diagnosed(home).stdout
-    assert said.startswith("24 of 156 requests failed")
+    assert said.startswith("24 of 144 requests failed")
     assert "not read: self: a link that leads to itself" in said
 
 
@@ -601,7 +601,7 @@ def test_a_record_of_a_wrong_clock_stretches_nothing(home: Path) -> None:
     after = json.loads(diagnosed(home, "--format", "json").stdout)
 
     assert after["tables"]["per day"] == before["tables"]["per day"]
-    assert after["requests"] == before["requests"] == 156
+    assert after["requests"] == before["requests"] == 144
     assert "2 records have times at which no such client ran: a clock was wrong then" in after["refused"][0]
     assert not any("no such client ran" in one for one in before["refused"])
 
@@ -676,13 +676,13 @@ def test_telemetry_that_could_not_be_sent_tells_what_transcripts_hide(home: Path
 
     assert (before["failures"], told["failures"], again["failures"]) == (24, 27, 27)
     assert told["headline"].startswith(
-        "27 requests failed: 24 of 159 (15%), and 3 that the client's telemetry alone tells, and 12 turns died of it."
+        "27 requests failed: 24 of 144 (17%), and 3 that the client's telemetry alone tells, and 12 turns died of it."
     )
-    assert (told["failures_apart"], told["requests"]) == (3, 162)
+    assert (told["failures_apart"], told["requests"]) == (3, 147)
     diagnosed(home, "--format", "html", "--out", str(home / "page.html"))
-    assert "of 159 requests failed, and 3 by telemetry alone" in (home / "page.html").read_text()
+    assert "of 144 requests failed, and 3 by telemetry alone" in (home / "page.html").read_text()
     diagnosed(home, "--format", "issue", "--out", str(home / "issue.md"))
-    assert "15% of requests fail" in (home / "issue.md").read_text()
+    assert "17% of requests fail" in (home / "issue.md").read_text()
     [overload] = [one for one in told["findings"] if one["hypothesis"] == "provider-overload"]
     assert len(overload["explains"]) == 15
     assert [row["request_id"] for row in told["tables"]["told by telemetry"]] == ["req_1of529"] * 3
@@ -964,3 +964,10 @@ def test_what_leaves_no_record_is_not_called_well(home: Path) -> None:
     said = diagnosed(other).stdout.splitlines()[0]
     assert said.startswith("Nothing is wrong as far as it is logged: 1 request on record, and none failed; ")
     assert said.endswith("a failed try leaves no record in print mode of 2.1.114.")
+
+
+def test_a_request_that_failed_and_was_answered_is_one(home: Path) -> None:
+    """Not one that failed and one that was answered."""
+    Pen().asks().after(4).is_refused(1).after(5).answers("msg_1").saved(home)
+
+    assert diagnosed(home).stdout.startswith("1 of 1 request failed (100%); no turn died of it.")

@@ -92,21 +92,38 @@ def test_a_rate_has_a_denominator(tmp_path: Path) -> None:
     pens = [Pen(session(1), "2.1.87").fails(1).gives_up(), Pen(session(2), "2.1.92").asks()]
     for number in range(9):
         pens[1].answers(f"msg_{number}")
-    pens[1].fails(1).answers("msg_9")
+    pens[1].fails(1).after(1).answers("msg_9")
     pens.append(Pen(session(3), "2.1.104").answers("msg_x"))
     engine = counted(tmp_path, pens)
     rows = {row["version"]: row for row in engine.rows(tables.rates(engine.sources, "version"))}
 
-    assert (rows["2.1.92"]["failures"], rows["2.1.92"]["answered"]) == (1, 10)
-    assert rows["2.1.92"]["per_1000"] == pytest.approx(1000 / 11)
+    assert (rows["2.1.92"]["failures"], rows["2.1.92"]["answered"]) == (1, 9)
+    assert rows["2.1.92"]["per_1000"] == pytest.approx(1000 / 10)
     assert (rows["2.1.104"]["failures"], rows["2.1.104"]["per_1000"]) == (0, 0.0)
     assert (rows["2.1.87"]["failures"], rows["2.1.87"]["per_1000"], rows["2.1.87"]["died"]) == (1, None, 1)
+
+
+def test_what_failed_and_then_was_answered_is_one_request(tmp_path: Path) -> None:
+    """Its answer stands in no denominator beside it; that of a subagent at the same time does, and what came later."""
+    pen = Pen(session(1)).asks().after(5).fails(1).after(3).answers("msg_1").after(1).answers("msg_2")
+    helper = Pen(session(1), agent="a7").after(8).answers("msg_h")
+    engine = counted(tmp_path, [pen, helper])
+    sources = engine.sources
+    (version,) = engine.rows(tables.rates(sources, "version"))
+    days = engine.rows(tables.per_day(sources, []))
+
+    assert (version["failures"], version["answered"], version["sessions"]) == (1, 2, 1)
+    assert picked(days, "failures", "answered") == [(1, 2)]
+    for one in (tables.by_context(sources), tables.by_session_size(sources)):
+        assert sum(row["answered"] for row in engine.rows(one)) == 2
+    early = sources.between(None, pen.at_ms - 2000)
+    assert picked(engine.rows(tables.rates(early, "version")), "failures", "answered") == [(1, 0)]
 
 
 @pytest.mark.parametrize("by", ["version", "model", "project", "session", "agent kind", "context tier"])
 def test_every_failure_and_request_is_in_some_row(tmp_path: Path, by: str) -> None:
     """Nothing is lost on the way into a table: sums are what the inventory says."""
-    helper = Pen(session(1), agent="a7").answers("msg_h").fails(1).fails(2).answers("msg_i")
+    helper = Pen(session(1), agent="a7").answers("msg_h").after(1).fails(1).fails(2).answers("msg_i")
     pens = [
         Pen(session(1)).fails(1).answers("msg_1"),
         helper,
@@ -115,20 +132,19 @@ def test_every_failure_and_request_is_in_some_row(tmp_path: Path, by: str) -> No
     engine = counted(tmp_path, pens)
     rows = engine.rows(tables.rates(engine.sources, by))
 
-    assert [sum(row[name] for row in rows) for name in ("failures", "errors", "answered")] == [3, 4, 3]
+    assert [sum(row[name] for row in rows) for name in ("failures", "errors", "answered")] == [3, 4, 1]
 
 
 def test_the_size_that_counts_is_the_prompt_s(tmp_path: Path) -> None:
     """A conversation that was compacted is small again, however long its file has grown."""
-    pen = Pen().asks().answers("msg_1", context=160_000).fails(1).answers("msg_2", context=165_000)
-    pen.compacts(167_000, 20_000).answers("msg_3", context=21_000).tool_says("x" * 9000).fails(1).answers(
-        "msg_4"
-    )
+    pen = Pen().asks().answers("msg_1", context=160_000).after(1).fails(1).answers("msg_2", context=165_000)
+    pen.after(1).compacts(167_000, 20_000).answers("msg_3", context=21_000).tool_says("x" * 9000)
+    pen.fails(1).after(1).answers("msg_4").after(1).answers("msg_5")
     engine = counted(tmp_path, [pen])
     rows = engine.rows(tables.by_context(engine.sources))
 
     assert picked(rows, "from_tokens", "failures", "answered") == [
-        (0, 1, 1), (50_000, 0, 1), (100_000, 0, 0), (150_000, 1, 2), (200_000, 0, 0),
+        (0, 1, 1), (50_000, 0, 1), (100_000, 0, 0), (150_000, 1, 1), (200_000, 0, 0),
     ]  # fmt: skip
 
 
@@ -150,8 +166,8 @@ def test_what_has_no_size_or_age_is_a_row_of_its_own(tmp_path: Path) -> None:
 
 def test_a_prompt_beyond_the_standard_tier_is_the_large_one_s(tmp_path: Path) -> None:
     """Exactly 200,000 tokens are still taken by both; where no answer came before, nothing tells."""
-    pens = [Pen(session(1)).asks().answers("msg_1", context=200_000).fails(1)]
-    pens[0].answers("msg_2", context=200_001).fails(1).gives_up()
+    pens = [Pen(session(1)).asks().answers("msg_1", context=200_000).after(1).fails(1)]
+    pens[0].answers("msg_2", context=200_001).after(1).answers("msg_3", context=200_001).fails(1).gives_up()
     pens.append(Pen(session(2)).fails(1).gives_up())
     engine = counted(tmp_path, pens)
     rows = {
@@ -170,14 +186,14 @@ def test_a_session_s_size_is_what_it_had_become_by_then(tmp_path: Path) -> None:
     for number in range(29):
         pen.answers(f"msg_{number}").after(1)
     helper = Pen(session(1), agent="a7", at_ms=pen.at_ms).answers("msg_h").after(1)
-    pen.after(5).fails(1).after(1).answers("msg_30").answers("msg_31")
+    pen.after(5).fails(1).after(1).answers("msg_30").after(1).answers("msg_31")
     engine = counted(tmp_path, [pen, helper, Pen(session(2)).asks().fails(1).answers("msg_x")])
     names = ("from_answers", "to_answers", "failures", "answered")
     whole = picked(engine.rows(tables.by_session_size(engine.sources)), *names)
     late = engine.sources.between(helper.at_ms + 2, None)
 
-    assert whole[:3] == [(0, 25, 2, 26), (25, 100, 1, 7), (100, 400, 0, 0)]
-    assert picked(engine.rows(tables.by_session_size(late)), *names)[:2] == [(0, 25, 0, 0), (25, 100, 1, 2)]
+    assert whole[:3] == [(0, 25, 2, 24), (25, 100, 1, 6), (100, 400, 0, 0)]
+    assert picked(engine.rows(tables.by_session_size(late)), *names)[:2] == [(0, 25, 0, 0), (25, 100, 1, 1)]
 
 
 def test_the_age_of_a_try_is_without_the_wait_before_it(tmp_path: Path) -> None:
@@ -277,6 +293,7 @@ def test_days_and_hours_are_the_local_clock_s(tmp_path: Path) -> None:
 def test_marks_divide_the_time(tmp_path: Path) -> None:
     """Two failures before the cable, none after it: each period has its own denominator."""
     before = Pen(session(1)).fails(1).answers("msg_1").after(5).fails(1).answers("msg_2")
+    before.after(1).answers("msg_a").answers("msg_b")
     after = Pen(session(2), at_ms=MORNING_MS + 3_600_000).answers("msg_3").answers("msg_4")
     engine = counted(tmp_path, [before, after])
     marks = [(MORNING_MS + 60_000, "moved to Ethernet"), (MORNING_MS + 60_000, "twice")]
@@ -346,6 +363,6 @@ def test_days_add_up_to_what_rates_are_made_of(tmp_path: Path, by: str) -> None:
     engine = counted(tmp_path, pens)
     days = engine.rows(tables.daily(engine.sources, by, []))
     assert sum(row["failures"] for row in days) == 6
-    assert sum(row["answered"] for row in days) == 12
+    assert sum(row["answered"] for row in days) == 6
     assert len({row["day"] for row in days}) == 6
     assert all(row["key"] is not None for row in days)

@@ -108,7 +108,7 @@ def test_it_helps_the_vendor() -> None:
     title = issue(replace(diagnosis, examination=either), around, found, Names()).splitlines()[0]
     assert "Requests were cut at a fixed age (300 s), or something that looks like it:" in title
     wrong = field(page, "What's wrong?")
-    assert wrong.startswith("24 of 156 requests failed (15%), and 12 turns died of it.")
+    assert wrong.startswith("24 of 144 requests failed (17%), and 12 turns died of it.")
     assert "(days of UTC, as all times here that do not say local), in use on " in wrong
     assert "1. **" in wrong and "2. **" in wrong
     ids = {one.request_id for failure in diagnosis.case.failures for one in failure.tries if one.request_id}
@@ -120,7 +120,7 @@ def test_it_helps_the_vendor() -> None:
     assert f"| [anthropics/claude-code#67091]({address}/67091) |" in page and f"{address}/89608" not in page
     assert (field(page, "Platform"), field(page, "Operating System")) == ("Anthropic API", "macOS 26.3")
     assert field(page, "Terminal/Shell") == "iTerm.app 3.5.1, zsh"
-    assert field(page, "Claude Code version") == "- 2.1.104: 24 of 156 requests failed"
+    assert field(page, "Claude Code version") == "- 2.1.104: 24 of 144 requests failed"
     assert field(page, "Is this a regression?") == "I don't know: one version is on record (2.1.104)."
 
 
@@ -318,7 +318,7 @@ def test_a_regression_is_claimed_with_its_numbers() -> None:
     tables = dict(diagnosis.tables) | {"by version": [*diagnosis.tables["by version"], old]}
     page = issue(replace(diagnosis, tables=tables), Around(), found, Names())
     assert field(page, "Last working version") == "2.1.99 (400 requests, none failed)"
-    assert "in 2.1.99 61.5 failures were to be expected at the rate of 2.1.104" in page
+    assert "in 2.1.99 66.7 failures were to be expected at the rate of 2.1.104" in page
 
 
 def test_a_size_stands_with_its_own_rate() -> None:

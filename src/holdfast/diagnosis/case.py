@@ -130,6 +130,8 @@ class Answer(NamedTuple):
     agent: str | None = None
     asked_ms: int | None = None
     "When it was asked for, where that is known."
+    failed: bool = False
+    "Whether tries of it had failed before: then it is one request with that failure."
 
     @property
     def begun_ms(self) -> int:
@@ -332,8 +334,8 @@ class Case:
 
     @property
     def requests(self) -> int:
-        """Answered ones and failed ones."""
-        return len(self.answers) + len(self.failures)
+        """Failed ones, and those that were answered without a failed try on record."""
+        return len(self.failures) + sum(not one.failed for one in self.answers)
 
     @cached_property
     def logged(self) -> dict[str, Counter[str]]:

@@ -22,7 +22,7 @@ from holdfast.flight.redact import clean
 from holdfast.sessions.desktop import DesktopLog
 from holdfast.sessions.logs_what import NOT_LOGGED, number
 
-SCHEMA = 2
+SCHEMA = 3
 "Of `as_json`; raised when a name in it changes its meaning or goes."
 DELETED_AFTER_DAYS = 30
 "The client's own `cleanupPeriodDays`, unless it is set."
@@ -78,7 +78,7 @@ class Diagnosis:
     def rate(self) -> float | None:
         """The share of the requests that failed, those `apart` left out; None where nothing that was answered is on record
         to compare with, or where all failures are apart."""
-        if self.requests <= self.failures or self.apart == self.failures > 0:
+        if (self.requests <= self.failures and not self.case.answers) or self.apart == self.failures > 0:
             return None
         return (self.failures - self.apart) / (self.requests - self.apart)
 
@@ -408,7 +408,8 @@ def _refusals(
     unrated = [row["version"] for row in counted["by version"] if row["failures"] and not row["answered"]]
     if unrated:
         said.append(
-            f"No rate for version {', '.join(unrated[:5])}: no answered request of it is on record to compare with."
+            f"No rate for version {', '.join(unrated[:5])}: no request of it that was answered at once is on record to "
+            "compare with."
         )
     if apart := len(case.failures) - len(case.compared.failures):
         them = "1 failure is" if apart == 1 else f"{apart:,} failures are"

@@ -130,7 +130,7 @@ def look(
         persons=total["persons"],
         active=total["active"],
         failing=total["failing"],
-        requests=total["requests"] + total["failures"],
+        requests=total["answered"] + total["failures"],
         failures=total["failures"],
         apart=total["apart"],
         died=total["died"],

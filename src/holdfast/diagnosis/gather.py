@@ -26,6 +26,10 @@ def case(
     desktop: Iterable[DesktopLog] = (),
 ) -> Case:
     """A case from the rows of transcripts (as `sessions.facts` describes them) and from the desktop app's logs."""
+    chains = list(chains)
+    came = {
+        (row["session"], row["agent"], row["ended_ms"]) for row in chains if row["outcome"] == "recovered"
+    }
     answers = sorted(
         (
             Answer(
@@ -35,6 +39,7 @@ def case(
                 row["context_tokens"],
                 row.get("agent"),
                 row.get("before_ms"),
+                (row["session"], row.get("agent"), row["at_ms"]) in came,
             )
             for row in requests
         ),

@@ -43,17 +43,17 @@ def placed(sources: Sources, machine: Table) -> Sources:
 
 def totals(sources: Sources, machine: Table) -> Table:
     """One row: machines, persons, active (with a request or a failure), failing, failures, apart (of these, those that
-    telemetry alone tells), died, requests.
+    telemetry alone tells), died, answered (at once: with the failures they are all requests).
     """
     failed = tables.failures(sources)
     both = failed.select("machine").union(sources.request.select("machine"))
     found = failed.agg(
         failures=_.count(), died=(_.outcome == "died").sum(), failing=_.machine.nunique()
-    ).cross_join(sources.request.agg(requests=_.count()))
+    ).cross_join(tables.answered(sources).agg(answered=_.count()))
     found = found.cross_join(tables.failures(sources.compared()).agg(compared=_.count()))
     known = machine.agg(machines=_.machine.nunique(), persons=_.person.nunique())
     return found.cross_join(known).cross_join(both.agg(active=_.machine.nunique())).select(
-        "machines", "persons", "active", "failing", "requests", "failures", apart=_.failures - _.compared,
+        "machines", "persons", "active", "failing", "answered", "failures", apart=_.failures - _.compared,
         died=_.died.fill_null(0),
     )  # fmt: skip
 

@@ -6,7 +6,8 @@ is counted distinct beside a quantile, and a window's order has no ties (referen
 
 The unit is the *failure*: one request that failed, with all its tries. Records count the client's persistence,
 failures count the user's trouble; both are shown, and rates are failures per request. Requests that were answered
-are counted as `answered`; with the failed ones they are all.
+without a failed try on record are counted as `answered`; with the failed ones they are all. One that failed and was answered
+by a later try is one request, and a failed one.
 """
 
 from __future__ import annotations
@@ -157,6 +158,31 @@ def failures(sources: Sources) -> Table:
         **{name: _[name] for name in spread},
     )
     return tried.union(alone)
+
+
+def requests(sources: Sources) -> Table:
+    """Every answer, and whether it came `at_once`: without a failed try on record. That of a failure is of one request with
+    it, and known by its conversation and time, for it is what ended the tries.
+
+    Columns: those of `request`, at_once.
+    """
+    came = (
+        sources.chain.filter((_.outcome == "recovered") & _.ended_ms.notnull())
+        .select(in_session=_.session, by_agent=_.agent.fill_null(""), came_ms=_.ended_ms)
+        .distinct()
+    )
+    request = sources.request
+    return request.left_join(
+        came,
+        (request.session == came.in_session)
+        & (request.agent.fill_null("") == came.by_agent)
+        & (request.at_ms == came.came_ms),
+    ).select(*(request[name] for name in request.columns), at_once=came.came_ms.isnull())
+
+
+def answered(sources: Sources) -> Table:
+    """Those that were answered at once: with `failures` they are all requests."""
+    return requests(sources).filter(_.at_once)
 
 
 # ----- what failed
@@ -353,17 +379,17 @@ def rates(sources: Sources, by: str) -> Table:
     one of `SPREAD`.
 
     Columns: the key, failures, errors, died, failed_in (sessions with a failure), answered, sessions (with an answer),
-    per_1000 (failures per thousand answered and failed requests; None where none was answered).
+    per_1000 (failures per thousand answered and failed requests; None where none was answered at once).
     """
     failed = keyed_by(failures(sources), by)
-    asked = keyed_by(sources.request, by)
+    asked = keyed_by(requests(sources), by)
     one = failed.group_by("key").agg(
         failures=_.count(),
         errors=_.tries.sum(),
         died=(_.outcome == "died").sum(),
         failed_in=_.session.nunique(),
     )
-    other = asked.group_by("key").agg(answered=_.count(), sessions=_.session.nunique())
+    other = asked.group_by("key").agg(answered=_.at_once.sum(), sessions=_.session.nunique())
     joined = one.outer_join(other, one.key == other.key)
     counted = joined.select(
         key=ibis.coalesce(one.key, other.key),
@@ -396,7 +422,7 @@ def daily(sources: Sources, by: str, offsets: Offsets) -> Table:
 
 def compared(sources: Sources, by: str) -> tuple[tuple[str, Table], tuple[str, Table]]:
     """What a rate is made of: failures and answered requests, each with what they are told apart by."""
-    failed, asked = failures(sources), sources.request
+    failed, asked = failures(sources), answered(sources)
     if by == "from_answers":
         failed, asked = grown(failed, sources.ever), grown(asked, sources.ever)
     return ("failures", failed), ("answered", asked)
@@ -453,7 +479,7 @@ def by_context(sources: Sources) -> Table:
     grows on through compactions. Columns: from_tokens, to_tokens, failures, answered, per_1000; those of which it is not
     known are a last row without bounds.
     """
-    failed, asked = failures(sources), sources.request
+    failed, asked = failures(sources), answered(sources)
     return _spans(failed, failed.context_tokens, asked, asked.context_tokens, CONTEXTS, "tokens")
 
 
@@ -519,7 +545,7 @@ def _per(sources: Sources, offsets: Offsets, unit: object, name: str) -> Table:
     for kind, table in (
         ("errors", sources.error),
         ("failures", failures(sources)),
-        ("answered", sources.request),
+        ("answered", answered(sources)),
     ):
         parts.append(table.select(unit=unit(local_ms(table.at_ms, offsets)), kind=ibis.literal(kind)))
     counted = ibis.union(*parts).group_by("unit")
@@ -548,7 +574,7 @@ def between_marks(sources: Sources, marks: Sequence[tuple[int, str]]) -> Table:
         cases = [(table.at_ms >= at, number) for number, (at, _) in reversed(list(enumerate(starts)))]
         return table.select(period=ibis.cases(*cases)).group_by("period").agg(**{name: _.count()})
 
-    failed, asked = counted(failures(sources), "failures"), counted(sources.request, "answered")
+    failed, asked = counted(failures(sources), "failures"), counted(answered(sources), "answered")
     joined = periods.left_join(failed, periods.period == failed.period)
     one = joined.select(
         period=periods.period,

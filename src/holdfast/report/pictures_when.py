@@ -178,7 +178,7 @@ def timeline(diagnosis: Diagnosis) -> Figure | None:
     failed: Counter[tuple[int, str]] = Counter()
     for one in case.failures:
         failed[local_day(one.at_ms, offsets), kinds.get(_code(one), "rest")] += 1
-    asked = Counter(local_day(one.at_ms, offsets) for one in case.answers)
+    asked = Counter(local_day(one.at_ms, offsets) for one in case.answers if not one.failed)
     days = {day for day, _ in failed} | set(asked)
     first, last = min(days), max(days)
     step = 1 if last - first < MOST_COLUMNS else 7
