@@ -971,3 +971,12 @@ def test_a_request_that_failed_and_was_answered_is_one(home: Path) -> None:
     Pen().asks().after(4).is_refused(1).after(5).answers("msg_1").saved(home)
 
     assert diagnosed(home).stdout.startswith("1 of 1 request failed (100%); no turn died of it.")
+
+
+def test_a_dash_is_standard_output(home: Path) -> None:
+    """As it is standard input for --add; of two files none can go there."""
+    a_month_with_a_limit(home)
+    with CliRunner().isolated_filesystem():
+        assert diagnosed(home, "--format", "markdown", "--out", "-").stdout.startswith("# Diagnosis")
+        said = diagnosed(home, "--format", "issue", "--out", "-", code=2).stderr
+        assert "takes a name for the first" in said and not list(Path().iterdir())

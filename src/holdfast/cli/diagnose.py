@@ -124,6 +124,12 @@ def command(
         raise click.UsageError(
             "--format issue writes two files, a public and a private one: name the first by --out"
         )
+    if out == Path("-"):
+        if form == "issue":
+            raise click.UsageError(
+                "--format issue writes two files: --out takes a name for the first, and no -"
+            )
+        out = None
     if out is not None:
         must_be_new(out)
     clock_zone = zone(timezone)
