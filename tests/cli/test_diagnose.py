@@ -722,7 +722,7 @@ def test_one_versions_telemetry_compares_no_versions(home: Path) -> None:
     assert (told["failures"], told["findings"], newer["verdict"]) == (40, [], "cannot be told here")
     assert [(row["version"], row["failures"], row["per_1000"]) for row in told["tables"]["by version"]] == [
         ("2.1.86", 40, None),
-        ("2.1.87", 0, None),
+        ("2.1.87", 0, 0.0),
     ]
     assert {row["per_1000"] for row in told["tables"]["per hour"] if row["failures"]} == {None}
     assert any(one.startswith("40 failures are compared with no answers") for one in told["refused"])
