@@ -390,3 +390,11 @@ def test_the_numbers_of_a_column_are_written_alike() -> None:
         ["silent wait", "121.0", "1,200", "0.50%"],
         ["silent wait", "213.7", "7", "12%"],
     ]
+
+
+@pytest.mark.parametrize("code", ["HTTP 400", "HTTP 401", "HTTP 403", "HTTP 413", "HTTP 429", "HTTP 529"])
+def test_a_status_has_a_sentence_below_its_table(code: str) -> None:
+    """What it says, to somebody who has never met its number."""
+    ((word, told),) = diagnosed.legend("by code", [{"code": code, "errors": 1}])
+
+    assert word == code and len(told) > 30

@@ -158,6 +158,10 @@ CODES = {
     "ConnectionRefused": "Nobody listens at that address, in Bun's words: what others call ECONNREFUSED.",
     "FailedToOpenSocket": "What Bun says where no connection could be begun, most often for want of a network or a name.",
     "ConnectionClosed": "What Bun says where the other end closed the connection before the answer was whole.",
+    "HTTP 400": "The request was refused as it stands, such as a prompt that is too long; asked again it is refused again.",
+    "HTTP 401": "The key or the login was refused: it is wrong, or has run out.",
+    "HTTP 403": "The request was not allowed: to this account, or by a proxy or filter on the way.",
+    "HTTP 413": "The request was too large, for the provider or for a proxy on the way.",
     "HTTP 429": "The provider refused the request for its rate: too many or too large ones in a while. Asking again helps "
     "after the time that its retry-after names.",
     "HTTP 500": "The provider answered that something went wrong on its side.",
