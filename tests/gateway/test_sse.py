@@ -170,6 +170,7 @@ def test_an_event_too_long_to_hold_is_handed_on_in_pieces(
         if splitter.ends_with_data():
             out += splitter.feed(b"")
         assert out + splitter.rest() == stream
-        assert splitter.events == 3 + (after >= len(start))
+        # Where the data is over a carriage return ends a line, without its newline as well.
+        assert splitter.events == 3 + (after >= len(start) - (eol == b"\r\n"))
     finally:
         sse.LONGEST_HELD = longest
