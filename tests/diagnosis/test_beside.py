@@ -275,6 +275,19 @@ def test_a_closing_in_a_log_is_put_to_the_failure_at_its_time() -> None:
     assert "nginx access.log:14" in weighed(found).findings[0].brief.pro[0].text
 
 
+def test_a_browser_that_was_reset_knows_no_more_than_the_client() -> None:
+    """`net::ERR_CONNECTION_RESET` in a HAR file is its `ECONNRESET` once more: a box on the way may have sent it."""
+    heard = replace(witness(100.4, "chromium.har:3"), asker=True)
+    found = joined(case(failure()), Beside(seen=[Seen(heard, 1_000)]))
+    (row,) = found.tables["seen by others"]
+
+    assert weighed(found).findings == ()
+    assert (row["side"], row["failure"]) == ("not known", "f1")
+
+    told = replace(heard, mechanism=Mechanism.STREAM_ERROR)
+    assert weighed(joined(case(failure()), Beside(seen=[Seen(told, 1_000)]))).findings
+
+
 def test_a_busy_log_tells_nothing_by_the_time_alone() -> None:
     """A closing every ten seconds: one beside the failure is chance, and the report says that none was used."""
     busy = [Seen(witness(number * 10 + 0.2, f"proxy.log:{number}"), 2_000) for number in range(100)]

@@ -126,6 +126,7 @@ def _witness(seen: Sighting, at_s: float, doubt: float) -> Witness | None:
         seen.says,
         request_id=_request_id(seen),
         between=seen.vantage is Vantage.BETWEEN,
+        asker=seen.vantage is Vantage.CLIENT,
         doubt=doubt,
     )
 

@@ -112,7 +112,7 @@ def joined(case: Case, beside: Beside) -> Joined:
             {
                 "at_ms": one.at_ms,
                 "source": one.source,
-                "side": one.side.name.lower(),
+                "side": one.side.name.lower() if one.tells_who else "not known",
                 "says": one.text,
                 "failure": key,
                 "after_s": round((one.at_ms - times[key]) / 1000, 3),

@@ -170,8 +170,25 @@ class Witness:
     "How likely such an end lies beside a failure by chance; 0 where more than the time says that it was of it."
     between: bool = False
     "Seen by a proxy: it knows its own two connections, and its client's may have been closed by any box on that way."
+    asker: bool = False
+    "Told by the program that asked (a browser, curl): it hears that its connection is gone, as the client did."
     doubt: float = 0.0
     "How likely it is of no failure, or of another, because its clock is not sure; 0 where ids tell, or it is our own."
+
+    @property
+    def tells_who(self) -> bool:
+        """Whether it knows more of who made the end than the client, whose log says `ECONNRESET`."""
+        return not (self.asker and self.side is Side.PROVIDER and self.mechanism in _HEARD)
+
+
+_HEARD = (
+    None,
+    Mechanism.RST,
+    Mechanism.FIN,
+    Mechanism.FIN_THEN_RST,
+    Mechanism.TORN,
+)
+"What the end of a connection may be to the program that hears it: whether the far end made it, or a box, it is not told."
 
 
 def file_of(source: str) -> str:

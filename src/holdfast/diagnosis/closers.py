@@ -75,6 +75,8 @@ NOT_IN: Mapping[str, frozenset[Phase]] = {
 
 def end_of(one: Witness) -> End:
     """Which of the ends it is."""
+    if not one.tells_who:
+        return End.OTHER
     match one.side:
         case Side.CLIENT if not one.between:
             return End.CLIENT_LEFT

@@ -389,7 +389,9 @@ def _refusals(
 ) -> list[str]:
     said = []
     reset = [failure for failure in case.failures if "ECONNRESET" in failure.codes]
-    if unseen := [failure for failure in reset if failure.id not in case.seen]:
+    if unseen := [
+        failure for failure in reset if not any(one.tells_who for one in case.seen.get(failure.id, ()))
+    ]:
         said.append(
             "Who sent a reset is not in the client's logs, nor whether an answer had begun: a flight (holdfast run) or "
             "a capture tells."

@@ -33,6 +33,7 @@ class Seen(Hypothesis):
             if (self.left is None or failure.id in self.left)
             and (seen := case.seen.get(failure.id))
             and seen[0].side is self.side
+            and seen[0].tells_who
             else 0.0
             for failure in case.failures
         ]
