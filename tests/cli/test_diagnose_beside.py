@@ -137,6 +137,18 @@ def test_a_log_without_our_path_has_its_times_taken(home: Path) -> None:
     assert "its clock could not be compared with ours; its times are taken as right" in log
 
 
+def test_a_saved_journal_tells_of_the_link(home: Path, tmp_path: Path) -> None:
+    """Of a machine whose logs are looked at elsewhere: its link was down when the request broke."""
+    at = [datetime.fromtimestamp(MORNING_MS / 1000 + one, UTC).strftime("%b %d %H:%M:%S") for one in (66, 72)]
+    path = tmp_path / "journal.txt"
+    path.write_text(f"{at[0]} laptop kernel: eth0: Link is Down\n{at[1]} laptop kernel: eth0: Link is Up\n")
+    read = found(home, "--timezone", "UTC", "--add", str(path))
+
+    (log,) = (one["count"] for one in read["coverage"] if "journal.txt" in one["source"])
+    assert log == "2 lines, 0 outages and 1 change of the link, 0 sleeps"
+    assert [(one["outages"], one["at_the_time"]) for one in read["tables"]["overlap"]] == [(1, 1)]
+
+
 def test_what_is_no_log_is_refused(home: Path, tmp_path: Path) -> None:
     """With what could be read; exit code 2."""
     odd = tmp_path / "photo.jpg"

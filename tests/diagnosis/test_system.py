@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
+import pytest
+
 from holdfast.diagnosis.beside import Beside
 from holdfast.diagnosis.case import Case, Failure, Span, Try
 from holdfast.diagnosis.hypotheses.isp_outage import IspOutage
 from holdfast.diagnosis.hypotheses.local_link import LocalLink
-from holdfast.diagnosis.system import beside
+from holdfast.diagnosis.system import beside, saved
 from holdfast.sessions.desktop import Outage
 from holdfast.sessions.machine import Machine, Untold
 from holdfast.sessions.snapshots import Shown
@@ -77,3 +81,37 @@ def test_a_system_log_knows_nothing_beyond_the_own_link() -> None:
     assert inside > 1 and outside == 1.0, "no log that could know covers it"
     assert within > 1 and without < 1, "the system's log covers it, and knows of no outage"
     assert LocalLink().brief(case, failures[:1]).pro[0].source == "system log"
+
+
+IN_BERLIN = (
+    ("Apr 14 09:00:10 laptop kernel: eth0: Link is Down", "Apr 14 09:01:10 laptop kernel: eth0: Link is Up"),
+    ("[Tue Apr 14 09:00:10 2026] eth0: Link is Down", "[Tue Apr 14 09:01:10 2026] eth0: Link is Up"),
+    (
+        "2026-04-14T09:00:10+0200 laptop kernel: eth0: Link is Down",
+        "2026-04-14T07:01:10Z x kernel: eth0: Link is Up",
+    ),
+    tuple(said((10, "eth0: Link is Down"), (70, "eth0: Link is Up"))),
+)
+
+
+@pytest.mark.parametrize("lines", IN_BERLIN, ids=["journalctl", "dmesg -T", "short-iso", "json"])
+def test_a_log_that_was_saved_tells_outages_and_that_it_was_watched_never(lines: tuple[str, ...]) -> None:
+    """Somebody may have cut it to what he looked for, so its silence proves nothing; without a zone it is the machine's."""
+    log = saved("log saved", ["", *lines, "no time"], ZoneInfo("Europe/Berlin"), MORNING_MS / 1000)
+    assert log is not None
+    found = beside(Beside(), Machine(logs=[log]))
+
+    assert [(one.begun_ms - MORNING_MS, one.kinds) for one in found.outages] == [(10_000, {"offline"})]
+    assert found.watched == ()
+    assert found.covered[0].count == "2 lines, 1 outage and 0 changes of the link, 0 sleeps"
+    assert found.covered[0].unreadable == ("1 that could not be read",)
+
+
+def test_a_proxys_log_is_no_log_of_the_system() -> None:
+    """Nor is one whose clock is said to be off read as if it were right."""
+    line = '127.0.0.1 - - [14/Apr/2026:07:00:10 +0000] "POST /v1/messages HTTP/1.1" 200 5 "-" "curl"'
+    zone = ZoneInfo("UTC")
+    ahead = saved("log", ["2026-04-14T07:00:10Z kernel: eth0: Link is Down"], zone, 0.0, ahead_s=10.0)
+
+    assert saved("log", [line], zone, MORNING_MS / 1000) is None
+    assert ahead is not None and ahead.events[0].at_ms == MORNING_MS

@@ -38,6 +38,7 @@ from holdfast.records import reading
 from holdfast.records.legs import legs_of
 from holdfast.records.reading import NotReadable
 from holdfast.sessions import machine
+from holdfast.sessions.systemlog import SystemLog
 
 MOST_CONNECTIONS = 50_000
 MOST_TURNS = 10_000
@@ -75,7 +76,7 @@ def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
         if told.first_ms is not None:
             told = replace(told, count=f"{told.count}; taken are the {len(turns)} of sessions in this home")
     broken = flown(turns, lost)
-    seen, carried, covered = _files(case, asked, turns, broken)
+    seen, carried, covered, logs = _files(case, asked, turns, broken)
     probes, probed = _probes() if asked.own else ([], _OTHERS_NETWORK)
     beside = Beside(
         flights=broken,
@@ -87,6 +88,8 @@ def look(case: Case, asked: Asked, unsaid: Unsaid) -> Beside:
         refused=unsaid.refused,
         logs=unsaid.logs,
     )
+    if logs:
+        beside = system.beside(beside, machine.Machine(logs=logs))
     return _with_machine(beside, case, asked) if asked.own and case.failures else beside
 
 
@@ -164,9 +167,9 @@ def _files(
     asked: Asked,
     turns: Sequence[StoredTurn],
     broken: Sequence[Flown],
-) -> tuple[list[Seen], list[Trip], list[Coverage]]:
+) -> tuple[list[Seen], list[Trip], list[Coverage], list[SystemLog]]:
     if not asked.files:
-        return [], [], []
+        return [], [], [], []
     known = {turn.turn_id: key for key, pairs in matched(case.failures, broken).items() for turn, _ in pairs}
     legs = added.legs(added.open_failures(case, known))
     legs += [leg for turn in turns[-NEAR_TURNS:] for leg in legs_of(turn)]
@@ -174,7 +177,8 @@ def _files(
     first_s = min((leg.began_s for leg in legs), default=0.0)
     ahead = datetime.fromtimestamp(first_s, asked.zone).utcoffset()
     zone_s = ahead.total_seconds() if ahead else 0.0
-    found, carried, covered = list[Seen](), list[Trip](), list[Coverage]()
+    near_s = max((failure.at_ms for failure in case.failures), default=asked.now_ms) / 1000
+    found, carried, covered, logs = list[Seen](), list[Trip](), list[Coverage](), list[SystemLog]()
     try:
         with spooled(asked.files) as paths:
             for path in paths:
@@ -182,14 +186,25 @@ def _files(
                     seen, way, told = _capture(path, asked.clock_s)
                 else:
                     source = reading.beside(path, legs, local_zone_s=zone_s, shift_s=asked.clock_s)
+                    if not source.pile.seen and (
+                        log := system.saved(
+                            source.name, reading.text_lines(path), asked.zone, near_s, asked.clock_s or 0.0
+                        )
+                    ):
+                        logs.append(log)
+                        continue
                     seen, told = added.of_log(source, known)
                     way = added.trips_of_log(source)
+                    if source.pile.count == source.pile.dirt > 0:
+                        told = replace(
+                            told, unreadable=(*told.unreadable, f"{READS}, and a system's saved log")
+                        )
                 found += seen
                 carried += way
                 covered.append(told)
     except (NotReadable, NotACapture, OSError) as error:
         raise Misused(f"{clean(str(error))}; {READS}") from error
-    return found, carried, covered
+    return found, carried, covered, logs
 
 
 def _capture(path: Path, clock_s: float | None) -> tuple[list[Seen], list[Trip], Coverage]:

@@ -112,6 +112,15 @@ def is_capture(path: Path) -> bool:
     return first_bytes(path)[:4] in CAPTURES
 
 
+def text_lines(path: Path) -> Iterator[str]:
+    """A file's lines as text, unpacked; of one that is too long, its beginning. Raises `NotReadable`."""
+    try:
+        with _opened(path) as content:
+            yield from _raw_lines(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise NotReadable(f"{_named(path)} cannot be read: {_why(error)}") from None
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     with open(path, "rb", opener=only_files) as raw:

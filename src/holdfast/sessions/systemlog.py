@@ -89,20 +89,28 @@ class SystemLog:
 
 
 def journal(lines: Iterable[str]) -> SystemLog:
-    """`journalctl -o json`: an object per line; `MESSAGE` may be a list of bytes."""
-    log = SystemLog("journal")
+    """`journalctl -o json`: an object per line."""
+    return saved("journal", journal_lines(lines))
+
+
+def journal_lines(lines: Iterable[str]) -> Iterator[tuple[int | None, str]]:
+    """Of each line of `journalctl -o json` its time (ms) and `MESSAGE` (maybe a list of bytes); else None and the line."""
     for line in lines:
-        found = _object(line)
-        if found is None:
-            log.dirt += bool(line.strip())
-            continue
+        found = _object(line) or {}
         try:
-            at_ms = int(found["__REALTIME_TIMESTAMP"]) // 1000
+            yield int(found["__REALTIME_TIMESTAMP"]) // 1000, _message(found.get("MESSAGE"))
         except (KeyError, ValueError, TypeError):
-            log.dirt += 1
-            continue
-        text = _message(found.get("MESSAGE"))
-        _take(log, at_ms, text, _WORDS)
+            yield None, line
+
+
+def saved(source: str, lines: Iterable[tuple[int | None, str]]) -> SystemLog:
+    """Lines of the kernel, or of the journal, with their times (ms); None where a line has none."""
+    log = SystemLog(source)
+    for at_ms, text in lines:
+        if at_ms is None:
+            log.dirt += bool(text.strip())
+        else:
+            _take(log, at_ms, text[:LONGEST], _WORDS)
     return log
 
 
