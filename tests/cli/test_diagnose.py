@@ -973,10 +973,12 @@ def test_a_request_that_failed_and_was_answered_is_one(home: Path) -> None:
     assert diagnosed(home).stdout.startswith("1 of 1 request failed (100%); no turn died of it.")
 
 
-def test_a_dash_is_standard_output(home: Path) -> None:
+def test_a_dash_is_standard_output(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is standard input for --add; of two files none can go there."""
     a_month_with_a_limit(home)
-    with CliRunner().isolated_filesystem():
-        assert diagnosed(home, "--format", "markdown", "--out", "-").stdout.startswith("# Diagnosis")
-        said = diagnosed(home, "--format", "issue", "--out", "-", code=2).stderr
-        assert "takes a name for the first" in said and not list(Path().iterdir())
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    assert diagnosed(home, "--format", "markdown", "--out", "-").stdout.startswith("# Diagnosis")
+    said = diagnosed(home, "--format", "issue", "--out", "-", code=2).stderr
+    assert "takes a name for the first" in said and not list(empty.iterdir())
