@@ -104,10 +104,12 @@ def values_axis(unit: str, field: str = "value", **more: Any) -> Spec:
         "format": ",~f" if more.pop("fractions", True) else ",d",
     }
     if more.pop("whole", False):
-        axis |= {"tickMinStep": 1, "format": ",d"}
+        axis["labelExpr"] = WHOLE
     return {"field": field, "type": "quantitative", "axis": axis, **more}
 
 
+WHOLE = "datum.value % 1 ? '' : format(datum.value, ',d')"
+"Up to two or three are marked in halves, too: Vega takes `tickMinStep` for a number of ticks."
 THOUSANDS = "datum.value >= 1000 ? datum.value / 1000 + 'k' : datum.value"
 
 

@@ -122,7 +122,7 @@ def timeline(
                      "y": {**down_strip("answered"), "field": "zero"}, "y2": {"field": "value"}, "description": TOLD},
     })  # fmt: skip
     return chart({
-        "vconcat": [*rows, *lanes], "spacing": 21, "bounds": "flush",
+        "vconcat": [*rows, *lanes], "spacing": 26, "bounds": "flush",
         "resolve": {"scale": {"y": "independent", "color": "independent"}},
     })  # fmt: skip
 
