@@ -555,6 +555,18 @@ def test_the_last_line_counts_honestly() -> None:
     )
 
 
+def test_the_last_line_tells_what_did_not_go_through() -> None:
+    """A request that was refused was asked, and one that broke was relayed in vain."""
+    counts = Counts(opaque=3, opaque_failed=1, refused=2)
+    why = claude.why_nothing({}, [], is_claude=False, asked=False, refused=True)
+
+    assert "what it sent was refused" in why
+    assert summary_line(counts, why_nothing=why, log="run.log") == (
+        f"holdfast: 0 requests carried: {why}; 3 other requests relayed, 1 of them failed; "
+        "2 requests refused by the gateway (see run.log); details: holdfast flights"
+    )
+
+
 def test_counts_of_two_gateways_add_up() -> None:
     """A crash in between loses no count that had been told."""
     total = Counts(carried=1, saved_from={"a": 1}) + Counts(

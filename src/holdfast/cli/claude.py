@@ -462,6 +462,7 @@ def why_nothing(
     *,
     is_claude: bool,
     asked: bool,
+    refused: bool = False,
     unseen: Sequence[Source] = (),
 ) -> str:
     """Why no turn was carried, as far as the environment and the settings tell.
@@ -470,6 +471,10 @@ def why_nothing(
     """
     if asked:
         return "it sent only requests that are relayed without protection"
+    if refused:
+        return (
+            f"what it sent was refused; {BASE_URL} ends in a slash already, and what is asked for follows it"
+        )
     for name, cloud in MODES.items():
         found = look_up(name, environ, sources)
         if found is not None and found.value.lower() not in ("0", "false", "no", "off"):

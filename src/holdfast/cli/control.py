@@ -57,6 +57,8 @@ class Counts(msgspec.Struct, tag="counts"):
 
     carried: int = 0
     opaque: int = 0
+    opaque_failed: int = 0
+    refused: int = 0
     saved: int = 0
     saved_from: dict[str, int] = {}
     healed: int = 0
@@ -87,6 +89,8 @@ class Counts(msgspec.Struct, tag="counts"):
 _NUMBERS = (
     "carried",
     "opaque",
+    "opaque_failed",
+    "refused",
     "saved",
     "healed",
     "spared",

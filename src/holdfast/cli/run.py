@@ -370,6 +370,7 @@ def _say(plan: Plan, environ: Mapping[str, str], here: Path, counts: Counts, res
         plan.sources,
         is_claude=plan.is_claude,
         asked=counts.opaque > 0,
+        refused=counts.refused > 0,
         unseen=[] if plan.is_claude else claude.read_settings([], environ, here, sys.platform),
     )
     # After a hang-up there is nobody to tell.

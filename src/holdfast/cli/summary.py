@@ -10,7 +10,8 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
     if counts.carried == 0:
         parts = [f"0 requests carried: {why_nothing}"]
         if counts.opaque:
-            parts.append(f"{_many(counts.opaque, 'other request')} relayed")
+            failed = f", {counts.opaque_failed} of them failed" if counts.opaque_failed else ""
+            parts.append(f"{_many(counts.opaque, 'other request')} relayed{failed}")
     else:
         parts = [f"{_many(counts.carried, 'request')} carried"]
         if counts.cut_lost:
@@ -23,6 +24,8 @@ def summary_line(counts: Counts, *, why_nothing: str, restarts: int = 0, log: st
             )
     if counts.unfinished:
         parts.append(f"{counts.unfinished} failed or not heard to the end")
+    if counts.refused:
+        parts.append(f"{_many(counts.refused, 'request')} refused by the gateway (see {log})")
     if counts.stopped:
         parts.append(f"{counts.stopped} stopped before the end")
     if counts.spared + counts.held:

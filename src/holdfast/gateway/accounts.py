@@ -26,6 +26,10 @@ class Summary:
     "Turns that ended."
     opaque: int = 0
     "Other requests that were relayed."
+    opaque_failed: int = 0
+    "Those of them that broke, or never reached upstream; what it answered with an error status did reach it."
+    refused: int = 0
+    "Requests that the gateway itself refused: no path of its, no HTTP, no token."
     saved: int = 0
     saved_from: Counter[str] = field(default_factory=Counter)
     healed: int = 0
@@ -54,6 +58,9 @@ class Summary:
         """Count a record that has ended."""
         if record.kind != "turn":
             self.opaque += 1
+            ending = record.ending
+            if ending is not None and not ending.completed and ending.mechanism is not Mechanism.HTTP_ERROR:
+                self.opaque_failed += 1
             return
         self.carried += 1
         self.spared += record.spared

@@ -184,6 +184,7 @@ class Engine:
 
     def refused(self, refusal: Refusal) -> bytes:
         """Count a request that becomes no turn; returns the answer's body, in the client's dialect."""
+        self.summary.refused += 1
         self.refusals.count(refusal.status, refusal.message)
         return render_error(refusal)
 
