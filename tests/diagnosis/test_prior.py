@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,7 @@ def test_the_largest_of_small_prompts_are_no_large_ones() -> None:
     for one in sorted(small.answers, key=lambda one: -one.context_tokens)[:40]:
         small.fails(one)
     assert small.verdict("H8a") == prior.OPEN
+    assert Weeks(size=lambda draw: draw.randrange(20_000, 35_000)).sometimes().verdict("H8a") == prior.OPEN
 
 
 def test_alike_prompts_tell_nothing_of_size() -> None:
@@ -279,6 +281,27 @@ def test_pauses() -> None:
     ]
     assert weeks.sometimes(100).verdict("H8c") == prior.CONTRADICTED
     assert Weeks().sometimes(30, idle_s=9000.0, age_s=0.3).verdict("H8c") == prior.SUPPORTED
+
+
+def test_an_hour_of_failed_tries_is_no_pause() -> None:
+    """H8c: the answer behind it came from a session that had been at work all the time."""
+    weeks = Weeks()
+    for last in [
+        one for one, after in pairwise([*weeks.answers, None]) if not after or after.session != one.session
+    ]:
+        for number in range(4):
+            began = last.at_ms + number * HOUR
+            tries = tuple(Try(began + k * 5 * MINUTE, 300.0, "ECONNRESET") for k in range(1, 11))
+            weeks.failures.append(
+                Failure(
+                    f"hour{len(weeks.failures)}", tries, "recovered", tries[0].at_ms, tries[-1].at_ms, last.session,
+                    last.version, context_tokens=50_000, idle_s=1.0,
+                )
+            )  # fmt: skip
+            weeks.answers.append(Answer(tries[-1].at_ms + 5 * MINUTE, last.session, last.version, 50_000))
+
+    (pauses,) = [one for one in prior.held(weeks.diagnosed()) if one.key == "H8c"]
+    assert pauses.why.endswith("came after a pause of 30 minutes or more, and no answered request did.")
 
 
 def test_subagents() -> None:

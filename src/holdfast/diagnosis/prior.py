@@ -544,7 +544,7 @@ def _ipv6(data: _Data) -> _Told:
 
 def _large_context(data: _Data) -> _Told:
     told = _with_claim(data.claimed("large-request"), _largest_tenth(data))
-    if told.verdict == SUPPORTED and (cut := _tenth(data)) < VERY_LARGE:
+    if told.verdict in (SUPPORTED, CONTRADICTED) and (cut := _tenth(data)) < VERY_LARGE:
         small = f"The largest tenth of the prompts here begins at {cut:,} tokens: too small to tell of very large ones."
         return _Told(OPEN, f"{told.why} {small}")
     return told
@@ -570,10 +570,19 @@ def _large_tier(data: _Data) -> _Told:
     )
 
 
-def _overnight(data: _Data) -> _Told:
+def _at_work(case: Case) -> dict[str, list[int]]:
+    """Session -> when it was at work: its answers, and the beginning and end of what failed, in order."""
     heard: dict[str, list[int]] = defaultdict(list)
-    for one in data.case.answers:
+    for one in case.answers:
         heard[one.session].append(one.at_ms)
+    for failure in case.failures:
+        heard[failure.session] += [failure.begun_ms, *failure.times_ms]
+        heard[failure.session] += [failure.ended_ms] if failure.ended_ms is not None else []
+    return {session: sorted(times) for session, times in heard.items()}
+
+
+def _overnight(data: _Data) -> _Told:
+    heard = _at_work(data.case)
     paused: dict[tuple[str, int], bool] = {}
     for session, times in heard.items():
         for before, after in pairwise(times):
@@ -656,9 +665,7 @@ def _bypass(data: _Data) -> _Told:
 
 
 def _loops(data: _Data) -> _Told:
-    heard: dict[str, list[int]] = defaultdict(list)
-    for one in data.case.answers:
-        heard[one.session].append(one.at_ms)
+    heard = _at_work(data.case)
     begins: dict[str, list[int]] = {}
     for session, times in heard.items():
         run, found = times[0], []
@@ -668,7 +675,7 @@ def _loops(data: _Data) -> _Told:
         begins[session] = found
 
     def deep(at_ms: int, session: str) -> bool | None:
-        """Whether the last answer before this time was of a run that had gone on for long."""
+        """Whether what came last before this time was of a run that had gone on for long."""
         times = heard.get(session, [])
         place = bisect_left(times, at_ms) - 1
         if place < 0 or at_ms - times[place] >= RUN_PAUSE_MS:
