@@ -89,6 +89,15 @@ WORDS = {
     "budget": "How often the gateway asks again for one question, the client's own tries at it included: --retries.",
     "saved": "The client's profile says that this break would have lost the turn, and the turn finished.",
     "spared": "A request that was answered from a turn already running, so that nothing was generated twice.",
+    "not generated again": "Of a turn in a list: so many requests were spared.",
+    "carried, not protected": "Of a request in a list: it is no turn, and was relayed as it came, opaque.",
+    "came encoded, not protected": "Of a turn in a list: its answer came compressed although that was not asked for, so "
+    "that nothing in it could be read or healed.",
+    "identity encoding": "An edit of a request: the API is asked for an answer that is not compressed, so that its events "
+    "can be told apart. The client loses nothing.",
+    "certain": "A grade of what a flight's page says: seen on the gateway's own socket or clock.",
+    "likely": "A grade of what a flight's page says: concluded, and something that is named could still prove it wrong.",
+    "cannot tell": "A grade of what a flight's page says: what was measured does not decide it.",
     "interrupted": "A turn whose gateway ended before the turn did: the process was killed, or closed in mid-turn. "
     "Its ending is M.died with the phase that was under way.",
     "gave_up": "A client's connection ended at one of the client's own limits, as far as its clock tells: it is "
