@@ -154,7 +154,10 @@ def loop(record: TurnRecord, main: Break, neighbours: Sequence[StoredTurn], cut:
             ("The repeated request was recognised by its content, and nothing was generated twice.",),
         )  # fmt: skip
     if not neighbours:
-        said = "There is nothing to compare: no other turn of this session, or with this request, within an hour."
+        said = (
+            "There is nothing to compare: within an hour no other turn of this session, nor one with this request that was "
+            "disturbed."
+        )
         return Claim("loop", said, Grade.CANNOT_TELL)
     return Claim(
         "loop", "No circle seen.", Grade.LIKELY,

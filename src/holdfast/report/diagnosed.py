@@ -36,7 +36,7 @@ TO_FIND_OUT = (
 )
 TO_LOOK_UP = (
     "What the flights know, with who ended each and what to do: holdfast flights; holdfast flight --last; whether upstream "
-    "can be reached now: holdfast run --check -- claude; then again: holdfast diagnose."
+    "can be reached now: holdfast probe connect; then again: holdfast diagnose."
 )
 TO_WATCH = (
     "To find out which side was silent: holdfast run -- claude, for the next stalls (its flights tell what came and when); "
