@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -286,9 +285,7 @@ def test_pauses() -> None:
 def test_an_hour_of_failed_tries_is_no_pause() -> None:
     """H8c: the answer behind it came from a session that had been at work all the time."""
     weeks = Weeks()
-    for last in [
-        one for one, after in pairwise([*weeks.answers, None]) if not after or after.session != one.session
-    ]:
+    for last in {one.session: one for one in weeks.answers}.values():
         for number in range(4):
             began = last.at_ms + number * HOUR
             tries = tuple(Try(began + k * 5 * MINUTE, 300.0, "ECONNRESET") for k in range(1, 11))
