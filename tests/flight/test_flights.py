@@ -343,3 +343,4 @@ def test_a_rate_has_the_decimals_that_its_size_asks_for(per_1000: float, told: s
 def test_large_counts_have_their_thousands_apart() -> None:
     """Wherever something is counted."""
     assert (counted(1, "byte"), counted(2000, "address")) == ("1 byte", "2,000 addresses")
+    assert (counted(1, "try"), counted(3, "try"), counted(2, "day")) == ("1 try", "3 tries", "2 days")

@@ -425,8 +425,7 @@ def _about(source: Source, ids: set[str]) -> list[str]:
 
 def _units(source: Source, count: int) -> str:
     """`1 line`, `3 entries`."""
-    unit = source.pile.units
-    return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
+    return counted(count, source.pile.units)
 
 
 def _strangers(found: Sequence[Sighting], never_came: int, unit: str) -> str:

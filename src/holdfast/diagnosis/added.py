@@ -87,7 +87,7 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
         used = f"{why}; its times are taken as right, within 4 s"
     pile = source.pile
     times = [one.at_s - (clock.ahead_s or 0.0) for one in pile.seen if one.at_s is not None]
-    told = [_units(pile.count, pile.units), used]
+    told = [counted(pile.count, pile.units), used]
     told.append(f"{counted(len(found), 'end')} with a side")
     unread = []
     if unplaced:
@@ -102,11 +102,6 @@ def of_log(source: Source, known: Mapping[str, str]) -> tuple[list[Seen], Covera
         unread.append(pile.problem)
     first, last = (round(min(times) * 1000), round(max(times) * 1000)) if times else (None, None)
     return found, Coverage(source.name, "; ".join(told), first, last, tuple(unread))
-
-
-def _units(count: int, unit: str) -> str:
-    """`1 line`, `3 entries`."""
-    return counted(count, unit) if count == 1 or not unit.endswith("y") else f"{count} {unit[:-1]}ies"
 
 
 def _doubt(source: Source) -> float:

@@ -338,11 +338,7 @@ def _dead(scene: Scene) -> Verdict | None:
         pro.append(f"{counted(path.probes, 'keepalive probe')} in a row got no answer")
     if path.state == "SYN-SENT" and again >= VANISHING:
         strong = True
-        pro.append(
-            f"the connection to {path.there} is not made: {counted(again, 'try')} unanswered".replace(
-                "trys", "tries"
-            )
-        )
+        pro.append(f"the connection to {path.there} is not made: {counted(again, 'try')} unanswered")
     if path.state == "CLOSE-WAIT" and not path.unread_bytes:
         strong = True
         pro.append(f"{path.there} has closed the connection, and the client has not noticed")

@@ -76,8 +76,12 @@ def _decimals(value: float, whole: int) -> int:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 byte`, `2 bytes`, `2,000 addresses`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+    """`1 byte`, `2 bytes`, `3 tries`, `2,000 addresses`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 _SUBJECT = {

@@ -93,12 +93,7 @@ class Aged(Hypothesis):
         if lost:
             pro.append(Evidence(f"{lost} of {len(mine)} heard nothing more (ETIMEDOUT).", "transcripts"))
         con = (
-            [
-                Evidence(
-                    f"{later:,} failed {'try' if later == 1 else 'tries'} had lasted longer than that.",
-                    "transcripts",
-                )
-            ]
+            [Evidence(f"{counted(later, 'failed try')} had lasted longer than that.", "transcripts")]
             if later
             else []
         )
